@@ -1,0 +1,54 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup setup-dev demo run test check format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build/setup.stamp: requirements/demo.txt pyproject.toml sdk/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat -e . -e sdk
+	@mkdir -p build && touch $@
+
+build/setup-dev.stamp: build/setup.stamp requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: build/setup.stamp ## make .venv and install the locked requirements
+
+setup-dev: build/setup-dev.stamp ## the same, with what tests and checks need
+
+demo: setup ## the embedded stack on port 8080 with two trained models
+	@$(BIN)/python -m demo
+
+run: setup ## the embedded stack without demo data
+	@$(BIN)/tollwayd up --port 8080 --data data
+
+test: setup-dev ## the whole suite, real servers included
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup-dev ## lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev ## format and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup-dev ## requests per CPU-second and latency beside a hand-written service
+	@test -x build/bench-venv/bin/python || $(PYTHON) -m venv build/bench-venv
+	@build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m benchmarks
+
+lock: ## compile the requirement files again
+	@test -x build/lock-venv/bin/uv || ($(PYTHON) -m venv build/lock-venv && build/lock-venv/bin/pip install --quiet uv)
+	cd requirements && sh lock.sh ../build/lock-venv/bin/uv
+
+clean: ## remove what the other targets made
+	rm -rf build .venv

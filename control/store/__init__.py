@@ -1,0 +1,1 @@
+"""The SQL of consumers, applications, keys, subscriptions, workers and usage; migrations."""

@@ -1,0 +1,1 @@
+"""The data plane: identify, route, authorise, admit, forward, record."""

@@ -1,0 +1,170 @@
+"""Frames between gateway and engine: length-prefixed, multiplexed, over a Unix socket or TCP.
+
+A frame is a fixed header and a body::
+
+    length u32   bytes that follow this field
+    kind   u8    see Kind
+    flags  u8    INFER: operation (see Operation); REPLY: 1 when the body is an error
+    status u16   REPLY: HTTP status
+    id     u32   correlates a REPLY with its INFER; unique per connection while in flight
+    a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
+    b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run
+    c      u32   REPLY: rows
+    d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
+
+all little-endian. A connection starts with the engine's HELLO; over TCP the gateway answers with
+AUTH before anything else. Times travel as durations because hosts' clocks differ.
+"""
+
+import hmac
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+from typing import Final, NamedTuple
+
+import msgspec
+
+HEADER: Final = Struct("<IBBHIIIII")
+HEADER_BYTES: Final = HEADER.size
+LENGTH_BYTES: Final = 4
+NO_HEADER: Final = 0xFFFFFFFF
+MAX_FRAME_BYTES: Final = 1 << 30
+"""Upper bound on a frame whatever the settings say; a longer length means a broken peer."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    HELLO = 1
+    """Engine -> gateway, first frame: body is :class:`Hello`."""
+    AUTH = 2
+    """Gateway -> engine over TCP: body is :func:`auth_proof` of the nonce in HELLO."""
+    INFER = 3
+    """Gateway -> engine: body is the request body as the client sent it."""
+    REPLY = 4
+    """Engine -> gateway: body is the response body as the client gets it."""
+    CANCEL = 5
+    """Gateway -> engine: the client of this id is gone."""
+    DRAIN = 6
+    """Engine -> gateway: send nothing new; what is in flight will be answered."""
+    STATS = 7
+    """Gateway -> engine: asks for :class:`EngineStats`, answered by a REPLY of the same id."""
+
+
+class Operation(IntEnum):
+    """What an INFER asks for; the engine parses the body accordingly."""
+
+    V2_INFER = 0
+    V1_PREDICT = 1
+    V1_EXPLAIN = 2
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """Who the engine is."""
+
+    model: str
+    version: int
+    digest: str
+    nonce: str = ""
+    """Hex challenge for AUTH; empty over a Unix socket, whose file mode is the guard."""
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the engine started; durations in nanoseconds, as Triton's statistics have them."""
+
+    inference_count: int = 0
+    """Rows inferred."""
+    execution_count: int = 0
+    """Runs of the graph."""
+    success_count: int = 0
+    success_ns: int = 0
+    fail_count: int = 0
+    fail_ns: int = 0
+    queue_ns: int = 0
+    compute_infer_ns: int = 0
+    batching: bool = True
+    batching_reason: str = ""
+    queued: int = 0
+    last_inference_ms: int = 0
+    """UNIX milliseconds, 0: never."""
+    batch_rows: dict[int, int] = {}
+    """Rows in a run -> runs."""
+
+
+class Frame(NamedTuple):
+    """A received frame. ``body`` is valid for as long as the caller keeps it."""
+
+    kind: int
+    flags: int
+    status: int
+    id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    body: bytes
+
+
+def encode_header(
+    kind: int,
+    body_bytes: int,
+    *,
+    flags: int = 0,
+    status: int = 0,
+    id: int = 0,
+    a: int = 0,
+    b: int = 0,
+    c: int = 0,
+    d: int = 0,
+) -> bytes:
+    """The header of a frame whose body has ``body_bytes`` bytes."""
+    return HEADER.pack(
+        HEADER_BYTES - LENGTH_BYTES + body_bytes, kind, flags, status, id, a, b, c, d
+    )
+
+
+def auth_proof(cluster_token: bytes, nonce: str) -> bytes:
+    """What AUTH carries: the HMAC-SHA-256 of the nonce under the cluster token, so that the token
+    itself never crosses the wire."""
+    return hmac.digest(cluster_token, nonce.encode(), "sha256")
+
+
+class ProtocolError(Exception):
+    """The peer sent what is not a frame; the connection cannot go on."""
+
+
+class FrameDecoder:
+    """Cuts a byte stream into frames. Each body is copied once, however many reads it came in."""
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max = max_frame_bytes
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = HEADER_BYTES
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that ``data`` completes. Raises :class:`ProtocolError`."""
+        if self._have:
+            self._parts.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._have = 0
+        start, end = 0, len(data)
+        self._need = HEADER_BYTES
+        while end - start >= HEADER_BYTES:
+            length, kind, flags, status, id, a, b, c, d = HEADER.unpack_from(data, start)
+            stop = start + LENGTH_BYTES + length
+            if length < HEADER_BYTES - LENGTH_BYTES or length > self._max:
+                raise ProtocolError(f"frame length {length} is out of bounds")
+            if stop > end:
+                self._need = stop - start
+                break
+            yield Frame(kind, flags, status, id, a, b, c, d, data[start + HEADER_BYTES : stop])
+            start = stop
+        if start < end:
+            rest = data[start:] if start else data
+            self._parts.append(rest)
+            self._have = len(rest)

@@ -1,0 +1,106 @@
+"""The manifest of a model version: immutable, canonical JSON (RFC 8785), addressed by its digest."""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+import rfc8785
+
+Task = Literal["classification", "regression", "clustering", "outlier", "transform", "unknown"]
+ColumnType = Literal["float", "integer", "boolean", "string"]
+
+
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    """A content-addressed file. ``digest`` is ``sha256:`` and 64 hex digits; ``size`` in bytes."""
+
+    digest: str
+    size: int
+    path: str = ""
+    """Relative path inside the bundle; empty for a blob that stands alone."""
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """An input or output of the graph. ``shape`` has -1 for a dynamic dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One column of the training frame and where it goes in the graph's inputs."""
+
+    name: str
+    type: ColumnType
+    input: str
+    """Name of the input tensor that carries the column."""
+    index: int | None = None
+    """Position inside that tensor's last dimension; None when the tensor is this column alone."""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    """Values seen in training, for columns with few distinct ones."""
+    null_share: float = 0.0
+    """Share of missing values in training, 0 to 1."""
+    null: str | None = None
+    """How a missing value of a string column is spelled in the tensor; None: missing is refused.
+    Float columns always carry a missing value as NaN."""
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """How the converted graph compares with the original estimator on the publisher's rows."""
+
+    rows: int
+    max_abs_error: float
+    tolerance: float
+    label_mismatches: int = 0
+    near_ties: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides how a version answers. Never changes once registered."""
+
+    schema: Literal["tollway.manifest/1"] = "tollway.manifest/1"
+    model: str
+    platform: Literal["onnxruntime_onnx"] = "onnxruntime_onnx"
+    task: Task = "unknown"
+    artifact: Blob
+    files: tuple[Blob, ...] = ()
+    """External data files of the graph, by relative path."""
+    golden: Blob | None = None
+    """Golden rows, see :class:`Golden`."""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    columns: tuple[Column, ...] = ()
+    labels: tuple[str | int | float | bool, ...] = ()
+    """A classifier's classes, in the order of its probabilities."""
+    opsets: dict[str, int]
+    ir_version: int
+    libraries: dict[str, str] = {}
+    conversion: dict[str, str] = {}
+    parity: Parity | None = None
+    metrics: dict[str, float] = {}
+    description: str = ""
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that an engine replays before it takes traffic: a V2 request and its expected response.
+
+    Numeric outputs must satisfy ``|got - expected| <= atol + rtol * |expected|``; others be equal.
+    """
+
+    request: msgspec.Raw
+    response: msgspec.Raw
+    atol: float = 1e-5
+    rtol: float = 1e-4
+
+
+def sha256_digest(data: bytes) -> str:
+    """``sha256:`` and the hex digest of ``data``."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(manifest: Manifest) -> bytes:
+    """The manifest as RFC 8785 canonical JSON, the bytes that its digest is taken of."""
+    return rfc8785.dumps(msgspec.to_builtins(manifest))

@@ -1,0 +1,32 @@
+"""The usage record: one line per answered prediction request."""
+
+import msgspec
+
+
+class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One acknowledged request, written as one JSON array on one line of the usage log."""
+
+    at_ms: int
+    """UNIX milliseconds when the answer was ready."""
+    application: str
+    """Empty for a management token."""
+    key: str
+    """Id of the key, never the secret."""
+    model: str
+    version: int
+    """0 when the request was refused before a version was chosen."""
+    variant: str
+    status: int
+    rows: int
+    queue_us: int
+    infer_us: int
+    total_us: int
+    bytes_in: int
+    bytes_out: int
+    prediction_id: str
+
+
+class UsageReceipt(msgspec.Struct, frozen=True):
+    """Answer to a shipped batch: the next byte offset that control wants of this segment."""
+
+    next: int

@@ -1,0 +1,1 @@
+"""Models, immutable versions, content-addressed blobs, aliases, lifecycle."""

@@ -1,0 +1,87 @@
+"""The change log: every change commits with a row here, in the same transaction.
+
+The newest row of each (kind, key) is the present document, so the log is also the snapshot that a
+new follower starts from. Compaction drops superseded rows; a reader that is behind the compaction
+starts over.
+"""
+
+import secrets
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from protocol.configuration import Change, ChangePage
+from registry.store.database import metadata
+
+PAGE_ROWS = 1000
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(255), nullable=False),
+    sa.Column("doc", sa.Text),
+    sa.Index("ix_changes_kind_key_seq", "kind", "key", "seq"),
+)
+
+change_stream = sa.Table(
+    "change_stream",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.String(32), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("compacted", sa.BigInteger, nullable=False),
+)
+"""One row. Its lock orders writers, so that numbers become visible in their order."""
+
+
+def append(connection: Connection, kind: str, key: str, doc: msgspec.Struct | None) -> int:
+    """Add a change within the caller's transaction; ``doc`` None means deleted. Returns its seq."""
+    seq = connection.execute(
+        sa.update(change_stream)
+        .where(change_stream.c.id == 1)
+        .values(seq=change_stream.c.seq + 1)
+        .returning(change_stream.c.seq)
+    ).scalar_one()
+    text = None if doc is None else msgspec.json.encode(doc).decode()
+    connection.execute(sa.insert(changes).values(seq=seq, kind=kind, key=key, doc=text))
+    return int(seq)
+
+
+def initialise(connection: Connection) -> None:
+    """Make the stream's one row, if it is not there yet. Called by the first migration's owner."""
+    if connection.execute(sa.select(change_stream.c.id)).first() is None:
+        row = {"id": 1, "stream": secrets.token_hex(8), "seq": 0, "compacted": 0}
+        connection.execute(sa.insert(change_stream).values(row))
+
+
+def read(connection: Connection, stream: str, after: int) -> ChangePage:
+    """Changes after ``after`` in order, by pages.
+
+    A reader that cannot continue from there (another database, or rows that compaction dropped)
+    gets ``reset`` and the present state whole, in one page.
+    """
+    head = connection.execute(sa.select(change_stream)).one()
+    reset = stream != head.stream or after > head.seq or after < head.compacted
+    query = sa.select(changes).order_by(changes.c.seq)
+    query = query if reset else query.where(changes.c.seq > after).limit(PAGE_ROWS)
+    rows = connection.execute(query).all()
+    more = not reset and len(rows) == PAGE_ROWS
+    found = [
+        Change(row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else None)
+        for row in rows
+    ]
+    following = rows[-1].seq if more else head.seq
+    return ChangePage(stream=head.stream, reset=reset, changes=found, next=following, more=more)
+
+
+def compact(connection: Connection) -> int:
+    """Drop rows that a newer one of the same (kind, key) supersedes. Returns how many."""
+    newest = sa.select(sa.func.max(changes.c.seq)).group_by(changes.c.kind, changes.c.key)
+    seq = connection.execute(sa.select(change_stream.c.seq).with_for_update()).scalar_one()
+    dropped = connection.execute(sa.delete(changes).where(changes.c.seq.not_in(newest)))
+    tombstones = connection.execute(sa.delete(changes).where(changes.c.doc.is_(None)))
+    connection.execute(sa.update(change_stream).values(compacted=seq))
+    return dropped.rowcount + tombstones.rowcount

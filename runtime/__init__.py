@@ -1,0 +1,1 @@
+"""What every role's process needs: settings, secrets on disk, logs, the change-stream follower."""

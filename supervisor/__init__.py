@@ -1,0 +1,1 @@
+"""The ``tollwayd`` command and the embedded stack (``tollwayd up``)."""
