@@ -1,0 +1,221 @@
+"""What the server's resources look like to a program: frozen, typed, built from its JSON.
+
+Fields that a newer server adds are ignored; ones that an older server lacks take their default.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+ServingState = Literal["none", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A content-addressed file of a version."""
+
+    digest: str
+    size: int
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """An input or output; ``shape`` has -1 for a dimension that varies."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the training data, and the input tensor that carries it.
+
+    ``null`` is how a missing value of a string column is spelled in the tensor; None: refused.
+    """
+
+    name: str
+    type: str
+    input: str
+    index: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    null_share: float = 0.0
+    null: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How the converted graph compares with the estimator on the rows given to ``deploy``."""
+
+    rows: int
+    max_abs_error: float
+    tolerance: float
+    label_mismatches: int = 0
+    near_ties: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The immutable description of a version: everything that decides how it answers."""
+
+    model: str
+    artifact: Blob
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    opsets: dict[str, int] = field(default_factory=dict)
+    ir_version: int = 0
+    task: str = "unknown"
+    files: tuple[Blob, ...] = ()
+    golden: Blob | None = None
+    columns: tuple[Column, ...] = ()
+    labels: tuple[str | int | float | bool, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
+    conversion: dict[str, str] = field(default_factory=dict)
+    parity: Parity | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One process that holds the version in memory."""
+
+    worker: str
+    slot: int
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """Whether workers can answer for the version."""
+
+    state: ServingState = "none"
+    engines: tuple[Engine, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One immutable version of a model. ``digest`` is that of its manifest."""
+
+    model: str
+    number: int
+    digest: str
+    state: str
+    loaded: bool
+    manifest: Manifest
+    serving: Serving = field(default_factory=Serving)
+    created_at: str | float | None = None
+    created_by: str | None = None
+    description: str | None = None
+
+    @property
+    def parity(self) -> Parity | None:
+        """The proof that came with the version; None for a graph deployed without its estimator."""
+        return self.manifest.parity
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures that the publisher gave."""
+        return self.manifest.metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model: a name, its versions, and the aliases that point to them."""
+
+    name: str
+    title: str | None = None
+    description: str | None = None
+    aliases: dict[str, int] = field(default_factory=dict)
+    latest: int | None = None
+    created_at: str | float | None = None
+    updated_at: str | float | None = None
+
+    @property
+    def stable(self) -> int | None:
+        """The version that answers calls which name none."""
+        return self.aliases.get("stable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasMove:
+    """One entry of an alias's history; ``version`` None: the alias was removed."""
+
+    version: int | None = None
+    previous: int | None = None
+    at: str | float | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One change of a version's state: who, when and why."""
+
+    to: str
+    reason: str | None = None
+    actor: str | None = None
+    at: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """A program that calls models with its keys."""
+
+    name: str
+    consumer: str = ""
+    title: str | None = None
+    created_at: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """An application's right to call a model, under a plan."""
+
+    application: str
+    model: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key as it may be shown: never its secret."""
+
+    id: str
+    prefix: str
+    application: str
+    label: str | None = None
+    environment: str | None = None
+    models: tuple[str, ...] | None = None
+    created_at: str | float | None = None
+    expires_at: str | float | None = None
+    revoked_at: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey(Key):
+    """A key at the only moment its ``secret`` is known. Its repr leaves the secret out."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """Requests of one group and time step; fields that were not asked for by ``by`` are None."""
+
+    time: str | float | None = None
+    application: str | None = None
+    model: str | None = None
+    version: int | None = None
+    variant: str | None = None
+    status: int | None = None
+    requests: int = 0
+    rows: int = 0
+    errors: int = 0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    compute_ms: float | None = None
