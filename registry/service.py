@@ -1,0 +1,72 @@
+"""The registry as a whole: everything built from a database, a blob store and settings.
+
+    database = Database(settings.database_url)
+    registry = create_registry(database, open_blob_store(location), registry_settings, ...)
+    app.include_router(registry_router(registry, require), prefix="/api/v1")
+"""
+
+import msgspec
+
+from registry.aliases import Aliases
+from registry.blobs import Blobs
+from registry.blobstore import BlobStore
+from registry.clock import Clock, system_clock
+from registry.collect import Collected, Collector
+from registry.integrity import Integrity
+from registry.lifecycle import Lifecycle
+from registry.models import Models
+from registry.publish import Publisher
+from registry.settings import RegistrySettings
+from registry.status import ServingStatusOf, no_engines
+from registry.store.database import Database
+from registry.uploads import Uploads
+from registry.versions import Versions
+
+
+class Registry(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts. Each is thread-safe and blocks: async code calls them in threads."""
+
+    database: Database
+    settings: RegistrySettings
+    models: Models
+    versions: Versions
+    publisher: Publisher
+    lifecycle: Lifecycle
+    aliases: Aliases
+    blobs: Blobs
+    uploads: Uploads
+    collector: Collector
+    integrity: Integrity
+
+    def maintain(self) -> Collected:
+        """What is to be done every so often: drop expired uploads, collect garbage."""
+        self.uploads.expire()
+        return self.collector.collect()
+
+
+def create_registry(
+    database: Database,
+    store: BlobStore,
+    settings: RegistrySettings,
+    *,
+    clock: Clock = system_clock,
+    serving_status: ServingStatusOf = no_engines,
+) -> Registry:
+    """Build the registry on an already migrated ``database``."""
+    settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    models = Models(database, clock)
+    versions = Versions(database, serving_status)
+    blobs = Blobs(database, store, clock)
+    return Registry(
+        database=database,
+        settings=settings,
+        models=models,
+        versions=versions,
+        publisher=Publisher(database, blobs, versions, settings, clock),
+        lifecycle=Lifecycle(database, versions, serving_status, clock),
+        aliases=Aliases(database, clock),
+        blobs=blobs,
+        uploads=Uploads(database, blobs, settings, clock),
+        collector=Collector(database, store, settings, clock),
+        integrity=Integrity(database, store),
+    )

@@ -1,0 +1,123 @@
+"""The registry's tables. Times are UNIX milliseconds; names follow ``protocol.names``."""
+
+import sqlalchemy as sa
+
+from registry.store.database import metadata
+
+NAME = sa.String(63)
+DIGEST = sa.String(71)
+ACTOR = sa.String(255)
+SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""An integer that the database numbers itself; SQLite does that for INTEGER alone."""
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("name", NAME, primary_key=True),
+    sa.Column("title", sa.String(200), nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("model", NAME, sa.ForeignKey("models.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", DIGEST, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("loaded", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("created_by", ACTOR, nullable=False),
+    sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("request_digest", DIGEST),
+    sa.UniqueConstraint("model", "created_by", "idempotency_key"),
+)
+"""The primary key is what makes two publishers' numbers differ. ``digest`` and ``manifest`` are
+never updated; ``request_digest`` tells a repeated request from another under the same key."""
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", DIGEST, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("marked_at", sa.BigInteger),
+    sa.Index("ix_blobs_marked_at", "marked_at"),
+)
+"""``state`` is ``present``, or ``sweeping`` while its bytes are being deleted. ``marked_at`` is when
+garbage collection first saw it without a reference."""
+
+version_blobs = sa.Table(
+    "version_blobs",
+    metadata,
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("role", sa.String(16), primary_key=True),
+    sa.Column("path", sa.String(255), primary_key=True),
+    sa.Column("digest", DIGEST, sa.ForeignKey("blobs.digest"), nullable=False),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+    sa.Index("ix_version_blobs_digest", "digest"),
+)
+"""Which blobs a version needs: role ``artifact``, ``file`` (with its path) or ``golden``."""
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("digest", DIGEST, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created_by", ACTOR, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_uploads_expires_at", "expires_at"),
+)
+"""Uploads under way. How far one has come is the length of its staged file, not a column."""
+
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("model", NAME, sa.ForeignKey("models.name"), primary_key=True),
+    sa.Column("alias", NAME, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),
+)
+"""``revision`` is the id of the newest history row: it never repeats, even after a deletion."""
+
+alias_history = sa.Table(
+    "alias_history",
+    metadata,
+    sa.Column("id", SERIAL, primary_key=True),
+    sa.Column("model", NAME, sa.ForeignKey("models.name"), nullable=False),
+    sa.Column("alias", NAME, nullable=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("previous", sa.Integer),
+    sa.Column("actor", ACTOR, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("ix_alias_history_model_alias_id", "model", "alias", "id"),
+    sqlite_autoincrement=True,
+)
+"""Every move of an alias. ``version`` is null where it was deleted."""
+
+transitions = sa.Table(
+    "transitions",
+    metadata,
+    sa.Column("id", SERIAL, primary_key=True),
+    sa.Column("model", NAME, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("from_state", sa.String(16)),
+    sa.Column("to_state", sa.String(16), nullable=False),
+    sa.Column("actor", ACTOR, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("digest", DIGEST, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+    sa.Index("ix_transitions_model_number_id", "model", "number", "id"),
+    sqlite_autoincrement=True,
+)
+"""Who moved a version to which state, when, why, and the digest that this was about."""
