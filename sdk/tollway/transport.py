@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from tollway import errors
-from tollway.version import VERSION
+from tollway.version import __version__
 
 T = TypeVar("T")
 Content = bytes | None
@@ -24,7 +24,7 @@ class Retry(Enum):
     """When a request may be sent again."""
 
     IDEMPOTENT = "idempotent"
-    """Whenever no answer came, or the server says that it is not ready: a second one does no harm."""
+    """Whenever no answer came, or the server is not ready: a second one does no harm."""
     UNSENT = "unsent"
     """Only when the connection could not be made, so the server cannot have acted on it."""
 
@@ -55,15 +55,16 @@ class Transport:
         self.timeout_s = timeout_s
         self._retry = retry
         self._sleep = sleep
-        headers = {"User-Agent": f"tollway-python/{VERSION}", "Accept": "application/json"}
+        headers = {"User-Agent": f"tollway-python/{__version__}", "Accept": "application/json"}
         if token:
             _check_token(token)
             headers["Authorization"] = f"Bearer {token}"
+        self._timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
         try:
             self._http = httpx.Client(
                 base_url=url,
                 headers=headers,
-                timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+                timeout=self._timeout,
                 transport=transport,
                 trust_env=not _is_loopback(url),
                 follow_redirects=False,  # a redirect would carry the token elsewhere
@@ -87,11 +88,12 @@ class Transport:
         retry: Retry = Retry.IDEMPOTENT,
         timeout_s: float | None = None,
         accept: frozenset[int] = frozenset(),
+        anonymous: bool = False,
     ) -> httpx.Response:
         """Send, again if ``retry`` allows, and return the answer.
 
         Raises the typed error for a status of 300 and above that is not in ``accept``. POST carries
-        one ``Idempotency-Key`` over all attempts.
+        one ``Idempotency-Key`` over all attempts. ``anonymous`` leaves the token out.
         """
         sent = dict(headers or {})
         if json is not None:
@@ -99,15 +101,16 @@ class Transport:
             sent.setdefault("Content-Type", "application/json")
         if method == "POST":
             sent.setdefault("Idempotency-Key", secrets.token_hex(16))
-        waits = self._waits()
-        limit: float | httpx._client.UseClientDefault = (
-            httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s
+        limit = self._timeout if timeout_s is None else httpx.Timeout(timeout_s)
+        request = self._http.build_request(
+            method, path, content=content, params=params, headers=sent, timeout=limit
         )
+        if anonymous:
+            request.headers.pop("Authorization", None)
+        waits = self._waits()
         while True:
             try:
-                response = self._http.request(
-                    method, path, content=content, params=params, headers=sent, timeout=limit
-                )
+                response = self._http.send(request)
             except httpx.RequestError as error:
                 wait = next(waits, None)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -141,9 +144,7 @@ class Transport:
                 request_id=response.headers.get("X-Request-Id", ""),
             ) from error
 
-    def get(
-        self, path: str, type: type[T], params: Mapping[str, str | int] | None = None
-    ) -> T:
+    def get(self, path: str, type: type[T], params: Mapping[str, str | int] | None = None) -> T:
         """GET ``path`` as ``type``."""
         return self.read(self.request("GET", path, params=params), type)
 

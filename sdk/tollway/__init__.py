@@ -1,0 +1,80 @@
+"""Tollway: deploy a trained model as a managed REST API.
+
+    client = tollway.Client("http://127.0.0.1:8080", token=...)
+    version = client.deploy(model, name="credit-risk", X=X_train, y=y_train)
+    client.predict("credit-risk", X_test[:3])
+    key = client.create_key(application="web-shop", model="credit-risk")
+
+Importing this module imports neither scikit-learn, nor onnx, nor pandas.
+"""
+
+from tollway.client import Client
+from tollway.conversion.errors import ConversionError, ParityError
+from tollway.errors import (
+    AuthenticationError,
+    ConflictError,
+    ConnectionFailed,
+    CredentialsError,
+    DeploymentError,
+    GoneError,
+    InvalidRequestError,
+    NotFoundError,
+    NotReadyError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    TimedOut,
+    TollwayError,
+    TooLargeError,
+)
+from tollway.resources import (
+    AliasMove,
+    Application,
+    Key,
+    Manifest,
+    Model,
+    NewKey,
+    Parity,
+    Serving,
+    Subscription,
+    Transition,
+    UsageRow,
+    Version,
+)
+from tollway.transport import RetryPolicy
+from tollway.version import __version__
+
+__all__ = [
+    "AliasMove",
+    "Application",
+    "AuthenticationError",
+    "Client",
+    "ConflictError",
+    "ConnectionFailed",
+    "ConversionError",
+    "CredentialsError",
+    "DeploymentError",
+    "GoneError",
+    "InvalidRequestError",
+    "Key",
+    "Manifest",
+    "Model",
+    "NewKey",
+    "NotFoundError",
+    "NotReadyError",
+    "Parity",
+    "ParityError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RetryPolicy",
+    "ServerError",
+    "Serving",
+    "Subscription",
+    "TimedOut",
+    "TollwayError",
+    "TooLargeError",
+    "Transition",
+    "UsageRow",
+    "Version",
+    "__version__",
+]

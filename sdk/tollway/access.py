@@ -1,0 +1,147 @@
+"""Who may call: applications, their subscriptions and keys; and what they used."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from tollway import errors
+from tollway.registry import Waiter, check_name, listing
+from tollway.resources import Application, Key, NewKey, Subscription, UsageRow
+from tollway.transport import Retry, Transport
+
+DEFAULT_PLAN = "unlimited"
+_NOT_FOUND = 404
+_UNAUTHORIZED = 401
+KEY_WAIT_S = 5.0
+"""How long ``create_key`` waits for the gateway to know the key. It is made by then in any case."""
+
+
+class Access:
+    """The part of the management API about consumers."""
+
+    def __init__(self, transport: Transport, waiter: Waiter) -> None:
+        self._transport = transport
+        self._waiter = waiter
+
+    def applications(self) -> list[Application]:
+        """Every application, by name."""
+        return list(listing(self._transport, "/api/v1/applications", Application))
+
+    def create_application(
+        self, name: str, *, consumer: str | None = None, title: str | None = None
+    ) -> Application:
+        """Make an application, or update it."""
+        wish = {"consumer": consumer, "title": title}
+        body = {key: value for key, value in wish.items() if value is not None}
+        path = f"/api/v1/applications/{check_name(name, 'application')}"
+        return self._transport.read(self._transport.request("PUT", path, json=body), Application)
+
+    def subscriptions(
+        self, application: str | None = None, model: str | None = None
+    ) -> list[Subscription]:
+        """Which application may call which model, under which plan."""
+        query = {"application": application, "model": model}
+        params = {key: value for key, value in query.items() if value is not None}
+        return list(listing(self._transport, "/api/v1/subscriptions", Subscription, params))
+
+    def subscribe(self, application: str, model: str, plan: str | None = None) -> Subscription:
+        """Let an application call a model. With no ``plan``, one that it has already stays."""
+        path = (
+            f"/api/v1/subscriptions/{check_name(application, 'application')}"
+            f"/{check_name(model, 'model')}"
+        )
+        found = self._transport.request("GET", path, accept=frozenset({_NOT_FOUND}))
+        if found.is_success:
+            present = self._transport.read(found, Subscription)
+            if plan in (None, present.plan):
+                return present
+        body = {"plan": plan or DEFAULT_PLAN}
+        return self._transport.read(self._transport.request("PUT", path, json=body), Subscription)
+
+    def create_key(
+        self,
+        application: str,
+        model: str,
+        *,
+        plan: str | None,
+        label: str | None,
+        environment: str,
+        models: Sequence[str] | None,
+        expires_at: datetime | None,
+    ) -> NewKey:
+        """A key that works when this returns; makes the application and its subscription."""
+        # Asked first, so that a mistyped model does not leave an application behind.
+        self._transport.request("GET", f"/api/v1/models/{check_name(model, 'model')}")
+        path = f"/api/v1/applications/{check_name(application, 'application')}"
+        found = self._transport.request("GET", path, accept=frozenset({_NOT_FOUND}))
+        if not found.is_success:
+            self.create_application(application)
+        self.subscribe(application, model, plan)
+        wish = {
+            "label": label,
+            "models": list(models) if models is not None else None,
+            "expires_at": _moment(expires_at),
+        }
+        body = {key: value for key, value in wish.items() if value is not None}
+        response = self._transport.request(
+            "POST",
+            "/api/v1/keys",
+            json={"application": application, "environment": environment, **body},
+            # A second attempt could make a second key, whose secret nobody ever saw.
+            retry=Retry.UNSENT,
+        )
+        key = self._transport.read(response, NewKey)
+        self._wait_known(key)
+        return key
+
+    def keys(self, application: str | None = None) -> list[Key]:
+        """Keys, without their secrets."""
+        params = {"application": application} if application else None
+        return list(listing(self._transport, "/api/v1/keys", Key, params))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Make a key worthless, at every gateway within a second."""
+        if not key_id or not key_id.replace("-", "").replace("_", "").isalnum():
+            raise errors.InvalidRequestError(
+                f"{key_id!r} is not a key's id; `tollway keys list` shows them"
+            )
+        self._transport.request("POST", f"/api/v1/keys/{key_id}/revoke")
+
+    def usage(
+        self,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        by: Sequence[str],
+        step: str | None,
+    ) -> list[UsageRow]:
+        """Requests, rows, errors and times, by what ``by`` names, in steps of ``step``."""
+        wish: Mapping[str, str | None] = {
+            "from": _moment(start),
+            "to": _moment(end),
+            "by": ",".join(by) or None,
+            "step": step,
+        }
+        params = {key: value for key, value in wish.items() if value is not None}
+        return list(listing(self._transport, "/api/v1/usage", UsageRow, params))
+
+    def _wait_known(self, key: NewKey) -> None:
+        def look() -> bool | None:
+            response = self._transport.request(
+                "POST",
+                "/v2/repository/index",
+                json={},
+                headers={"X-API-Key": key.secret},
+                anonymous=True,
+                accept=frozenset(range(400, 600)),
+            )
+            return None if response.status_code == _UNAUTHORIZED else True
+
+        self._waiter.until(look, KEY_WAIT_S)
+
+
+def _moment(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

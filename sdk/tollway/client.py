@@ -1,0 +1,306 @@
+"""The client: everything a publisher or consumer does with a Tollway server, from Python."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from tollway import credentials, errors
+from tollway.access import Access
+from tollway.deployment import Deployer, Deployment
+from tollway.prediction import Predictor
+from tollway.progress import Choice
+from tollway.registry import STABLE, UNPUBLISHED, Registry, Waiter, check_name, previous_stable
+from tollway.resources import (
+    AliasMove,
+    Application,
+    Key,
+    Model,
+    NewKey,
+    Subscription,
+    Transition,
+    UsageRow,
+    Version,
+)
+from tollway.signatures import Signatures
+from tollway.transport import RetryPolicy, Transport
+
+_CALLABLE = {"published", "deprecated"}
+
+
+class Client:
+    """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
+
+    ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
+    from what ``tollway login`` stored. ``timeout_s`` bounds one request. Requests that cannot do harm
+    twice are repeated with back-off as ``retry`` says. Every method raises subclasses of
+    :class:`tollway.TollwayError`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retry: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        chosen = credentials.resolve(url, token)
+        self.url = chosen.url
+        self._transport = Transport(
+            chosen.url,
+            chosen.token,
+            timeout_s=timeout_s,
+            retry=retry or RetryPolicy(),
+            transport=transport,
+            sleep=sleep,
+        )
+        waiter = Waiter(clock, sleep)
+        self._registry = Registry(self._transport, waiter)
+        self._access = Access(self._transport, waiter)
+        self._deployer = Deployer(self._transport, self._registry)
+        self._signatures = Signatures(self._transport, clock)
+        self._predictor = Predictor(self._transport, self._signatures)
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def deploy(
+        self,
+        model: object,
+        name: str,
+        X: object = None,
+        y: object = None,
+        *,
+        stage: bool = False,
+        title: str | None = None,
+        description: str = "",
+        metrics: Mapping[str, float] | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+        progress: Choice = None,
+        timeout_s: float = 300.0,
+    ) -> Version:
+        """Deploy a model: it answers by REST when this returns.
+
+        ``model`` is a fitted scikit-learn estimator or pipeline, a LightGBM or XGBoost model, a
+        path to an ``.onnx`` file, or an ``onnx.ModelProto``. ``X`` (and ``y``) are the rows on which the
+        converted graph must answer as the model does: labels equal, numbers within ``rtol`` and
+        ``atol``. With ``stage`` the version is loaded and can be called by its number, but gets no
+        traffic until :meth:`promote`. ``metrics`` are figures of yours that stay with the version.
+        ``progress`` None shows a bar on a terminal; a function gets one line per step.
+        ``timeout_s`` bounds each wait for the server to take the version up.
+
+        Raises :class:`ConversionError`, :class:`ParityError` (with the counterexample row), and
+        :class:`DeploymentError` when no engine can run it: the traffic stays where it was.
+        """
+        wish = Deployment(
+            model=model,
+            name=name,
+            X=X,
+            y=y,
+            stage=stage,
+            title=title,
+            description=description,
+            metrics=metrics,
+            rtol=rtol,
+            atol=atol,
+            progress=progress,
+            timeout_s=timeout_s,
+        )
+        return self._deployer.deploy(wish)
+
+    def predict(
+        self, name: str, X: object, *, version: int | None = None
+    ) -> npt.NDArray[np.generic]:
+        """What the estimator's own ``predict`` returns for the rows ``X``.
+
+        ``X`` is a numpy array, a DataFrame, a list of rows, or a list of dicts by column name.
+        """
+        return self._predictor.predict(check_name(name, "model"), X, version)
+
+    def predict_proba(
+        self, name: str, X: object, *, version: int | None = None
+    ) -> npt.NDArray[np.generic]:
+        """What the estimator's own ``predict_proba`` returns: one column per class."""
+        return self._predictor.predict_proba(check_name(name, "model"), X, version)
+
+    def models(self) -> list[Model]:
+        """Every model, by name."""
+        return self._registry.models()
+
+    def model(self, name: str) -> Model:
+        """One model with its aliases."""
+        return self._registry.model(name)
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version of a model, by number."""
+        return self._registry.versions(name)
+
+    def version(self, name: str, number: int) -> Version:
+        """One version: its state, its engines, its manifest."""
+        return self._registry.version(name, number)
+
+    def transitions(self, name: str, number: int) -> list[Transition]:
+        """Who moved the version to which state, when and why."""
+        return self._registry.transitions(name, number)
+
+    def alias_history(self, name: str, alias: str = STABLE) -> list[AliasMove]:
+        """Every move of an alias, oldest first."""
+        return self._registry.alias_history(name, alias)
+
+    def promote(
+        self,
+        name: str,
+        number: int,
+        alias: str = STABLE,
+        *,
+        expected: int | None = None,
+        timeout_s: float = 300.0,
+    ) -> Version:
+        """Point ``alias`` at a version; with ``stable``, the model's traffic follows.
+
+        A version that is not loaded is loaded first, and one that is not published yet is taken
+        there. The move is compare-and-swap: :class:`ConflictError` when somebody else moves the
+        alias meanwhile, or when ``expected`` is given and it points elsewhere now.
+        """
+        check_name(alias, "alias")
+        version = self._registry.version(name, number)
+        if not version.loaded:
+            self._registry.set_loaded(name, number, True)
+        version = self._registry.wait_ready(name, number, timeout_s)
+        self._registry.walk(version, "published")
+        self._registry.move_alias(name, alias, number, expected)
+        self._registry.wait_live(name, number, alias, timeout_s)
+        return self._registry.version(name, number)
+
+    def rollback(self, name: str, *, timeout_s: float = 300.0) -> Version:
+        """Give the traffic back to the version that was stable before the present one came."""
+        present = self._registry.alias(name, STABLE)
+        if present is None:
+            raise errors.ConflictError(f"model '{name}' has no stable version to go back from")
+        moves = self._registry.alias_history(name, STABLE)
+        usable = {v.number for v in self._registry.versions(name) if v.state in _CALLABLE}
+        target = previous_stable(moves, present, usable)
+        if target is None:
+            raise errors.ConflictError(
+                f"model '{name}' has no version before {present} that could take the traffic"
+            )
+        return self.promote(name, target, expected=present, timeout_s=timeout_s)
+
+    def load(self, name: str, number: int, *, timeout_s: float = 300.0) -> Version:
+        """Have workers hold the version, and wait until it answers."""
+        self._registry.set_loaded(name, number, True)
+        self._registry.wait_ready(name, number, timeout_s)
+        self._registry.wait_live(name, number, None, timeout_s)
+        return self._registry.version(name, number)
+
+    def unload(self, name: str, number: int) -> Version:
+        """Have workers let the version go; its memory returns to the system."""
+        return self._registry.set_loaded(name, number, False)
+
+    def deprecate(self, name: str, number: int, reason: str = "") -> Version:
+        """Mark a published version as on its way out. It still answers, and says so."""
+        return self._registry.transition(name, number, "deprecated", reason)
+
+    def retire(self, name: str, number: int, reason: str = "") -> Version:
+        """Take a version out of service for good: unloaded, answered with 410 Gone.
+
+        A published version is deprecated on the way; one that never was published is rejected.
+        """
+        state = self._registry.version(name, number).state
+        if state in UNPUBLISHED:
+            return self._registry.transition(name, number, "rejected", reason)
+        if state == "published":
+            self._registry.transition(name, number, "deprecated", reason)
+        return self._registry.transition(name, number, "retired", reason)
+
+    def applications(self) -> list[Application]:
+        """Every application, by name."""
+        return self._access.applications()
+
+    def create_application(
+        self, name: str, *, consumer: str | None = None, title: str | None = None
+    ) -> Application:
+        """Make an application, or update it."""
+        return self._access.create_application(name, consumer=consumer, title=title)
+
+    def subscribe(self, application: str, model: str, plan: str | None = None) -> Subscription:
+        """Let an application call a model. With no ``plan``, one that it has already stays."""
+        return self._access.subscribe(application, model, plan)
+
+    def subscriptions(
+        self, application: str | None = None, model: str | None = None
+    ) -> list[Subscription]:
+        """Which application may call which model, under which plan."""
+        return self._access.subscriptions(application, model)
+
+    def create_key(
+        self,
+        application: str,
+        model: str,
+        plan: str | None = None,
+        *,
+        label: str | None = None,
+        environment: str = "live",
+        models: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """Make a key that may call ``model``; ``key.secret`` is shown here and never again.
+
+        Makes the application and its subscription when they do not exist yet; with no ``plan``, a
+        subscription that exists keeps its plan and a new one gets ``unlimited``. ``models`` narrows
+        the key to some of what the application subscribes to.
+        """
+        return self._access.create_key(
+            application,
+            model,
+            plan=plan,
+            label=label,
+            environment=environment,
+            models=models,
+            expires_at=expires_at,
+        )
+
+    def keys(self, application: str | None = None) -> list[Key]:
+        """Keys, without their secrets."""
+        return self._access.keys(application)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Make a key worthless, at every gateway within a second."""
+        self._access.revoke_key(key_id)
+
+    def usage(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        by: Sequence[str] = ("application", "model", "version", "status"),
+        step: str | None = None,
+    ) -> list[UsageRow]:
+        """Requests, rows, errors and times: by ``application``, ``model``, ``version``,
+        ``variant``, ``status``; in steps of ``minute``, ``hour`` or ``day``, or in total."""
+        return self._access.usage(start=start, end=end, by=by, step=step)

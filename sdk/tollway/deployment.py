@@ -1,0 +1,158 @@
+"""From an estimator to a version that answers: the whole way of ``Client.deploy``, in order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tollway import errors
+from tollway.progress import Choice, Reporter, reporter
+from tollway.registry import STABLE, Registry, check_name
+from tollway.resources import Blob, Version
+from tollway.transport import Transport
+from tollway.upload import Source, upload
+
+if TYPE_CHECKING:
+    from tollway.conversion import Converted
+
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What ``Client.deploy`` was asked for."""
+
+    model: object
+    name: str
+    X: object = None
+    y: object = None
+    stage: bool = False
+    title: str | None = None
+    description: str = ""
+    metrics: Mapping[str, float] | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    progress: Choice = None
+    timeout_s: float = 300.0
+
+
+class Deployer:
+    """Carries deployments out."""
+
+    def __init__(self, transport: Transport, registry: Registry) -> None:
+        self._transport = transport
+        self._registry = registry
+
+    def deploy(self, wish: Deployment) -> Version:
+        """Convert, prove, upload, register, wait, publish, move traffic; return the version.
+
+        What fails before the registration leaves nothing visible. What fails after it leaves a
+        version without traffic, and the model answers as before.
+        """
+        check_name(wish.name, "model")
+        with reporter(wish.progress) as show:
+            show.step(f"looking for {self._transport.url}")
+            self._greet(wish.name)
+            show.step("converting and proving parity")
+            converted = self._convert(wish, show)
+            request = self._upload(wish, converted, show)
+            show.step("registering")
+            version = self._register(wish, request)
+            show.step(f"waiting for the engine of version {version.number}")
+            version = self._registry.wait_ready(wish.name, version.number, wish.timeout_s)
+            if wish.stage:
+                version = self._registry.walk(version, "validated")
+                self._registry.wait_live(wish.name, version.number, None, wish.timeout_s)
+                show.step(f"'{wish.name}' version {version.number} is loaded, without traffic")
+                return version
+            show.step("moving traffic")
+            self._registry.walk(version, "published")
+            self._registry.roll_out(wish.name, version.number)
+            self._registry.wait_live(wish.name, version.number, STABLE, wish.timeout_s)
+            show.step(f"'{wish.name}' version {version.number} answers")
+            return self._registry.version(wish.name, version.number)
+
+    def _greet(self, name: str) -> None:
+        """Find out that the server or the token is wrong before minutes go into a conversion."""
+        self._transport.request("GET", f"/api/v1/models/{name}", accept=frozenset({_NOT_FOUND}))
+
+    def _convert(self, wish: Deployment, show: Reporter) -> "Converted":
+        from tollway.conversion import convert  # noqa: PLC0415 -- importing tollway stays light
+
+        return convert(
+            wish.model, wish.X, wish.y, rtol=wish.rtol, atol=wish.atol, progress=show.step
+        )
+
+    def _upload(
+        self, wish: Deployment, converted: "Converted", show: Reporter
+    ) -> dict[str, object]:
+        """Upload every blob, and return the body of the registration."""
+        model: dict[str, object] = {}
+        if wish.title is not None:
+            model["title"] = wish.title
+        self._transport.request("PUT", f"/api/v1/models/{wish.name}", json=model)
+        artifact = Source(converted.onnx_bytes)
+        golden = Source(converted.golden) if converted.golden is not None else None
+        files = {path: Source(file) for path, file in sorted(converted.external_files.items())}
+        sources = [(artifact, artifact.blob())]
+        sources += [(source, source.blob(path)) for path, source in files.items()]
+        if golden is not None:
+            sources.append((golden, golden.blob()))
+        self._send(sources, show)
+        first = sources[0][1]
+        return {
+            "artifact": _stored(first),
+            "files": [asdict(blob) for _, blob in sources if blob.path],
+            "golden": _stored(golden.blob()) if golden is not None else None,
+            "task": converted.task,
+            "labels": converted.labels,
+            "columns": converted.columns,
+            "libraries": converted.libraries,
+            "conversion": converted.conversion,
+            "parity": asdict(converted.parity) if converted.parity is not None else None,
+            "metrics": _metrics(converted.metrics, wish.metrics),
+            "description": wish.description,
+        }
+
+    def _send(self, sources: list[tuple[Source, Blob]], show: Reporter) -> None:
+        total = sum(blob.size for _, blob in sources)
+        show.step(f"uploading {_size(total)}")
+        show.uploading(total)
+        done = 0
+        for source, blob in sources:
+            upload(self._transport, source, blob, _above(done, show))
+            done += blob.size
+
+    def _register(self, wish: Deployment, request: dict[str, object]) -> Version:
+        response = self._transport.request(
+            "POST", f"/api/v1/models/{wish.name}/versions", json=request
+        )
+        return self._transport.read(response, Version)
+
+
+def _above(base: int, show: Reporter) -> Callable[[int], None]:
+    return lambda sent: show.uploaded(base + sent)
+
+
+def _stored(blob: Blob) -> dict[str, object]:
+    return {"digest": blob.digest, "size": blob.size}
+
+
+def _metrics(converted: Mapping[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
+    merged = dict(converted)
+    for name, value in (given or {}).items():
+        try:
+            merged[str(name)] = float(value)
+        except (TypeError, ValueError) as error:
+            raise errors.InvalidRequestError(
+                f"metric {name!r} is {value!r}, but metrics are numbers"
+            ) from error
+    return merged
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 -- decimal units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
