@@ -36,6 +36,7 @@ class Run:
         self.in_flight = 0
         self.open = spec.connections
         """Connections that are open or about to be; the run ends when there are none."""
+        self.reopening: set[asyncio.Task[None]] = set()
         self.first_failure = ""
         self.finished = asyncio.Event()
         now = time.perf_counter_ns()
@@ -53,6 +54,13 @@ class Run:
         self.open -= 1
         if not self.open:
             self.finished.set()
+
+    def reopen(self, index: int) -> None:
+        """Open a lost connection again, in the background."""
+        self.reconnects += 1
+        task = asyncio.get_running_loop().create_task(_reopen(self, index))
+        self.reopening.add(task)
+        task.add_done_callback(self.reopening.discard)
 
     def failed(self, what: str) -> None:
         """Keep the first failure for the report."""
@@ -143,8 +151,7 @@ class Connection(asyncio.Protocol):
             run.failed(f"connection lost while waiting: {exc!r}")
         again = run.spec.reconnect or self._asked_to_close
         if again and not run.over(time.perf_counter_ns()):
-            run.reconnects += 1
-            asyncio.get_running_loop().create_task(_reopen(run, self._index))  # noqa: RUF006
+            run.reopen(self._index)
         else:
             run.left()
 
@@ -220,7 +227,7 @@ async def _reopen(run: Run, index: int) -> None:
 
 
 async def drive(spec: LoadSpec) -> LoadResult:
-    """Run ``spec`` to its end. Raises what a connection raised, and OSError when it cannot start."""
+    """Run ``spec`` to its end. Raises what a connection raised, OSError when it cannot start."""
     if not ipaddress.ip_address(spec.host).is_loopback:
         raise ValueError(f"{spec.host} is not a loopback address")
     loop = asyncio.get_running_loop()
@@ -236,7 +243,8 @@ async def drive(spec: LoadSpec) -> LoadResult:
         await _open(run, index)
     limit = spec.warm_up_s + spec.seconds + spec.drain_s
     finished = loop.create_task(run.finished.wait())
-    await asyncio.wait({finished, trouble}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    ends: set[asyncio.Future[Any]] = {finished, trouble}
+    await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
     finished.cancel()
     if trouble.done():
         trouble.result()
@@ -246,7 +254,9 @@ async def drive(spec: LoadSpec) -> LoadResult:
 def difference_from(expected: dict[str, list[float]], body: bytes, tolerance: float) -> str:
     """What is wrong with a V2 JSON answer; empty when every expected output is there and equal."""
     try:
-        outputs = {output["name"]: output["data"] for output in msgspec.json.decode(body)["outputs"]}
+        outputs = {
+            output["name"]: output["data"] for output in msgspec.json.decode(body)["outputs"]
+        }
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         return f"not a V2 answer ({error!r}): {body[:200]!r}"
     for name, values in expected.items():

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-untyped"
 """The models that are benchmarked, their requests, and the answers that scikit-learn gives."""
 
 import json
@@ -5,18 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
-from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.spec import Exchange
 
 CLASSIFIER = "breast-cancer"
+REGRESSOR = "diabetes"
 TREES = 100
 ROWS = 64
 REDUCER = "row-sum"
@@ -24,7 +27,7 @@ DIGITS = 4
 
 
 class Trained(NamedTuple):
-    """An estimator and the data it was fitted on."""
+    """The classifier and the data it was fitted on."""
 
     estimator: Pipeline
     X: NDArray[np.float32]
@@ -39,6 +42,12 @@ def train_classifier() -> Trained:
         StandardScaler(), GradientBoostingClassifier(n_estimators=TREES, random_state=0)
     )
     return Trained(estimator.fit(X, y), X, y)
+
+
+def train_regressor() -> tuple[RandomForestRegressor, pd.DataFrame, pd.Series]:
+    """A random forest on the diabetes data as a DataFrame: the second model of the idle stack."""
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    return RandomForestRegressor(n_estimators=TREES, random_state=0).fit(X, y), X, y
 
 
 def classifier_onnx(trained: Trained) -> bytes:
@@ -75,11 +84,16 @@ def json_body(name: str, row: NDArray[np.float32]) -> bytes:
     return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 
 
-def binary_exchange(name: str, row: NDArray[np.float32]) -> Exchange:
-    """One row in the binary tensor extension, answered in JSON."""
+def json_sum(row: NDArray[np.float32]) -> Exchange:
+    """One row for the reducer, as JSON."""
+    return Exchange(body=json_body("input", row), expected=_sum_of(row))
+
+
+def binary_sum(row: NDArray[np.float32]) -> Exchange:
+    """One row for the reducer in the binary tensor extension, answered in JSON."""
     data = row.astype("<f4").tobytes()
     tensor = {
-        "name": name,
+        "name": "input",
         "shape": [1, len(row)],
         "datatype": "FP32",
         "parameters": {"binary_data_size": len(data)},
@@ -91,6 +105,7 @@ def binary_exchange(name: str, row: NDArray[np.float32]) -> Exchange:
             "Content-Type": "application/octet-stream",
             "Inference-Header-Content-Length": str(len(head)),
         },
+        expected=_sum_of(row),
     )
 
 
@@ -119,3 +134,7 @@ def row_of(json_bytes: int, seed: int = 0) -> NDArray[np.float32]:
 def wide_row(bytes_: int, seed: int = 0) -> NDArray[np.float32]:
     """A row of ``bytes_`` bytes as binary data."""
     return np.random.default_rng(seed).random(bytes_ // 4).astype(np.float32)
+
+
+def _sum_of(row: NDArray[np.float32]) -> dict[str, list[float]]:
+    return {"sum": [float(np.sum(row, dtype=np.float64))]}

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-untyped, import-not-found, untyped-decorator"
 """A model behind FastAPI, as one writes it by hand: the service that Tollway replaces.
 
 It does what a team's own service usually does and no more: an API key from a file, a limit per key
@@ -79,7 +80,7 @@ def make_app(session: ort.InferenceSession, keys: dict[str, str]) -> FastAPI:
     app = FastAPI(title="Model service")
     limiter = Limiter(key_func=api_key_of)
     app.state.limiter = limiter
-    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)  # type: ignore[arg-type]
+    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
     Instrumentator().instrument(app).expose(app)
 
     input_name = session.get_inputs()[0].name
@@ -94,10 +95,10 @@ def make_app(session: ort.InferenceSession, keys: dict[str, str]) -> FastAPI:
     @app.post("/v2/models/{model}/infer", response_model_exclude_none=True)
     @limiter.limit(LIMIT)
     async def infer(
-        request: Request,
+        request: Request,  # noqa: ARG001 -- the limiter looks for it by this name
         model: str,
         body: InferRequest,
-        caller: Annotated[str, Depends(application)],
+        caller: Annotated[str, Depends(application)],  # noqa: ARG001
     ) -> InferResponse:
         tensor = body.inputs[0]
         try:

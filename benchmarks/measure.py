@@ -1,0 +1,123 @@
+"""One measured run: load on one system, and the CPU time that all its processes used for it."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from benchmarks.processes import cpu_between, cpu_by_role
+from benchmarks.spec import Exchange, LoadResult, LoadSpec
+from benchmarks.systems import ROOT, Served
+
+SETTLE_S = 1.0
+"""Work that a system does after its answers (shipping usage) within this time is charged to it."""
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one system."""
+
+    system: str
+    label: str
+    connections: int
+    load: LoadResult
+    cpu_s: dict[str, float]
+    """Role -> user and system seconds, warm-up and settling included."""
+
+    @property
+    def requests_per_cpu_s(self) -> float:
+        """Answers per second of CPU time of every server process."""
+        return self.load.answered / max(sum(self.cpu_s.values()), 1e-9)
+
+    def cpu_ms(self, role: str) -> float:
+        """CPU milliseconds of one role per answer."""
+        return self.cpu_s.get(role, 0.0) * 1000 / max(self.load.answered, 1)
+
+
+def run_load(spec: LoadSpec) -> LoadResult:
+    """Run the load generator in a process of its own."""
+    limit = spec.warm_up_s + spec.seconds + spec.drain_s + 30.0
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load"],
+        input=msgspec.json.encode(spec),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=limit,
+        check=True,
+        start_new_session=True,
+    )
+    return msgspec.json.decode(done.stdout, type=LoadResult)
+
+
+def spec_for(
+    served: Served, exchanges: list[Exchange], *, connections: int, seconds: float
+) -> LoadSpec:
+    """The load on ``served``."""
+    return LoadSpec(
+        host="127.0.0.1",
+        port=served.port,
+        path=served.path,
+        api_key=served.api_key,
+        exchanges=exchanges,
+        connections=connections,
+        seconds=seconds,
+    )
+
+
+def measure(
+    served: Served, exchanges: list[Exchange], *, connections: int, seconds: float, label: str = ""
+) -> Round:
+    """Load ``served`` and account for it."""
+    spec = spec_for(served, exchanges, connections=connections, seconds=seconds)
+    before = cpu_by_role(served.pid)
+    result = run_load(spec)
+    time.sleep(SETTLE_S)
+    after = cpu_by_role(served.pid)
+    return Round(
+        system=served.system,
+        label=label,
+        connections=connections,
+        load=result,
+        cpu_s=cpu_between(before, after),
+    )
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Medians over the rounds of one system at one number of connections."""
+
+    system: str
+    connections: int
+    rounds: int
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    requests_per_cpu_s: float
+    requests_per_cpu_s_range: tuple[float, float]
+    cpu_share: dict[str, float]
+    """Role -> its share of the CPU time."""
+    errors: int
+
+
+def summarise(rounds: list[Round]) -> Summary:
+    """Medians of rounds of the same system and number of connections."""
+    per_cpu = [round_.requests_per_cpu_s for round_ in rounds]
+    total = sum(sum(round_.cpu_s.values()) for round_ in rounds) or 1e-9
+    roles = sorted({role for round_ in rounds for role in round_.cpu_s})
+    return Summary(
+        system=rounds[0].system,
+        connections=rounds[0].connections,
+        rounds=len(rounds),
+        requests_per_s=statistics.median(round_.load.requests_per_s for round_ in rounds),
+        p50_ms=statistics.median(round_.load.latency.p50_ms for round_ in rounds),
+        p99_ms=statistics.median(round_.load.latency.p99_ms for round_ in rounds),
+        p999_ms=statistics.median(round_.load.latency.p999_ms for round_ in rounds),
+        requests_per_cpu_s=statistics.median(per_cpu),
+        requests_per_cpu_s_range=(min(per_cpu), max(per_cpu)),
+        cpu_share={
+            role: round(sum(round_.cpu_s.get(role, 0.0) for round_ in rounds) / total, 3)
+            for role in roles
+        },
+        errors=sum(round_.load.errors for round_ in rounds),
+    )
