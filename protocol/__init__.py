@@ -1,1 +1,1 @@
-"""What the roles say to each other: documents, frames, error codes. Pure; imports nothing of ours."""
+"""What the roles say to each other: documents, frames, errors. Pure; imports nothing of ours."""

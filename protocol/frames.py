@@ -70,7 +70,7 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the engine started; durations in nanoseconds, as Triton's statistics have them."""
+    """Counts since the engine started; durations in nanoseconds, as in Triton's statistics."""
 
     inference_count: int = 0
     """Rows inferred."""

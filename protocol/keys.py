@@ -25,7 +25,7 @@ def generate(environment: str) -> str:
 
 
 def well_formed(secret: bytes) -> bool:
-    """Whether ``secret`` has the shape and checksum of a credential. Says nothing about validity."""
+    """Whether ``secret`` has the shape and checksum of a credential; not whether it is valid."""
     if _SHAPE.fullmatch(secret) is None:
         return False
     body, checksum = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]

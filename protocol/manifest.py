@@ -1,4 +1,4 @@
-"""The manifest of a model version: immutable, canonical JSON (RFC 8785), addressed by its digest."""
+"""The manifest of a model version: immutable canonical JSON (RFC 8785), known by its digest."""
 
 import hashlib
 from typing import Literal

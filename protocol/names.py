@@ -14,6 +14,7 @@ def check_name(name: str, what: str = "name") -> str:
     if _NAME.fullmatch(name) is None:
         raise TollwayError(
             Code.INVALID,
-            f"{what} {name[:80]!r} is not valid: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
+            f"{what} {name[:80]!r} is not valid: use 1 to 63 of a-z, 0-9 and '-', "
+            "not starting with '-'",
         )
     return name

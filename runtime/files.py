@@ -2,11 +2,12 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``data``: readers and crashes see the old bytes or the new, never a mix."""
+    """Replace ``path`` by ``data``: readers, and a crash, see the old bytes or the new."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -30,11 +31,22 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def secret_file(path: Path) -> bytes:
-    """The secret in ``path``; made (32 random bytes as hex, mode 0600) when there is none."""
+def secret_file(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(32)) -> bytes:
+    """What ``path`` holds; made by ``make`` (mode 0600) when there is no such file yet.
+
+    Of several processes that start at once, all get the secret of the one that was first.
+    """
     try:
         return path.read_bytes().strip()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(path, secrets.token_hex(32).encode() + b"\n", 0o600)
-        return path.read_bytes().strip()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_atomically(temporary, make().encode() + b"\n", 0o600)
+    try:
+        os.link(temporary, path)  # fails when another process was first; a rename would replace
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+    return path.read_bytes().strip()

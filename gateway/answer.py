@@ -1,0 +1,34 @@
+"""What the gateway answers with, before any web framework sees it."""
+
+import msgspec
+
+from protocol.errors import Code, TollwayError
+
+Headers = list[tuple[bytes, bytes]]
+
+CONTENT_TYPE_JSON = (b"content-type", b"application/json")
+CONTENT_TYPE_BINARY = (b"content-type", b"application/octet-stream")
+RETRY_AFTER = (b"retry-after", b"1")
+_RETRY_CODES = frozenset({Code.NOT_READY, Code.QUEUE_FULL, Code.UNAVAILABLE})
+_NO_BODY: list[tuple[bytes, bytes]] = []
+
+
+class Answer:
+    """Status, headers (lower-case names, without ``content-length``) and body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
+    """``{"error": "..."}``, as clients of the prediction protocols expect it."""
+    extra: Headers = [CONTENT_TYPE_JSON, *headers]
+    if error.code in _RETRY_CODES:
+        extra.append(RETRY_AFTER)
+    if error.code is Code.UNAUTHENTICATED:
+        extra.append((b"www-authenticate", b'Bearer realm="tollway"'))
+    return Answer(error.status, extra, msgspec.json.encode({"error": error.public}))

@@ -1,0 +1,202 @@
+"""The gateway's composition root."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+
+from gateway.catalog import Catalog
+from gateway.forward import METHODS, ControlProxy, problem
+from gateway.invoke import Invoker
+from gateway.lane import Application, PredictionLane
+from gateway.links import Links
+from gateway.metrics import PredictionMetrics
+from gateway.routes import CatalogRoutes
+from gateway.scrape import ScrapeAccess
+from gateway.settings import GatewaySettings
+from gateway.shipper import UsageShipper
+from gateway.upstream import Upstream
+from gateway.usage_log import UsageLog
+from policies.api_key import ApiKeyPolicy
+from policies.base import Policy
+from policies.lifecycle import LifecyclePolicy
+from policies.request_size import RequestSizePolicy
+from policies.subscription import SubscriptionPolicy
+from protocol.errors import Code, TollwayError
+from runtime.addresses import control_client, control_transport
+from runtime.files import secret_file
+from runtime.follower import ChangeFollower
+
+PROXY_TIMEOUT = httpx.Timeout(10.0, read=300.0, write=300.0)
+PROXY_CONNECTIONS = 200
+
+
+class Gateway:
+    """Everything the role consists of, built and wired. Make it inside a running event loop."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``now`` gives UNIX seconds."""
+        loop = asyncio.get_running_loop()
+        folder = settings.data_dir / "gateway"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        token = secret_file(settings.cluster_token_file)
+        self._credentials = ApiKeyPolicy(secret_file(settings.key_pepper_file), now)
+        subscriptions = SubscriptionPolicy()
+        sizes = RequestSizePolicy(settings.max_body_bytes)
+        # Order: the right to the model before the version's state, see invoke.
+        authorise: list[Policy] = [subscriptions, LifecyclePolicy()]
+        admission: list[Policy] = [sizes]
+        self.upstream = Upstream(
+            max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
+        )
+        self._links = Links(self.upstream, token)
+        self.catalog = Catalog(self._credentials, subscriptions, self._links.reconcile)
+        self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
+        self.metrics = PredictionMetrics(
+            {
+                "tollway_in_flight": (
+                    "Requests that wait for an engine.",
+                    self.upstream.in_flight,
+                ),
+                "tollway_engine_retries": (
+                    "Requests sent again because their engine was lost.",
+                    lambda: self.upstream.retries,
+                ),
+                "tollway_usage_write_failures": (
+                    "Usage log writes that failed; their requests were answered 503.",
+                    lambda: self.usage.failures,
+                ),
+            }
+        )
+        self._internal = control_client(settings.control_url, token.decode())
+        self._proxy = _proxy_client(settings.control_url)
+        self.follower = ChangeFollower(
+            self._internal, folder / "changes.journal", self.catalog.apply
+        )
+        self._shipper = UsageShipper(
+            self.usage,
+            folder / "usage",
+            self._internal,
+            gateway=_gateway_id(folder),
+            interval_s=settings.usage_ship_interval_ms / 1000,
+        )
+        self.routes = CatalogRoutes(self.catalog, self.upstream, self._credentials, authorise)
+        self._scrape = ScrapeAccess(self._credentials, token)
+        invoker = Invoker(
+            identify=self._credentials,
+            authorise=authorise,
+            admission=admission,
+            catalog=self.catalog,
+            upstream=self.upstream,
+            usage=self.usage,
+            metrics=self.metrics,
+            now=now,
+            monotonic=loop.time,
+            default_deadline_ms=settings.default_deadline_ms,
+        )
+        self.application: Application = PredictionLane(self._fastapi(), invoker, sizes, loop.time)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the configuration and ship usage for as long as the block lasts."""
+        self.follower.load()
+        tasks = [
+            asyncio.create_task(self.follower.run()),
+            asyncio.create_task(self._shipper.run()),
+            asyncio.create_task(self._mark_started()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.usage.close()
+            with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):
+                # What control cannot take now stays on disk for the next start.
+                async with asyncio.timeout(1.0):
+                    await self._shipper.ship()
+            await self._links.close()
+            await self._internal.aclose()
+            await self._proxy.aclose()
+
+    async def _mark_started(self) -> None:
+        await self.follower.synchronised.wait()
+        self.routes.started = True
+
+    def _digest(self, model: str, number: int) -> str | None:
+        version = self.catalog.version(model, number)
+        return None if version is None else version.digest
+
+    def _fastapi(self) -> Application:
+        app = FastAPI(title="Tollway gateway", docs_url=None, redoc_url=None, openapi_url=None)
+        registry = CollectorRegistry()
+        self.metrics.register(registry)
+        scrape = self._scrape
+
+        @app.get("/metrics")
+        async def metrics(request: Request) -> Response:
+            if not scrape.allows(request):
+                return problem(
+                    Code.UNAUTHENTICATED, "metrics need the cluster token or an admin token"
+                )
+            return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+        app.include_router(self.routes.router())
+        for version in ("v1", "v2"):
+            app.add_api_route(f"/{version}/{{rest:path}}", _nothing_here, methods=METHODS)
+        app.add_exception_handler(TollwayError, _prediction_error)
+        app.add_exception_handler(HTTPException, _http_error)
+        app.add_route("/{rest:path}", ControlProxy(self._proxy), methods=METHODS)
+        return app
+
+
+async def _nothing_here(request: Request) -> Response:
+    raise TollwayError(
+        Code.NOT_FOUND, f"there is no {request.method} {request.url.path[:200]} in this protocol"
+    )
+
+
+async def _prediction_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, TollwayError)
+    headers = {"Retry-After": "1"} if error.status == 503 else None  # noqa: PLR2004
+    return JSONResponse({"error": error.public}, error.status, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Routing errors of the framework, in the form that the path's clients expect."""
+    assert isinstance(error, HTTPException)
+    if request.url.path.startswith(("/v1", "/v2")):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return problem(
+        Code.METHOD_NOT_ALLOWED if error.status_code == 405 else Code.NOT_FOUND,  # noqa: PLR2004
+        str(error.detail),
+    )
+
+
+def _proxy_client(url: str) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=PROXY_CONNECTIONS, max_keepalive_connections=20)
+    return httpx.AsyncClient(
+        base_url="http://control" if url.startswith("unix:") else url,
+        transport=control_transport(url, limits),
+        timeout=PROXY_TIMEOUT,
+        trust_env=False,
+    )
+
+
+def _gateway_id(folder: Path) -> str:
+    """This gateway's name in the usage accounts: the same for as long as its folder lives."""
+    return secret_file(folder / "gateway.id", lambda: secrets.token_hex(8)).decode()

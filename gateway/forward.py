@@ -1,0 +1,95 @@
+"""Passes every path that is not the data plane's on to control, streaming both ways."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from protocol.errors import STATUS, Code
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade", "proxy-connection",
+    }
+)  # fmt: skip
+"""RFC 9110, 7.6.1: these belong to one connection."""
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
+INTERNAL_PREFIX = "/internal"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class ControlProxy:
+    """A reverse proxy with one upstream, control."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """``client`` must carry no credential of its own: callers bring theirs."""
+        self._client = client
+
+    async def __call__(self, request: Request) -> Response:
+        """Control's answer to ``request``; 404 for internal paths, 503 when control is away."""
+        path = request.url.path
+        if path == INTERNAL_PREFIX or path.startswith(INTERNAL_PREFIX + "/"):
+            return problem(Code.NOT_FOUND, "there is nothing at this path")
+        target = self._client.base_url.copy_with(
+            raw_path=request.scope["raw_path"] + _query(request.scope["query_string"])
+        )
+        upstream = self._client.build_request(
+            request.method, target, headers=_headers(request), content=_content(request)
+        )
+        try:
+            response = await self._client.send(upstream, stream=True)
+        except httpx.HTTPError:
+            return problem(
+                Code.UNAVAILABLE,
+                "management is not available now; predictions are not affected. Try again soon",
+            )
+        answer = StreamingResponse(_body(response), status_code=response.status_code)
+        answer.raw_headers = [
+            (name.lower(), value)
+            for name, value in response.headers.raw
+            if name.lower().decode("latin-1") not in HOP_BY_HOP
+        ]
+        return answer
+
+
+def problem(code: Code, detail: str) -> JSONResponse:
+    """An RFC 9457 problem."""
+    status = STATUS[code]
+    content = {"type": "about:blank", "title": code.replace("_", " "), "status": status}
+    headers = {"Retry-After": "1"} if status == STATUS[Code.UNAVAILABLE] else None
+    return JSONResponse(
+        {**content, "detail": detail, "code": code.value},
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+async def _body(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.aiter_raw():
+            yield chunk
+    finally:
+        await response.aclose()
+
+
+def _content(request: Request) -> AsyncIterator[bytes] | None:
+    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    return request.stream() if has_body else None
+
+
+def _query(query: bytes) -> bytes:
+    return b"?" + query if query else b""
+
+
+def _headers(request: Request) -> list[tuple[str, str]]:
+    named = {h.strip().lower() for h in request.headers.get("connection", "").split(",")}
+    drop = HOP_BY_HOP | _FORWARDED | named
+    headers = [(k, v) for k, v in request.headers.items() if k not in drop]
+    if request.client is not None:
+        # What a client claims here is dropped: control trusts this header.
+        headers.append(("x-forwarded-for", request.client.host))
+    headers.append(("x-forwarded-proto", request.url.scheme))
+    return headers

@@ -1,0 +1,172 @@
+"""The way of a prediction request through the gateway, from its headers to its answer.
+
+    identify   who is calling                       policies.api_key
+    route      which version answers                routing
+    authorise  may they use this model and version  policies.subscription, policies.lifecycle
+    admit      is the request within its limits     policies.request_size
+    forward    the body, unparsed, to an engine     upstream
+    record     what was answered                    usage_log, metrics
+
+Knows no web framework: a lane turns its protocol into a :class:`Call` and an :class:`Answer` into
+its protocol. :meth:`Invoker.admit` needs the headers only, so that a request is refused before its
+body is read; :meth:`Invoker.forward` never blocks and answers by a callback.
+"""
+
+import os
+from collections.abc import Callable
+
+from gateway.answer import (
+    CONTENT_TYPE_BINARY,
+    CONTENT_TYPE_JSON,
+    RETRY_AFTER,
+    Answer,
+    Headers,
+    error_answer,
+)
+from gateway.catalog import Catalog
+from gateway.metrics import PredictionMetrics
+from gateway.routing import choose_version
+from gateway.upstream import Exchange, Upstream
+from gateway.usage_log import UsageLog
+from policies.base import Call, Policy
+from protocol.errors import STATUS, Code, TollwayError
+from protocol.frames import NO_HEADER, Frame
+from protocol.usage import UsageRecord
+
+Done = Callable[[Answer], None]
+
+
+class Invoker:
+    """Takes calls through the policies to the engines, and records every answer."""
+
+    def __init__(
+        self,
+        *,
+        identify: Policy,
+        authorise: list[Policy],
+        admission: list[Policy],
+        catalog: Catalog,
+        upstream: Upstream,
+        usage: UsageLog,
+        metrics: PredictionMetrics,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        default_deadline_ms: int,
+    ) -> None:
+        """``now`` gives UNIX seconds, ``monotonic`` the event loop's clock."""
+        self._identify = identify
+        # The caller's right to the model comes before what the model's version may do: a stranger
+        # learns nothing of versions. Limits come last: only who may call at all can use them up.
+        self._before_body = [*authorise, *admission]
+        self._catalog = catalog
+        self._upstream = upstream
+        self._usage = usage
+        self._metrics = metrics
+        self._now = now
+        self._monotonic = monotonic
+        self._default_deadline_ms = default_deadline_ms
+        self._prefix = os.urandom(8).hex().encode() + b"-"
+        self._count = 0
+
+    def admit(self, call: Call) -> None:
+        """Identify, route, authorise and admit. Raises :class:`TollwayError`."""
+        self._identify.check(call)
+        choose_version(self._catalog, call)
+        for policy in self._before_body:
+            policy.check(call)
+
+    def forward(self, call: Call, body: bytes, done: Done) -> None:
+        """Send an admitted call's body to an engine; ``done`` gets the answer, exactly once."""
+        call.bytes_in = len(body)
+        limit_ms = self._default_deadline_ms
+        wish_ms = call.deadline_ms
+        exchange = Exchange(
+            body,
+            call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000,
+            lambda reply: self._answer(call, reply, done),
+            flags=call.operation,
+            header_length=call.header_length,
+        )
+        try:
+            self._upstream.send((call.model, call.version), exchange)
+        except TollwayError as error:
+            self._answer(call, error, done)
+
+    def refuse(self, call: Call, error: TollwayError, done: Done) -> None:
+        """Answer a call that was not admitted. Recorded where the caller is known."""
+        if call.identity is None:
+            self._metrics.refused(error.status)
+            done(error_answer(error, self._headers(call, self._identifier())))
+        else:
+            self._answer(call, error, done)
+
+    def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
+        """Build the answer, record it, and let it go once the record is written."""
+        prediction = self._identifier()
+        headers = self._headers(call, prediction)
+        queue_us = infer_us = rows = 0
+        total = self._monotonic() - call.started
+        if isinstance(reply, TollwayError):
+            answer = error_answer(reply, headers)
+        else:
+            _, _, status, _, queue_us, infer_us, rows, json_bytes, body = reply
+            answer = Answer(status, headers, body)
+            if json_bytes == NO_HEADER:
+                headers.append(CONTENT_TYPE_JSON)
+            else:
+                headers.append(CONTENT_TYPE_BINARY)
+                headers.append((b"inference-header-content-length", b"%d" % json_bytes))
+            headers.append(
+                (
+                    b"server-timing",
+                    b"queue;dur=%.3f, infer;dur=%.3f, gateway;dur=%.3f"
+                    % (
+                        queue_us / 1000,
+                        infer_us / 1000,
+                        max(0.0, total * 1000 - (queue_us + infer_us) / 1000),
+                    ),
+                )
+            )
+            if status == STATUS[Code.QUEUE_FULL]:
+                headers.append(RETRY_AFTER)
+        identity = call.identity
+        assert identity is not None
+        self._metrics.answered(call.model, call.version, answer.status, total, queue_us, infer_us)
+        record = UsageRecord(
+            int(self._now() * 1000),
+            identity.application,
+            identity.key,
+            call.model,
+            call.version,
+            call.variant,
+            answer.status,
+            rows,
+            queue_us,
+            infer_us,
+            int(total * 1e6),
+            call.bytes_in,
+            len(answer.body),
+            prediction.decode(),
+        )
+        self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
+
+    def _identifier(self) -> bytes:
+        self._count += 1
+        return self._prefix + b"%x" % self._count
+
+    def _headers(self, call: Call, prediction: bytes) -> Headers:
+        headers: Headers = [
+            (b"x-request-id", call.request_id or prediction),
+            (b"tollway-prediction-id", prediction),
+        ]
+        if call.version:
+            headers.append((b"tollway-version", b"%d" % call.version))
+            headers.append((b"tollway-variant", call.variant.encode()))
+        return headers
+
+
+def _unrecorded(headers: Headers) -> Answer:
+    """Decision: an answer that cannot be accounted for is not given."""
+    unavailable = TollwayError(Code.UNAVAILABLE, "usage cannot be recorded now: try again soon")
+    keep = [h for h in headers if h[0].startswith((b"x-", b"tollway-"))]
+    return error_answer(unavailable, keep)

@@ -1,0 +1,194 @@
+"""The ASGI lane: prediction requests from ASGI events to the invoker and back.
+
+It stands before the FastAPI application, which gets every other request.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from gateway.answer import Answer, error_answer
+from gateway.invoke import Invoker
+from gateway.routing import Router, Target, parse_version
+from policies.base import Call
+from policies.request_size import RequestSizePolicy
+from protocol.errors import Code, TollwayError
+from protocol.frames import NO_HEADER
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
+_JSON_TYPES = frozenset({b"application/json", b"application/octet-stream", b"text/json"})
+_BEARER = b"bearer "
+MAX_NUMBER_DIGITS = 10
+
+
+class PredictionLane:
+    """An ASGI application that answers predictions itself and hands on the rest."""
+
+    def __init__(
+        self,
+        application: Application,
+        invoker: Invoker,
+        sizes: RequestSizePolicy,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._application = application
+        self._invoker = invoker
+        self._sizes = sizes
+        self._monotonic = monotonic
+        self._router = Router()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI request."""
+        target = self._router.target(scope["path"]) if scope["type"] == "http" else None
+        if target is None:
+            await self._application(scope, receive, send)
+            return
+        answer = await self._predict(target, scope, receive)
+        if answer is not None:
+            await _send(answer, send)
+
+    async def _predict(self, target: Target, scope: Scope, receive: Receive) -> Answer | None:
+        """The answer; None when the client went away before its request was complete."""
+        if scope["method"] != "POST":
+            refused = TollwayError(Code.METHOD_NOT_ALLOWED, "predictions are asked for by POST")
+            return error_answer(refused, [(b"allow", b"POST")])
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        call = Call(model=target.model, started=self._monotonic())
+        try:
+            read_target(call, target)
+            read_headers(call, scope["headers"])
+            self._invoker.admit(call)
+            body = await self._body(receive)
+            if body is None:
+                return None
+        except TollwayError as error:
+            self._invoker.refuse(call, error, answered.set_result)
+        else:
+            self._invoker.forward(call, body, answered.set_result)
+        return await answered
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        parts: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return None
+            part = event.get("body", b"")
+            size += len(part)
+            if size > self._sizes.max_bytes:
+                raise self._sizes.refusal()
+            parts.append(part)
+            more = event.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_target(call: Call, target: Target) -> None:
+    """What the path says."""
+    call.operation = target.operation
+    call.label = target.label
+    if target.version is not None:
+        call.number = parse_version(target.version) or 0
+
+
+def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
+    """What the headers say. Raises :class:`TollwayError` for those that cannot be honoured."""
+    for name, value in headers:
+        read = _READERS.get(name)
+        if read is not None:
+            read(call, value)
+
+
+def _api_key(call: Call, value: bytes) -> None:
+    call.credential = value
+
+
+def _authorization(call: Call, value: bytes) -> None:
+    if call.credential is None and value[: len(_BEARER)].lower() == _BEARER:
+        call.credential = value[len(_BEARER) :].strip()
+
+
+def _request_id(call: Call, value: bytes) -> None:
+    if _SANE_REQUEST_ID.fullmatch(value) is not None:
+        call.request_id = value
+
+
+def _version(call: Call, value: bytes) -> None:
+    call.header_number = parse_version(value) or 0
+
+
+def _deadline(call: Call, value: bytes) -> None:
+    call.deadline_ms = _number(value, "Tollway-Deadline-Ms")
+    if call.deadline_ms == 0:
+        raise TollwayError(Code.MALFORMED, "Tollway-Deadline-Ms must be at least 1")
+
+
+def _header_length(call: Call, value: bytes) -> None:
+    call.header_length = _number(value, "Inference-Header-Content-Length")
+    if call.header_length >= NO_HEADER:
+        raise TollwayError(Code.MALFORMED, "Inference-Header-Content-Length is too large")
+
+
+def _content_length(call: Call, value: bytes) -> None:
+    call.content_length = _number(value, "Content-Length")
+
+
+def _content_type(_call: Call, value: bytes) -> None:
+    media_type = value.partition(b";")[0].strip().lower()
+    if media_type not in _JSON_TYPES:
+        raise TollwayError(
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            "send 'Content-Type: application/json', or application/octet-stream for binary tensors",
+        )
+
+
+def _content_encoding(_call: Call, value: bytes) -> None:
+    if value.strip().lower() not in {b"", b"identity"}:
+        raise TollwayError(
+            Code.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken: send the body as it is"
+        )
+
+
+def _accept(_call: Call, value: bytes) -> None:
+    for part in value.split(b","):
+        media_type, _, parameters = part.partition(b";")
+        if media_type.strip().lower() in _ACCEPTABLE and parameters.strip() != b"q=0":
+            return
+    raise TollwayError(
+        Code.NOT_ACCEPTABLE, "answers are application/json: accept it, or send no Accept header"
+    )
+
+
+def _number(value: bytes, name: str) -> int:
+    if not value.isdigit() or len(value) > MAX_NUMBER_DIGITS:
+        raise TollwayError(Code.MALFORMED, f"{name} is not a whole number in range")
+    return int(value)
+
+
+_ACCEPTABLE = frozenset({b"*/*", b"application/*", b"", *_JSON_TYPES})
+_READERS: dict[bytes, Callable[[Call, bytes], None]] = {
+    b"x-api-key": _api_key,
+    b"authorization": _authorization,
+    b"x-request-id": _request_id,
+    b"tollway-version": _version,
+    b"tollway-deadline-ms": _deadline,
+    b"inference-header-content-length": _header_length,
+    b"content-length": _content_length,
+    b"content-type": _content_type,
+    b"content-encoding": _content_encoding,
+    b"accept": _accept,
+}
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = answer.headers
+    headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,166 @@
+"""Model metadata in the forms of the prediction protocols. Pure functions of the catalog."""
+
+from gateway.catalog import ModelEntry
+from protocol.configuration import VersionDoc
+from protocol.frames import EngineStats
+from protocol.manifest import Tensor
+
+Json = dict[str, object]
+
+SERVER_NAME = "tollway"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics", "model_configuration")
+
+
+def server(version: str) -> Json:
+    """``GET /v2``."""
+    return {"name": SERVER_NAME, "version": version, "extensions": list(EXTENSIONS)}
+
+
+def v2_model(entry: ModelEntry, version: VersionDoc) -> Json:
+    """``GET /v2/models/M``."""
+    manifest = version.manifest
+    properties = {"task": manifest.task, "state": version.state, "digest": version.digest}
+    numbers = [v.number for v in entry.published()] or [version.number]
+    return {
+        "name": entry.name,
+        "versions": [str(number) for number in numbers],
+        "platform": manifest.platform,
+        "inputs": [_tensor(t) for t in manifest.inputs],
+        "outputs": [_tensor(t) for t in manifest.outputs],
+        "properties": properties,
+    }
+
+
+def v2_config(version: VersionDoc) -> Json:
+    """``GET /v2/models/M/config``, in the fields that Triton's clients read."""
+    manifest = version.manifest
+    return {
+        "name": version.model,
+        "platform": manifest.platform,
+        "backend": "onnxruntime",
+        "version_policy": {"specific": {"versions": [version.number]}},
+        "max_batch_size": 0,
+        "input": [_config_tensor(t) for t in manifest.inputs],
+        "output": [_config_tensor(t) for t in manifest.outputs],
+        "default_model_filename": manifest.artifact.path or "model.onnx",
+    }
+
+
+def v1_status(entry: ModelEntry, version: VersionDoc, ready: bool) -> Json:
+    """``GET /v1/models/M``: KServe's fields and TensorFlow Serving's."""
+    return {
+        "name": entry.name,
+        "ready": ready,
+        "model_version_status": [
+            {
+                "version": str(version.number),
+                "state": "AVAILABLE" if ready else "LOADING",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ],
+    }
+
+
+def v1_metadata(entry: ModelEntry, version: VersionDoc) -> Json:
+    """``GET /v1/models/M/metadata``: TensorFlow Serving's form, and the columns of the rows."""
+    manifest = version.manifest
+    signature = {
+        "inputs": {t.name: _signature_tensor(t) for t in manifest.inputs},
+        "outputs": {t.name: _signature_tensor(t) for t in manifest.outputs},
+        "method_name": "tensorflow/serving/predict",
+    }
+    columns: list[Json] = [
+        {
+            "name": column.name,
+            "type": column.type,
+            "minimum": column.minimum,
+            "maximum": column.maximum,
+            "categories": column.categories,
+        }
+        for column in manifest.columns
+    ]
+    return {
+        "model_spec": {
+            "name": entry.name,
+            "signature_name": "",
+            "version": str(version.number),
+        },
+        "metadata": {
+            "signature_def": {"signature_def": {"serving_default": signature}},
+            "columns": columns,
+            "labels": list(manifest.labels),
+        },
+    }
+
+
+def index_item(entry: ModelEntry, version: VersionDoc, ready: bool) -> Json:
+    """One line of ``POST /v2/repository/index``."""
+    return {
+        "name": entry.name,
+        "version": str(version.number),
+        "state": "READY" if ready else "UNAVAILABLE",
+        "reason": "" if ready else "no engine is ready",
+    }
+
+
+def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
+    """One item of ``model_stats``, in Triton's terms: counts are totals over the engines."""
+    batches: dict[int, int] = {}
+    for engine in engines:
+        for rows, runs in engine.batch_rows.items():
+            batches[rows] = batches.get(rows, 0) + runs
+    success = sum(e.success_count for e in engines)
+
+    def duration(count: int, ns: int) -> Json:
+        return {"count": count, "ns": ns}
+
+    return {
+        "name": version.model,
+        "version": str(version.number),
+        "last_inference": max((e.last_inference_ms for e in engines), default=0),
+        "inference_count": sum(e.inference_count for e in engines),
+        "execution_count": sum(e.execution_count for e in engines),
+        "inference_stats": {
+            "success": duration(success, sum(e.success_ns for e in engines)),
+            "fail": duration(sum(e.fail_count for e in engines), sum(e.fail_ns for e in engines)),
+            "queue": duration(success, sum(e.queue_ns for e in engines)),
+            "compute_input": duration(success, 0),
+            "compute_infer": duration(success, sum(e.compute_infer_ns for e in engines)),
+            "compute_output": duration(success, 0),
+        },
+        "batch_stats": [
+            {"batch_size": rows, "count": runs} for rows, runs in sorted(batches.items())
+        ],
+        "engines": [
+            {"batching": e.batching, "batching_reason": e.batching_reason, "queued": e.queued}
+            for e in engines
+        ],
+    }
+
+
+def _tensor(tensor: Tensor) -> Json:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+
+
+def _config_tensor(tensor: Tensor) -> Json:
+    datatype = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    return {
+        "name": tensor.name,
+        "data_type": f"TYPE_{datatype}",
+        "dims": list(tensor.shape),
+        "optional": tensor.optional,
+    }
+
+
+_V1_TYPES = {
+    "BOOL": "DT_BOOL", "BYTES": "DT_STRING", "FP16": "DT_HALF", "BF16": "DT_BFLOAT16",
+    "FP32": "DT_FLOAT", "FP64": "DT_DOUBLE",
+}  # fmt: skip
+
+
+def _signature_tensor(tensor: Tensor) -> Json:
+    return {
+        "name": tensor.name,
+        "dtype": _V1_TYPES.get(tensor.datatype, f"DT_{tensor.datatype}"),
+        "tensor_shape": {"dim": [{"size": str(d), "name": ""} for d in tensor.shape]},
+    }

@@ -1,0 +1,103 @@
+"""Prediction metrics: plain counters per request, turned into Prometheus' form at a scrape.
+
+prometheus-client's own ``inc`` and ``observe`` take a lock each; the gateway has one thread, and a
+dictionary of lists is all that it needs per request. Labels are bounded by the configured models.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+LATENCY_BUCKETS_S = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+)  # fmt: skip
+
+
+class _Series:
+    """Counts of one model version."""
+
+    __slots__ = ("buckets", "infer_us", "queue_us", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.queue_us = 0
+        self.infer_us = 0
+
+
+class PredictionMetrics(Collector):
+    """Counts answers by model, version and status, and their latency."""
+
+    def __init__(self, gauges: dict[str, tuple[str, Callable[[], float]]] | None = None) -> None:
+        """``gauges``: name -> (help, function) read at each scrape."""
+        self._series: dict[tuple[str, int], _Series] = {}
+        self._refused: dict[int, int] = {}
+        self._gauges = gauges or {}
+
+    def answered(
+        self, model: str, version: int, status: int, seconds: float, queue_us: int, infer_us: int
+    ) -> None:
+        """Count one answer to a known caller."""
+        series = self._series.get((model, version))
+        if series is None:
+            series = self._series[model, version] = _Series()
+        series.statuses[status] = series.statuses.get(status, 0) + 1
+        series.buckets[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
+        series.seconds += seconds
+        series.queue_us += queue_us
+        series.infer_us += infer_us
+
+    def refused(self, status: int) -> None:
+        """Count one answer to a caller who could not be identified."""
+        self._refused[status] = self._refused.get(status, 0) + 1
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Show up in this registry's scrapes."""
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus' view, built at each scrape."""
+        labels = ["model", "version"]
+        requests = CounterMetricFamily(
+            "tollway_requests", "Prediction requests answered.", labels=[*labels, "status"]
+        )
+        latency = HistogramMetricFamily(
+            "tollway_request_seconds", "Time from headers to answer.", labels=labels
+        )
+        queue = CounterMetricFamily(
+            "tollway_queue_seconds", "Time that requests waited in an engine.", labels=labels
+        )
+        infer = CounterMetricFamily(
+            "tollway_infer_seconds", "Time that requests' runs took.", labels=labels
+        )
+        for (model, version), series in self._series.items():
+            names = [model, str(version)]
+            for status, count in series.statuses.items():
+                requests.add_metric([*names, str(status)], count)
+            latency.add_metric(names, _cumulative(series.buckets), series.seconds)
+            queue.add_metric(names, series.queue_us / 1e6)
+            infer.add_metric(names, series.infer_us / 1e6)
+        refused = CounterMetricFamily(
+            "tollway_unidentified_requests",
+            "Prediction requests refused before their caller was known.",
+            labels=["status"],
+        )
+        for status, count in self._refused.items():
+            refused.add_metric([str(status)], count)
+        yield from (requests, latency, queue, infer, refused)
+        for name, (text, read) in self._gauges.items():
+            yield GaugeMetricFamily(name, text, value=read())
+
+
+def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
+    total = 0
+    found: list[tuple[str, float]] = []
+    for bound, count in zip([*LATENCY_BUCKETS_S, float("inf")], buckets, strict=True):
+        total += count
+        found.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
+    return found

@@ -1,0 +1,177 @@
+"""Routes that the gateway answers from its catalog: health, metadata, index, statistics.
+
+Health and the metadata of published models are open to everybody; statistics need a credential
+that may use the model.
+"""
+
+import json
+from importlib.metadata import version as distribution_version
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from gateway import metadata
+from gateway.catalog import Catalog, ModelEntry
+from gateway.lane import read_headers
+from gateway.routing import choose_version, parse_version
+from gateway.statistics import ask_engines
+from gateway.upstream import Upstream
+from policies.base import Call, Policy
+from protocol.configuration import VersionDoc
+from protocol.errors import Code, TollwayError
+
+MAX_INDEX_BODY_BYTES = 4096
+
+
+class CatalogRoutes:
+    """The handlers, over the catalog and the engines' connections."""
+
+    def __init__(
+        self, catalog: Catalog, upstream: Upstream, identify: Policy, authorise: list[Policy]
+    ) -> None:
+        self._catalog = catalog
+        self._upstream = upstream
+        self._identify = identify
+        self._authorise = authorise
+        self.started = False
+        """Set when the configuration has been applied; until then the server is not ready."""
+        self.stopping = False
+
+    def router(self) -> APIRouter:
+        """The routes, in the protocols' own paths."""
+        router = APIRouter()
+        get = router.get
+        get("/v2")(self.server)
+        get("/v2/")(self.server)
+        get("/v2/health/live")(self.live)
+        get("/v2/health/ready")(self.ready)
+        for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            get(prefix)(self.model)
+            get(prefix + "/ready")(self.model_ready)
+            get(prefix + "/config")(self.config)
+            get(prefix + "/stats")(self.stats)
+        router.post("/v2/repository/index")(self.index)
+        for prefix in (
+            "/v1/models/{model}",
+            "/v1/models/{model}/versions/{version}",
+            "/v1/models/{model}/labels/{label}",
+        ):
+            get(prefix)(self.v1_model)
+            get(prefix + "/metadata")(self.v1_metadata)
+        return router
+
+    async def server(self) -> Response:
+        """Server metadata."""
+        return JSONResponse(metadata.server(distribution_version("tollwayd")))
+
+    async def live(self) -> Response:
+        """Whether the process answers."""
+        return JSONResponse({"live": True})
+
+    async def ready(self) -> Response:
+        """Whether every model that has a stable version could answer now."""
+        waiting = self.waiting_for()
+        if not self.started or self.stopping or waiting:
+            raise TollwayError(
+                Code.NOT_READY,
+                "not ready: " + (", ".join(waiting[:10]) or "starting or stopping"),
+            )
+        return JSONResponse({"ready": True})
+
+    def waiting_for(self) -> list[str]:
+        """Models whose stable version no engine answers for yet. A version that cannot be loaded
+        is not waited for: it must not take the other models out of service."""
+        return [
+            entry.name
+            for entry in self._catalog.models.values()
+            if entry.stable is not None
+            and entry.stable.loaded
+            and not self._is_ready(entry.stable)
+            and not self._catalog.has_failed(entry.name, entry.stable.number)
+        ]
+
+    async def model(self, model: str, version: str | None = None) -> Response:
+        """Model metadata."""
+        return JSONResponse(metadata.v2_model(*self._find(model, version)))
+
+    async def model_ready(self, model: str, version: str | None = None) -> Response:
+        """Whether an engine would take a request for the model now."""
+        _, found = self._find(model, version)
+        if not self._is_ready(found):
+            raise TollwayError(
+                Code.NOT_READY, f"no engine is ready for '{model}' version {found.number}"
+            )
+        return JSONResponse({"name": model, "version": str(found.number), "ready": True})
+
+    async def config(self, model: str, version: str | None = None) -> Response:
+        """Model configuration."""
+        return JSONResponse(metadata.v2_config(self._find(model, version)[1]))
+
+    async def v1_model(
+        self, model: str, version: str | None = None, label: str | None = None
+    ) -> Response:
+        """V1 readiness."""
+        entry, found = self._find(model, version, label)
+        ready = self._is_ready(found)
+        return JSONResponse(metadata.v1_status(entry, found, ready), 200 if ready else 503)
+
+    async def v1_metadata(
+        self, model: str, version: str | None = None, label: str | None = None
+    ) -> Response:
+        """V1 metadata."""
+        return JSONResponse(metadata.v1_metadata(*self._find(model, version, label)))
+
+    async def index(self, request: Request) -> Response:
+        """The published versions; with ``{"ready": true}`` only those that answer now."""
+        only_ready = await _wants_ready_only(request)
+        items = [
+            metadata.index_item(entry, version, ready)
+            for _, entry in sorted(self._catalog.models.items())
+            for version in entry.published()
+            if (ready := self._is_ready(version)) or not only_ready
+        ]
+        return JSONResponse(items)
+
+    async def stats(self, request: Request, model: str, version: str | None = None) -> Response:
+        """Triton's statistics, summed over the engines of the version."""
+        call = _call(model, version)
+        read_headers(call, request.headers.raw)
+        self._identify.check(call)
+        _, found = self._choose(call)
+        for policy in self._authorise:
+            policy.check(call)
+        engines = await ask_engines(self._upstream, (model, found.number))
+        return JSONResponse({"model_stats": [metadata.v2_stats(found, engines)]})
+
+    def _is_ready(self, version: VersionDoc) -> bool:
+        return self._upstream.is_ready((version.model, version.number))
+
+    def _find(
+        self, model: str, version: str | None, label: str | None = None
+    ) -> tuple[ModelEntry, VersionDoc]:
+        """The model and the version named, as far as anybody may see them."""
+        return self._choose(_call(model, version, label))
+
+    def _choose(self, call: Call) -> tuple[ModelEntry, VersionDoc]:
+        entry = choose_version(self._catalog, call)
+        return entry, entry.versions[call.version]
+
+
+def _call(model: str, version: str | None, label: str | None = None) -> Call:
+    number = None if version is None else parse_version(version) or 0
+    return Call(model=model, number=number, label=label)
+
+
+async def _wants_ready_only(request: Request) -> bool:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_INDEX_BODY_BYTES:
+            raise TollwayError(Code.TOO_LARGE, "the body is too large: send {} or {'ready': true}")
+    if not body.strip():
+        return False
+    try:
+        filters = json.loads(body)
+    except ValueError:
+        raise TollwayError(Code.MALFORMED, "the body is not JSON") from None
+    return isinstance(filters, dict) and filters.get("ready") is True

@@ -1,0 +1,90 @@
+"""From a request to the version that answers it."""
+
+import re
+from typing import NamedTuple
+
+from gateway.catalog import STABLE, Catalog, ModelEntry
+from policies.base import Call, is_visible
+from protocol.errors import Code, TollwayError
+from protocol.frames import Operation
+
+_V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_V1 = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?:(predict|explain)")
+MAX_VERSION_DIGITS = 9
+CACHED_PATHS = 4096
+
+
+class Target(NamedTuple):
+    """What a prediction path names."""
+
+    operation: Operation
+    model: str
+    version: str | None
+    label: str | None
+
+
+class Router:
+    """Parses prediction paths. Remembers the answers: most calls use few paths."""
+
+    def __init__(self) -> None:
+        self._cache: dict[str, Target | None] = {}
+
+    def target(self, path: str) -> Target | None:
+        """The target of a prediction path; None for every other path."""
+        try:
+            return self._cache[path]
+        except KeyError:
+            target = parse(path)
+            if len(self._cache) >= CACHED_PATHS:
+                self._cache.clear()
+            self._cache[path] = target
+            return target
+
+
+def parse(path: str) -> Target | None:
+    """Parse one path, see :class:`Router`."""
+    if (match := _V2.fullmatch(path)) is not None:
+        return Target(Operation.V2_INFER, match[1], match[2], None)
+    if (match := _V1.fullmatch(path)) is not None:
+        operation = Operation.V1_PREDICT if match[4] == "predict" else Operation.V1_EXPLAIN
+        return Target(operation, match[1], match[2], match[3])
+    return None
+
+
+def parse_version(text: str | bytes) -> int | None:
+    """A version number as clients write it; None when it is not one."""
+    if len(text) > MAX_VERSION_DIGITS or not text.isdigit() or not text.isascii():
+        return None
+    return int(text) or None
+
+
+def choose_version(catalog: Catalog, call: Call) -> ModelEntry:
+    """Set ``call.version``, ``state`` and ``variant``: first match of version in the path, label in
+    the path, ``Tollway-Version``, the stable version.
+
+    What the caller may not see does not exist for them. Raises ``MODEL_NOT_FOUND`` or
+    ``VERSION_NOT_FOUND``.
+    """
+    model = catalog.models.get(call.model)
+    if model is None or not any(
+        is_visible(version.state, call.identity) for version in model.versions.values()
+    ):
+        # Records and metrics carry only names that exist: what clients make up has no bound.
+        unknown, call.model = call.model, ""
+        raise TollwayError(Code.MODEL_NOT_FOUND, f"there is no model '{unknown[:80]}'")
+    number = call.number
+    if number is None and call.label is None:
+        number = call.header_number
+    if number is None:
+        label = call.label or STABLE
+        named = f"label '{label[:80]}'"
+        number = model.aliases.get(label, 0)
+        call.variant = "pinned" if call.label else "stable"
+    else:
+        named = f"version {number}" if number else "such version"
+        call.variant = "pinned"
+    version = model.versions.get(number)
+    if version is None or not is_visible(version.state, call.identity):
+        raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {named}")
+    call.version, call.state = number, version.state
+    return model

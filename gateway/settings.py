@@ -1,0 +1,41 @@
+"""Settings of the gateway role, read from ``TOLLWAY_...`` environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GatewaySettings(BaseSettings):
+    """Frozen once read; units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="TOLLWAY_", frozen=True, extra="ignore")
+
+    data_dir: Path
+    """Folder that the role keeps its state in, below ``gateway/``."""
+    control_url: str
+    """Where control listens: ``http://host:port`` or ``unix:/path``."""
+    cluster_token_file: Path
+    """File with the token by which roles prove themselves to each other."""
+    key_pepper_file: Path
+    """File with the pepper that API keys are hashed under."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    listen_fd: int | None = None
+    """A listening socket inherited from the supervisor, used instead of ``host`` and ``port``: it
+    outlives the gateway, so that clients who connect during a restart wait instead of failing."""
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    log_level: str = "info"
+    max_body_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
+    """Largest prediction body."""
+    default_deadline_ms: int = Field(default=30_000, ge=1, le=600_000)
+    """Time to answer when the client sets none; a longer wish is cut to this."""
+    max_in_flight_per_engine: int = Field(default=4096, ge=1)
+    """Requests that may wait on one engine before the gateway answers 503."""
+    usage_segment_bytes: int = Field(default=64 << 20, ge=1 << 16)
+    """Size at which a usage log segment is closed and the next begun."""
+    usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)
+    """How often the usage log is shipped to control."""
+    shutdown_grace_s: float = Field(default=8.0, ge=0, le=300)
+    """Time that requests in flight get to finish at shutdown."""

@@ -1,0 +1,285 @@
+"""The frame client: one multiplexed connection per engine.
+
+Frames sent within one event-loop tick leave in one write. A request that is lost with its engine is
+sent once more, to another engine, before anybody hears of it: an inference is pure.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from protocol.errors import Code, TollwayError
+from protocol.frames import (
+    Frame,
+    FrameDecoder,
+    Hello,
+    Kind,
+    ProtocolError,
+    auth_proof,
+    encode_header,
+)
+from runtime.logs import logger
+
+VersionKey = tuple[str, int]
+"""Model name and version number."""
+
+
+class Exchange:
+    """A request on its way to an engine and back."""
+
+    __slots__ = ("b", "body", "deadline", "done", "flags", "kind", "retried")
+
+    def __init__(
+        self,
+        body: bytes,
+        deadline: float,
+        done: Callable[[Frame | TollwayError], None],
+        *,
+        flags: int = 0,
+        header_length: int = 0,
+        kind: Kind = Kind.INFER,
+    ) -> None:
+        """``deadline`` in seconds of the loop's clock; ``done`` is called exactly once."""
+        self.body = body
+        self.deadline = deadline
+        self.done = done
+        self.flags = flags
+        self.b = header_length
+        self.kind = kind
+        self.retried = False
+
+
+class EngineConnection(asyncio.Protocol):
+    """An open connection to one engine."""
+
+    def __init__(self, pool: "Pool", cluster_token: bytes) -> None:
+        self._pool = pool
+        self._token = cluster_token
+        self._loop = asyncio.get_running_loop()
+        self._decoder = FrameDecoder()
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._next_id = 0
+        self.in_flight: dict[int, Exchange] = {}
+        self.hello: Hello | None = None
+        self.draining = False
+        self.congested = False
+        self.closed = self._loop.create_future()
+
+    def send(self, exchange: Exchange) -> int:
+        """Put the exchange's frame into this tick's write. Returns its id."""
+        self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF
+        self.in_flight[id_] = exchange
+        left_ms = max(1, int((exchange.deadline - self._loop.time()) * 1000))
+        header = encode_header(
+            exchange.kind,
+            len(exchange.body),
+            flags=exchange.flags,
+            id=id_,
+            a=left_ms,
+            b=exchange.b,
+        )
+        self._write(header, exchange.body)
+        return id_
+
+    def cancel(self, id_: int) -> None:
+        """Tell the engine that nobody waits for this answer any more."""
+        if self.in_flight.pop(id_, None) is not None:
+            self._write(encode_header(Kind.CANCEL, 0, id=id_))
+
+    def close(self) -> None:
+        """Close the connection; what is in flight counts as lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _write(self, *parts: bytes) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.extend(parts)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(out)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                if frame.kind == Kind.REPLY:
+                    # An id that is not in flight was cancelled or timed out meanwhile.
+                    if (exchange := self.in_flight.pop(frame.id, None)) is not None:
+                        exchange.done(frame)
+                else:
+                    self._control_frame(frame)
+        except (ProtocolError, msgspec.DecodeError) as error:
+            logger("upstream").error("engine broke the protocol", error=str(error))
+            self.close()
+
+    def _control_frame(self, frame: Frame) -> None:
+        if frame.kind == Kind.HELLO and self.hello is None:
+            self.hello = msgspec.json.decode(frame.body, type=Hello)
+            if self.hello.nonce:
+                proof = auth_proof(self._token, self.hello.nonce)
+                self._write(encode_header(Kind.AUTH, len(proof)), proof)
+            self._pool.opened(self)
+        elif frame.kind == Kind.DRAIN:
+            self.draining = True
+            self._pool.left(self)
+        else:
+            raise ProtocolError(f"unexpected frame of kind {frame.kind}")
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+        lost, self.in_flight = self.in_flight, {}
+        if self.hello is not None:
+            self._pool.lost(self, list(lost.values()))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class Pool(Protocol):
+    """What a connection tells of itself."""
+
+    def opened(self, connection: EngineConnection) -> None:
+        """HELLO has arrived."""
+
+    def left(self, connection: EngineConnection) -> None:
+        """The engine takes nothing new; what is in flight will be answered."""
+
+    def lost(self, connection: EngineConnection, unanswered: list[Exchange]) -> None:
+        """The connection is closed."""
+
+
+class Upstream:
+    """Chooses among the open connections of a version."""
+
+    SWEEP_S = 0.01
+    """How exactly deadlines are kept."""
+
+    def __init__(self, *, max_in_flight: int, digest_of: Callable[[str, int], str | None]) -> None:
+        """``digest_of(model, version)`` is the manifest digest that an engine must announce."""
+        self._max_in_flight = max_in_flight
+        self._digest_of = digest_of
+        self._ready: dict[VersionKey, list[EngineConnection]] = {}
+        self._open: set[EngineConnection] = set()
+        self._sweeping = False
+        self._loop = asyncio.get_running_loop()
+        self.retries = 0
+        """Exchanges that were sent again because their engine was lost."""
+
+    def is_ready(self, key: VersionKey) -> bool:
+        """Whether an engine would take a request for this version now."""
+        return key in self._ready
+
+    def connections(self, key: VersionKey) -> list[EngineConnection]:
+        """The connections that take requests for this version."""
+        return list(self._ready.get(key, ()))
+
+    def in_flight(self) -> int:
+        """Requests that wait for an engine."""
+        return sum(len(connection.in_flight) for connection in self._open)
+
+    def send(self, key: VersionKey, exchange: Exchange) -> None:
+        """Send to the least loaded engine. Raises ``NOT_READY`` or ``QUEUE_FULL``."""
+        group = self._ready.get(key)
+        if not group:
+            raise TollwayError(
+                Code.NOT_READY,
+                f"no engine is ready for '{key[0]}' version {key[1]}: try again soon",
+            )
+        connection = group[0]
+        if len(group) > 1:
+            connection = min(group, key=lambda c: (c.congested, len(c.in_flight)))
+        if connection.congested or len(connection.in_flight) >= self._max_in_flight:
+            raise TollwayError(Code.QUEUE_FULL, f"the queue of '{key[0]}' is full: try again soon")
+        connection.send(exchange)
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(self.SWEEP_S, self._sweep)
+
+    def verify(self) -> None:
+        """Choose only among engines whose version is configured with the digest they announced."""
+        self._ready.clear()
+        for connection in self._open:
+            if self._expected(connection) and not connection.draining:
+                self._add(connection)
+
+    def opened(self, connection: EngineConnection) -> None:
+        self._open.add(connection)
+        if self._expected(connection):
+            self._add(connection)
+
+    def _add(self, connection: EngineConnection) -> None:
+        hello = connection.hello
+        assert hello is not None
+        self._ready.setdefault((hello.model, hello.version), []).append(connection)
+
+    def _expected(self, connection: EngineConnection) -> bool:
+        hello = connection.hello
+        assert hello is not None
+        return self._digest_of(hello.model, hello.version) == hello.digest
+
+    def left(self, connection: EngineConnection) -> None:
+        hello = connection.hello
+        if hello is None:
+            return
+        key = (hello.model, hello.version)
+        group = self._ready.get(key, [])
+        if connection in group:
+            group.remove(connection)
+        if not group:
+            self._ready.pop(key, None)
+
+    def lost(self, connection: EngineConnection, unanswered: list[Exchange]) -> None:
+        self._open.discard(connection)
+        self.left(connection)
+        hello = connection.hello
+        assert hello is not None
+        for exchange in unanswered:
+            if exchange.retried or exchange.deadline <= self._loop.time():
+                exchange.done(_stopped(hello))
+                continue
+            exchange.retried = True
+            self.retries += 1
+            try:
+                self.send((hello.model, hello.version), exchange)
+            except TollwayError as error:
+                exchange.done(error)
+
+    def _sweep(self) -> None:
+        """Answer what has passed its deadline: one timer for all requests, none per request."""
+        now = self._loop.time()
+        self._sweeping = False
+        for connection in self._open:
+            for id_ in [i for i, e in connection.in_flight.items() if e.deadline <= now]:
+                exchange = connection.in_flight[id_]
+                connection.cancel(id_)
+                exchange.done(_too_late())
+            self._sweeping = self._sweeping or bool(connection.in_flight)
+        if self._sweeping:
+            self._loop.call_later(self.SWEEP_S, self._sweep)
+
+
+def _stopped(hello: Hello) -> TollwayError:
+    return TollwayError(
+        Code.NOT_READY,
+        f"the engine of '{hello.model}' version {hello.version} stopped: try again soon",
+    )
+
+
+def _too_late() -> TollwayError:
+    return TollwayError(Code.DEADLINE_EXCEEDED, "the deadline passed before the answer was there")

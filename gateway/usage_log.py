@@ -1,0 +1,91 @@
+"""The usage log: a record of every answered request is on disk before its answer leaves.
+
+Records of one event-loop tick are written by one ``write``; then their answers are released. A
+process that is killed loses no acknowledged request: what was written is in the kernel's hands.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from protocol.usage import UsageRecord
+
+SUFFIX = ".usage"
+_encode = msgspec.json.Encoder().encode
+
+
+class UsageLog:
+    """Appends records to numbered segments in ``folder``."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int, now: Callable[[], float]) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._now = now
+        self._loop = asyncio.get_running_loop()
+        self._records: list[UsageRecord] = []
+        self._waiting: list[Callable[[bool], None]] = []
+        self._descriptor = -1
+        self.segment = ""
+        """Name of the segment that is being written."""
+        self.written = 0
+        """Bytes in it."""
+        self.failures = 0
+        """Writes that failed; their requests were answered 503."""
+        self._open_segment()
+
+    def append(self, record: UsageRecord, release: Callable[[bool], None]) -> None:
+        """Write ``record`` at the end of this tick, then call ``release(True)``; ``release(False)``
+        when it could not be written, and the request must not be acknowledged."""
+        if not self._records:
+            self._loop.call_soon(self._flush)
+        self._records.append(record)
+        self._waiting.append(release)
+
+    def close(self) -> None:
+        """Write what is left, and close the segment."""
+        if self._records:
+            self._flush()
+        os.close(self._descriptor)
+
+    def _flush(self) -> None:
+        records, self._records = self._records, []
+        waiting, self._waiting = self._waiting, []
+        data = b"\n".join(map(_encode, records)) + b"\n"
+        try:
+            self._write(data)
+            recorded = True
+        except OSError:
+            self.failures += 1
+            recorded = False
+        for release in waiting:
+            release(recorded)
+
+    def _write(self, data: bytes) -> None:
+        if self.written + len(data) > self._segment_bytes and self.written:
+            os.close(self._descriptor)
+            self._open_segment()
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._descriptor, data[done:])
+        except OSError:
+            # Requests that are answered 503 must not be counted: take the half-written batch back.
+            os.ftruncate(self._descriptor, self.written)
+            raise
+        self.written += done
+
+    def _open_segment(self) -> None:
+        # Names sort by time, so that the oldest is shipped first; the random part keeps two
+        # processes on one folder apart.
+        self.segment = f"{int(self._now() * 1000):014d}-{secrets.token_hex(4)}"
+        self._descriptor = os.open(
+            self._folder / (self.segment + SUFFIX),
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND,
+            0o600,
+        )
+        self.written = 0

@@ -1,0 +1,77 @@
+"""Who is calling: API keys and management tokens, by their HMAC."""
+
+from collections.abc import Callable
+
+from policies.base import Call, Identity
+from protocol.configuration import KeyDoc
+from protocol.errors import Code, TollwayError
+from protocol.keys import secret_hash, well_formed
+
+CACHED_CREDENTIALS = 10_000
+
+
+class ApiKeyPolicy:
+    """Finds the identity behind a credential.
+
+    Verified credentials are cached by the raw header value, and the cache is dropped at every
+    change of a key: a revoked key stops working when its change arrives, not when a cache expires.
+    """
+
+    def __init__(self, pepper: bytes, now: Callable[[], float]) -> None:
+        """``now`` gives UNIX seconds."""
+        self._pepper = pepper
+        self._now = now
+        self._by_hash: dict[str, Identity] = {}
+        self._hashes: dict[str, str] = {}
+        self._verified: dict[bytes, Identity] = {}
+
+    def check(self, call: Call) -> None:
+        """Set ``call.identity``, or raise ``UNAUTHENTICATED``."""
+        credential = call.credential
+        if credential is None:
+            raise TollwayError(
+                Code.UNAUTHENTICATED,
+                "no API key: send it as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'",
+            )
+        identity = self._verified.get(credential) or self._verify(credential)
+        if identity.expires_at <= self._now():
+            raise TollwayError(Code.UNAUTHENTICATED, "the API key has expired: use a new one")
+        call.identity = identity
+
+    def _verify(self, credential: bytes) -> Identity:
+        if not well_formed(credential):
+            raise TollwayError(
+                Code.UNAUTHENTICATED, "the API key is mistyped or cut off: copy it again, whole"
+            )
+        identity = self._by_hash.get(secret_hash(credential, self._pepper))
+        if identity is None:
+            raise TollwayError(Code.UNAUTHENTICATED, "the API key is unknown or was revoked")
+        if len(self._verified) >= CACHED_CREDENTIALS:
+            self._verified.clear()
+        self._verified[credential] = identity
+        return identity
+
+    def put(self, document: KeyDoc) -> None:
+        """Learn of a key, or of a change to it."""
+        self.remove(document.id)
+        self._hashes[document.id] = document.hash
+        self._by_hash[document.hash] = Identity(
+            key=document.id,
+            application=document.application or "",
+            role=document.role,
+            models=None if document.models is None else frozenset(document.models),
+            expires_at=float("inf") if document.expires_at is None else document.expires_at,
+        )
+
+    def remove(self, key: str) -> None:
+        """Forget the key with this id."""
+        known = self._hashes.pop(key, None)
+        if known is not None:
+            del self._by_hash[known]
+        self._verified.clear()
+
+    def clear(self) -> None:
+        """Forget every key."""
+        self._by_hash.clear()
+        self._hashes.clear()
+        self._verified.clear()

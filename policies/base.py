@@ -1,0 +1,80 @@
+"""What policies decide on: the call, and who makes it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocol.configuration import CALLABLE_STATES, VersionState
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller whose credential was verified."""
+
+    key: str
+    """Id of the key or token, never its secret."""
+    application: str
+    """Empty for a management token."""
+    role: str | None = None
+    """Set for a management token: ``admin``, ``publisher`` ..."""
+    models: frozenset[str] | None = None
+    """Models that the key is restricted to; None: no restriction."""
+    expires_at: float = float("inf")
+    """UNIX seconds."""
+
+    @property
+    def manages(self) -> bool:
+        """Whether the caller may use any model and see versions before they are published."""
+        return self.role in {"admin", "publisher"}
+
+
+@dataclass(slots=True)
+class Call:
+    """A prediction request on its way through the gateway, before its body is read.
+
+    The lane fills in what the client sent; :mod:`gateway.invoke` the rest, in this order.
+    """
+
+    model: str
+    number: int | None = None
+    """Version in the path; 0 when what stands there is no version number."""
+    label: str | None = None
+    """Label in the path."""
+    operation: int = 0
+    """:class:`protocol.frames.Operation`."""
+    credential: bytes | None = None
+    """Value of ``X-API-Key``, or of ``Authorization`` without its scheme."""
+    header_number: int | None = None
+    """Version in ``Tollway-Version``; 0 when what stands there is no version number."""
+    deadline_ms: int = 0
+    """Milliseconds that the client allows; 0: the gateway's own limit."""
+    request_id: bytes = b""
+    header_length: int = 0xFFFFFFFF
+    """``Inference-Header-Content-Length``; NO_HEADER without one."""
+    content_length: int = 0
+    """Declared size of the body in bytes; 0 when it is not declared."""
+    bytes_in: int = 0
+    started: float = 0.0
+    """Monotonic seconds."""
+    identity: Identity | None = None
+    version: int = 0
+    """Number of the version that answers; 0 until it is chosen."""
+    state: VersionState = "registered"
+    variant: str = "stable"
+
+
+class Policy(Protocol):
+    """One condition that a call must satisfy."""
+
+    def check(self, call: Call) -> None:
+        """Return when the call satisfies the policy; raise :class:`TollwayError` otherwise."""
+
+
+def is_visible(state: VersionState, identity: Identity | None) -> bool:
+    """Whether the caller may know of a version in ``state``.
+
+    Consumers see versions from their publication on (a retired one answers 410, not 404);
+    management tokens see all.
+    """
+    if identity is not None and identity.manages:
+        return True
+    return state in CALLABLE_STATES or state == "retired"

@@ -1,0 +1,25 @@
+"""Whether the version may answer in its present state."""
+
+from policies.base import Call
+from protocol.configuration import CALLABLE_STATES
+from protocol.errors import Code, TollwayError
+
+
+class LifecyclePolicy:
+    """Consumers call published and deprecated versions; a retired one answers 410 to everybody."""
+
+    def check(self, call: Call) -> None:
+        """Raise ``GONE`` for a retired version, ``VERSION_NOT_FOUND`` for one not yet published."""
+        if call.state in CALLABLE_STATES:
+            return
+        if call.state == "retired":
+            raise TollwayError(
+                Code.GONE,
+                f"version {call.version} of '{call.model}' was retired: call the model without a "
+                "version, or a newer one",
+            )
+        identity = call.identity
+        if identity is None or not identity.manages or call.state == "rejected":
+            raise TollwayError(
+                Code.VERSION_NOT_FOUND, f"model '{call.model}' has no version {call.version}"
+            )

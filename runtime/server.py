@@ -1,0 +1,36 @@
+"""Runs an ASGI application on uvicorn until told to stop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its own signal handlers: the process decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_until(
+    stop: asyncio.Event, config: uvicorn.Config, sockets: list[socket.socket] | None = None
+) -> None:
+    """Serve until ``stop`` is set, then answer what is in flight within the configuration's
+    ``timeout_graceful_shutdown``. Raises when the server ends by itself."""
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            raise RuntimeError("the HTTP server ended unexpectedly")
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        serving.cancel()
+        await asyncio.gather(stopping, serving, return_exceptions=True)

@@ -1,0 +1,90 @@
+"""The ``tollwayd`` command."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.logs import configure_logs
+from runtime.process import run, set_title
+from supervisor.data_directory import StartError
+from supervisor.settings import StackSettings
+
+app = typer.Typer(
+    name="tollwayd",
+    help="The Tollway server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Folder for everything that the stack keeps.")] = Path(
+        "data"
+    ),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Engine agents.")] = 1,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Run control, workers and gateway on this machine until SIGTERM or Ctrl-C."""
+    from supervisor.up import Stack  # noqa: PLC0415 -- the other commands do not need it
+
+    configure_logs("up", log_level)
+    set_title("up")
+    settings = StackSettings(data, host, port, workers, log_level)
+    stack = Stack(settings)
+    try:
+        run(stack.run)
+    finally:
+        stack.close()
+
+
+@app.command()
+def control() -> None:
+    """Run the control role; its settings are TOLLWAY_... variables."""
+    _run_role("control")
+
+
+@app.command()
+def gateway() -> None:
+    """Run the gateway role; its settings are TOLLWAY_... variables."""
+    _run_role("gateway")
+
+
+@app.command()
+def worker() -> None:
+    """Run the worker role; its settings are TOLLWAY_... variables."""
+    _run_role("serving")
+
+
+def _run_role(package: str) -> None:
+    # Imported by name: a role's process holds nothing of the others.
+    import_module(f"{package}.main").main()
+
+
+def main() -> None:
+    """Entry point: exit code 0 when stopped, 1 with one line on stderr when it cannot start."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        app()
+    except StartError as error:
+        _fail(str(error))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        _fail(f"setting TOLLWAY_{name}: {first['msg']}")
+
+
+def _fail(reason: str) -> None:
+    print(f"tollwayd: {reason}", file=sys.stderr)  # noqa: T201
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Settings of the embedded stack (``tollwayd up``); its options say the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """What one embedded stack is."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    log_level: str = "warning"
+    stop_gateway_s: float = 6.0
+    """Time that requests in flight get at shutdown."""
+    stop_others_s: float = 3.0
+    """Time that control and the workers get afterwards; then they are killed."""

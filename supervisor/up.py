@@ -1,0 +1,139 @@
+"""The embedded stack: control, workers and gateway on this machine, kept running."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import httpx
+
+from runtime.files import secret_file
+from runtime.process import Lifeline
+from supervisor.child import Child
+from supervisor.data_directory import StartError, open_data_directory
+from supervisor.settings import StackSettings
+
+POLL_S = 0.05
+LISTEN_BACKLOG = 2048
+
+
+class Stack:
+    """The processes of one embedded stack."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        """Opens the data directory and the port. Raises :class:`StartError`."""
+        self._settings = settings
+        self._lock = open_data_directory(settings.data)
+        self._socket = _listen(settings.host, settings.port)
+        self.port: int = self._socket.getsockname()[1]
+        self._run_dir = Path(tempfile.mkdtemp(prefix="tollway-"))
+        self._lifeline = Lifeline()
+        data = settings.data.resolve()
+        secrets = data / "secrets"
+        for name in ("cluster.token", "key.pepper"):
+            secret_file(secrets / name)
+        self._common = {
+            **os.environ,
+            "TOLLWAY_DATA_DIR": str(data),
+            "TOLLWAY_LOG_LEVEL": settings.log_level,
+            "TOLLWAY_CLUSTER_TOKEN_FILE": str(secrets / "cluster.token"),
+            "TOLLWAY_KEY_PEPPER_FILE": str(secrets / "key.pepper"),
+            "TOLLWAY_CONTROL_URL": f"unix:{self._run_dir}/control.sock",
+        }
+        self.control = self._child("control", "control.main", self._control_settings())
+        self.workers = [
+            self._child(f"worker-{n}", "serving.main", self._worker_settings(n))
+            for n in range(1, settings.workers + 1)
+        ]
+        self.gateway = self._child(
+            "gateway",
+            "gateway.main",
+            {"TOLLWAY_LISTEN_FD": str(self._socket.fileno())},
+            self._socket.fileno(),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where users reach the stack."""
+        host = self._settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep every role running until ``stop`` is set; print ``ready URL`` once it is."""
+        children = [self.control, *self.workers, self.gateway]
+        keepers = [asyncio.create_task(child.keep()) for child in children]
+        announcing = asyncio.create_task(self._announce())
+        try:
+            await stop.wait()
+        finally:
+            announcing.cancel()
+            # The gateway first: it answers what is in flight while the engines still run, and
+            # ships its usage while control still takes it.
+            await self.gateway.stop(self._settings.stop_gateway_s)
+            await asyncio.gather(*(child.stop(self._settings.stop_others_s) for child in children))
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(announcing, *keepers, return_exceptions=True)
+
+    def close(self) -> None:
+        """Give back the port, the run directory and the data directory."""
+        self._lifeline.close()
+        self._socket.close()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        os.close(self._lock)
+
+    async def _announce(self) -> None:
+        # The roles start at their own pace, and restart: asking is the one way to know.
+        async with httpx.AsyncClient(base_url=self._local_url(), trust_env=False) as client:
+            for path in ("/readyz", "/v2/health/ready"):
+                while not await _is_ok(client, path):  # noqa: ASYNC110 -- another process's state
+                    await asyncio.sleep(POLL_S)
+        print(f"ready {self.url}", flush=True)  # noqa: T201 -- the contract's line
+
+    def _local_url(self) -> str:
+        """The stack as seen from this machine: a wildcard address is no destination."""
+        wildcard = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+        host = wildcard.get(self._settings.host)
+        return f"http://{host}:{self.port}" if host else self.url
+
+    def _child(self, name: str, module: str, settings: dict[str, str], *extra: int) -> Child:
+        environment = {**self._common, **settings, **self._lifeline.environment()}
+        return Child(name, module, lambda: environment, (self._lifeline.child_end, *extra))
+
+    def _control_settings(self) -> dict[str, str]:
+        return {
+            "TOLLWAY_BIND": f"unix:{self._run_dir}/control.sock",
+            "TOLLWAY_ADMIN_TOKEN_FILE": str(self._settings.data.resolve() / "admin.token"),
+        }
+
+    def _worker_settings(self, number: int) -> dict[str, str]:
+        run_dir = self._run_dir / f"worker-{number}"
+        run_dir.mkdir(mode=0o700)
+        return {
+            "TOLLWAY_WORKER_ID": f"worker-{number}",
+            "TOLLWAY_RUN_DIR": str(run_dir),
+        }
+
+
+async def _is_ok(client: httpx.AsyncClient, path: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return (await client.get(path, timeout=2.0)).is_success
+    return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The public socket. It belongs to the supervisor, so that it outlives a gateway."""
+    try:
+        return socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=LISTEN_BACKLOG,
+        )
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}. "
+            "Stop what uses it, or choose another port with --port"
+        ) from None
