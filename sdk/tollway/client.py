@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import numpy as np
@@ -30,6 +30,9 @@ from tollway.resources import (
 from tollway.signatures import Signatures
 from tollway.transport import RetryPolicy, Transport
 
+if TYPE_CHECKING:
+    from tollway.conversion import ColumnSpec
+
 _CALLABLE = {"published", "deprecated"}
 
 
@@ -37,8 +40,8 @@ class Client:
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
-    from what ``tollway login`` stored. ``timeout_s`` bounds one request. Requests that cannot do harm
-    twice are repeated with back-off as ``retry`` says. Every method raises subclasses of
+    from what ``tollway login`` stored. ``timeout_s`` bounds one request. Requests that cannot do
+    harm twice are repeated with back-off as ``retry`` says. Every method raises subclasses of
     :class:`tollway.TollwayError`.
     """
 
@@ -88,6 +91,10 @@ class Client:
         """Close the connections."""
         self._transport.close()
 
+    def check(self) -> None:
+        """Ask the server whether it takes the token. Raises the typed error when it does not."""
+        self._registry.check()
+
     def deploy(
         self,
         model: object,
@@ -107,10 +114,10 @@ class Client:
         """Deploy a model: it answers by REST when this returns.
 
         ``model`` is a fitted scikit-learn estimator or pipeline, a LightGBM or XGBoost model, a
-        path to an ``.onnx`` file, or an ``onnx.ModelProto``. ``X`` (and ``y``) are the rows on which the
-        converted graph must answer as the model does: labels equal, numbers within ``rtol`` and
-        ``atol``. With ``stage`` the version is loaded and can be called by its number, but gets no
-        traffic until :meth:`promote`. ``metrics`` are figures of yours that stay with the version.
+        path to an ``.onnx`` file, or an ``onnx.ModelProto``. ``X`` (and ``y``) are the rows on
+        which the converted graph must answer as the model does: labels equal, numbers within
+        ``rtol`` and ``atol``. With ``stage`` the version is loaded and can be called by its
+        number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that stay with the version.
         ``progress`` None shows a bar on a terminal; a function gets one line per step.
         ``timeout_s`` bounds each wait for the server to take the version up.
 
@@ -147,6 +154,10 @@ class Client:
     ) -> npt.NDArray[np.generic]:
         """What the estimator's own ``predict_proba`` returns: one column per class."""
         return self._predictor.predict_proba(check_name(name, "model"), X, version)
+
+    def columns(self, name: str, *, version: int | None = None) -> "list[ColumnSpec]":
+        """The columns that the model's rows have: name, type, observed range, categories."""
+        return list(self._signatures.get(check_name(name, "model"), version).columns)
 
     def models(self) -> list[Model]:
         """Every model, by name."""

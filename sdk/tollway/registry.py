@@ -37,8 +37,15 @@ class _Alias(msgspec.Struct):
     version: int | None = None
 
 
-class _Readiness(msgspec.Struct):
+class _VersionStatistics(msgspec.Struct):
     version: str = ""
+    engines: list[object] = []
+
+
+class _Statistics(msgspec.Struct):
+    """Answer of ``GET /v2/models/M/stats``."""
+
+    model_stats: list[_VersionStatistics] = []
 
 
 def check_name(name: str, what: str) -> str:
@@ -96,6 +103,10 @@ class Registry:
     def __init__(self, transport: Transport, waiter: Waiter) -> None:
         self._transport = transport
         self._waiter = waiter
+
+    def check(self) -> None:
+        """Ask for something small, to see whether server and token are right."""
+        self._transport.get("/api/v1/models", Page[Model], {"limit": 1})
 
     def models(self) -> list[Model]:
         """Every model, by name."""
@@ -218,13 +229,12 @@ class Registry:
 
     def wait_live(self, name: str, number: int, alias: str | None, timeout_s: float) -> None:
         """Wait until the gateway answers with the version: by its number, and for ``stable`` by the
-        model's name alone. A version that is not published is visible to management only."""
-        pinned, model = f"/v2/models/{name}/versions/{number}/ready", f"/v2/models/{name}/ready"
+        model's name alone."""
+        model = f"/v2/models/{name}"
+        path = model if alias == STABLE else f"{model}/versions/{number}"
 
         def look() -> bool | None:
-            if self._ready(pinned) != number:
-                return None
-            return None if alias == STABLE and self._ready(model) != number else True
+            return True if self._answering(path) == number else None
 
         if self._waiter.until(look, timeout_s) is None:
             raise errors.DeploymentError(
@@ -232,13 +242,17 @@ class Registry:
                 f" it after {timeout_s:g} s; `tollway versions {name}` shows the engines"
             )
 
-    def _ready(self, path: str) -> int | None:
-        """The version that the gateway has an engine for at ``path``; None when there is none."""
-        response = self._transport.request("GET", path, accept=_NOT_YET)
+    def _answering(self, path: str) -> int | None:
+        """The version that the gateway has an engine for at ``path``; None when there is none.
+
+        Statistics are asked for because readiness is public, and tells the public nothing of a
+        version that is not published yet.
+        """
+        response = self._transport.request("GET", f"{path}/stats", accept=_NOT_YET)
         if not response.is_success:
             return None
-        version = self._transport.read(response, _Readiness).version
-        return int(version) if version.isdecimal() else None
+        found = self._transport.read(response, _Statistics).model_stats
+        return next((int(s.version) for s in found if s.engines and s.version.isdecimal()), None)
 
 
 def previous_stable(moves: list[AliasMove], present: int, usable: set[int]) -> int | None:

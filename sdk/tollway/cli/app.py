@@ -1,0 +1,94 @@
+"""The commands, in the order that ``tollway --help`` shows them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tollway import credentials
+from tollway.cli.access import apps, keys, usage
+from tollway.cli.deploy import deploy
+from tollway.cli.output import Json, print_json, say
+from tollway.cli.predict import predict
+from tollway.cli.versions import (
+    deprecate,
+    load,
+    models,
+    promote,
+    retire,
+    rollback,
+    unload,
+    versions,
+)
+from tollway.client import Client
+from tollway.credentials import Credentials
+from tollway.version import __version__
+
+app = typer.Typer(
+    name="tollway",
+    help="Deploy models as managed REST APIs, and look after them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """TOLLWAY_URL and TOLLWAY_TOKEN go before what `tollway login` stored."""
+    if version:
+        say(f"tollway {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def login(
+    url: Annotated[str | None, typer.Argument(help="URL of the server.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Read the token from this file (DIR/admin.token).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Store the server and a token for later commands (file mode 0600).
+
+    The token is asked for, or read from stdin, or from --token-file: never from the command line,
+    which other users of the machine can see.
+    """
+    chosen = credentials.resolve(url, "unset").url
+    if token_file is not None:
+        token = token_file.read_text().strip()
+    elif sys.stdin.isatty():
+        token = typer.prompt("Token", hide_input=True).strip()
+    else:
+        token = sys.stdin.readline().strip()
+    if not token:
+        raise typer.BadParameter("the token is empty", param_hint="token")
+    with Client(chosen, token) as client:
+        client.check()
+    file = credentials.save(Credentials(chosen, token))
+    if as_json:
+        print_json({"url": chosen, "file": str(file)})
+    else:
+        say(f"logged in to {chosen}; stored in {file}")
+
+
+for command in (
+    deploy,
+    models,
+    versions,
+    promote,
+    rollback,
+    load,
+    unload,
+    deprecate,
+    retire,
+    predict,
+    usage,
+):
+    app.command()(command)
+app.add_typer(apps, name="apps")
+app.add_typer(keys, name="keys")
