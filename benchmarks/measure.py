@@ -4,6 +4,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Self
 
 import msgspec
 
@@ -35,19 +36,43 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
         return self.cpu_s.get(role, 0.0) * 1000 / max(self.load.answered, 1)
 
 
+class BackgroundLoad:
+    """The load generator in a process of its own, which runs while the caller does other things."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self._limit = spec.warm_up_s + spec.seconds + spec.drain_s + 30.0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(spec))
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def result(self) -> LoadResult:
+        """Wait for its end. Raises RuntimeError when it failed."""
+        output, _ = self._process.communicate(timeout=self._limit)
+        if self._process.returncode != 0:
+            raise RuntimeError("the load generator failed; its message is above")
+        return msgspec.json.decode(output, type=LoadResult)
+
+
 def run_load(spec: LoadSpec) -> LoadResult:
-    """Run the load generator in a process of its own."""
-    limit = spec.warm_up_s + spec.seconds + spec.drain_s + 30.0
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load"],
-        input=msgspec.json.encode(spec),
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        timeout=limit,
-        check=True,
-        start_new_session=True,
-    )
-    return msgspec.json.decode(done.stdout, type=LoadResult)
+    """Run the load generator to its end."""
+    with BackgroundLoad(spec) as load:
+        return load.result()
 
 
 def spec_for(

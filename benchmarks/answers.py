@@ -1,0 +1,60 @@
+"""Whether an answer is right, and how long answers took."""
+
+import math
+from collections import Counter
+
+import msgspec
+
+from benchmarks.spec import Latency
+
+BUCKETS_PER_DOUBLING = 4
+
+
+def difference_from(expected: dict[str, list[float]], body: bytes, tolerance: float) -> str:
+    """What is wrong with a V2 JSON answer; empty when every expected output is there and equal."""
+    try:
+        outputs = {
+            output["name"]: output["data"] for output in msgspec.json.decode(body)["outputs"]
+        }
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        return f"not a V2 answer ({error!r}): {body[:200]!r}"
+    for name, values in expected.items():
+        got = flatten(outputs.get(name))
+        if len(got) != len(values):
+            return f"output {name!r} has {len(got)} values instead of {len(values)}"
+        for index, (is_, should) in enumerate(zip(got, values, strict=True)):
+            if not math.isclose(is_, should, rel_tol=tolerance, abs_tol=tolerance):
+                return f"output {name!r}[{index}] is {is_}, scikit-learn says {should}"
+    return ""
+
+
+def flatten(data: object) -> list[float]:
+    """The numbers of a nested or flat list, in their order."""
+    if isinstance(data, list):
+        return [value for item in data for value in flatten(item)]
+    return [float(data)] if isinstance(data, (int, float)) else []
+
+
+def latency_of(nanoseconds: list[int]) -> Latency:
+    """Percentiles (nearest rank) and a histogram."""
+    if not nanoseconds:
+        return Latency(p50_ms=0.0, p99_ms=0.0, p999_ms=0.0, max_ms=0.0, mean_ms=0.0)
+    ordered = sorted(nanoseconds)
+
+    def at(share: float) -> float:
+        return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] / 1e6
+
+    exponents = Counter(
+        math.ceil(math.log2(max(value, 1)) * BUCKETS_PER_DOUBLING) for value in ordered
+    )
+    return Latency(
+        p50_ms=at(0.50),
+        p99_ms=at(0.99),
+        p999_ms=at(0.999),
+        max_ms=ordered[-1] / 1e6,
+        mean_ms=sum(ordered) / len(ordered) / 1e6,
+        buckets={
+            f"{2 ** (e / BUCKETS_PER_DOUBLING) / 1e6:.4g}": count
+            for e, count in sorted(exponents.items())
+        },
+    )
