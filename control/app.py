@@ -1,0 +1,196 @@
+"""Control's composition root: one FastAPI application out of the registry and control's own parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from prometheus_fastapi_instrumentator import Instrumentator
+from registry.routes import registry_router
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+from control import problems
+from control.middleware import (
+    Authentication,
+    BodyLimit,
+    ErrorBoundary,
+    problem_headers,
+    require,
+)
+from control.routes_access import key_router, subscription_router
+from control.routes_conventions import ProblemBody
+from control.routes_directory import directory_router
+from control.routes_health import health_router
+from control.routes_internal import internal_router
+from control.routes_observation import observation_router
+from control.services import Services, build
+from control.settings import ControlSettings
+from protocol.errors import TollwayError
+from registry.clock import Clock, system_clock
+from runtime.logs import logger
+
+API = "/api/v1"
+OPENAPI = f"{API}/openapi.json"
+THREADS = 16
+"""Management requests that may block at once: few threads keep memory and lock contention low."""
+_UNMEASURED = ["^/metrics$", "^/healthz$", "^/readyz$", "^/internal/v1/changes$"]
+
+
+def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> FastAPI:
+    """Build control. ``app.state.services`` holds the parts; nothing runs before the lifespan."""
+    services = build(settings, clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        services.notifier.open()
+        services.jobs.open()
+        yield
+        services.notifier.close()
+        await services.jobs.close()
+        services.database.close()
+
+    app = FastAPI(
+        title="Tollway management API",
+        summary="Models, versions, consumers, keys, subscriptions and usage.",
+        version=_version(),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        # From the outside in.
+        middleware=[
+            # First, so that a defect in any other layer is answered without its details.
+            Middleware(ErrorBoundary),
+            # Before bodies are read: nobody without a credential makes this process store bytes.
+            Middleware(
+                Authentication,
+                authenticator=services.authenticator,
+                cluster_token=services.cluster_token,
+            ),
+            Middleware(BodyLimit, limit=settings.max_json_bytes),
+        ],
+    )
+    app.state.services = services
+    _add_error_handlers(app)
+    _add_routes(app, services)
+    instrumentator = Instrumentator(
+        excluded_handlers=_UNMEASURED,
+        should_ignore_untemplated=True,
+        registry=services.metrics.registry,
+    )
+    instrumentator.instrument(app, metric_namespace="tollway", metric_subsystem="control")
+    instrumentator.expose(app, include_in_schema=False)
+    return app
+
+
+def _add_routes(app: FastAPI, services: Services) -> None:
+    app.include_router(health_router(services.stream.head))
+    app.include_router(registry_router(services.registry, require), prefix=API)
+    app.include_router(directory_router(services.directory), prefix=API)
+    app.include_router(subscription_router(services.subscriptions), prefix=API)
+    app.include_router(key_router(services.keys), prefix=API)
+    app.include_router(
+        observation_router(services.usage, services.workers, services.stream, services.clock),
+        prefix=API,
+    )
+    app.include_router(
+        internal_router(
+            stream=services.stream,
+            notifier=services.notifier,
+            wait_max_ms=services.settings.change_wait_max_ms,
+            blobs=services.registry.blobs,
+            workers=services.workers,
+            usage=services.usage,
+            metrics=services.metrics,
+        )
+    )
+
+    @app.get(OPENAPI, include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        """This API's own description."""
+        return openapi_document(app)
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: made when first asked for, with errors as they are really answered."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, routes=app.routes
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas["ProblemBody"] = ProblemBody.model_json_schema(
+        ref_template="#/components/schemas/{model}"
+    )
+    # FastAPI documents its own form of a 422, which this application never answers with.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    components["securitySchemes"] = {
+        "management": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A management token: the content of `admin.token`.",
+        }
+    }
+    document["security"] = [{"management": []}]
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            refused = operation.get("responses", {}).get("422", {})
+            if "application/json" in refused.get("content", {}):
+                refused["description"] = "A value is not acceptable; `errors` names the fields."
+                refused["content"] = problem
+    app.openapi_schema = document
+    return document
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(TollwayError)
+    async def refused(request: Request, error: TollwayError) -> Response:
+        if error.internal or error.status >= 500:  # noqa: PLR2004 -- server errors
+            log = logger("control")
+            log.warning("refused", path=request.url.path, code=error.code, reason=error.internal)
+        return _answer(problems.of_error(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        return _answer(problems.of_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def by_framework(request: Request, error: HTTPException) -> Response:
+        detail = error.detail
+        if error.status_code == 404:  # noqa: PLR2004
+            detail = f"there is nothing at {request.url.path[:200]}"
+        elif error.status_code == 405:  # noqa: PLR2004
+            detail = f"{request.method} is not possible here"
+        return _answer(problems.of_status(error.status_code, detail), error.headers)
+
+
+def _answer(problem: problems.Problem, headers: Any = None) -> Response:  # noqa: ANN401
+    return Response(
+        problems.encode(problem),
+        status_code=problem.status,
+        media_type=problems.MEDIA_TYPE,
+        headers={**problem_headers(problem), **(headers or {})},
+    )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _version() -> str:
+    try:
+        return version("tollwayd")
+    except PackageNotFoundError:
+        return "0"

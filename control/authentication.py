@@ -1,0 +1,67 @@
+"""Who makes a request: management tokens (Bearer) and the cluster token. Knows no web framework."""
+
+from pathlib import Path
+
+from control.store.tokens import ADMIN, Tokens
+from protocol import keys
+from protocol.errors import Code, TollwayError
+from registry.access import Actor, Role
+from runtime.files import write_atomically
+
+_SCHEME = b"bearer "
+UNAUTHENTICATED = (
+    "a management token is needed: send 'Authorization: Bearer TOKEN' "
+    "(the first start wrote one to admin.token in the data directory)"
+)
+
+
+class Authenticator:
+    """Knows the holder of a management token. Thread-safe; calls block on the database."""
+
+    def __init__(self, tokens: Tokens, pepper: bytes) -> None:
+        self._tokens = tokens
+        self._pepper = pepper
+
+    def authenticate(self, authorization: bytes | None) -> Actor:
+        """The actor whose token the ``Authorization`` header holds, or ``UNAUTHENTICATED``."""
+        secret = bearer(authorization)
+        # The checksum is tested before any look-up: noise costs no query.
+        if secret is None or not keys.well_formed(secret):
+            raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
+        actor = self._tokens.find(keys.secret_hash(secret, self._pepper))
+        if actor is None:
+            raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
+        return actor
+
+
+def authorise(actor: Actor, roles: tuple[Role, ...]) -> Actor:
+    """``actor`` when its role is one of ``roles``, else ``FORBIDDEN``."""
+    if actor.role not in roles:
+        needed = " or ".join(roles)
+        raise TollwayError(Code.FORBIDDEN, f"this needs the role {needed}; yours is {actor.role}")
+    return actor
+
+
+def bearer(authorization: bytes | None) -> bytes | None:
+    """The credential of a ``Bearer`` header; None for no or another scheme."""
+    if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
+        return None
+    return authorization[len(_SCHEME) :].strip() or None
+
+
+def ensure_admin_token(path: Path, tokens: Tokens, pepper: bytes) -> None:
+    """Make the token in ``path`` the admin token, writing a new one (mode 0600) where none is.
+
+    Replacing the file's content and starting again rotates it: the earlier one ends everywhere.
+    """
+    try:
+        secret = path.read_bytes().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        secret = keys.generate("admin").encode()
+        write_atomically(path, secret + b"\n", 0o600)
+    if not keys.well_formed(secret):
+        raise TollwayError(
+            Code.INVALID, f"{path} does not hold a management token; delete it to get a new one"
+        )
+    tokens.put(ADMIN, keys.secret_hash(secret, pepper), "admin", ADMIN)

@@ -1,0 +1,115 @@
+"""Background jobs of control: each runs in one thread at a time, again and again, until it stops."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from control.metrics import Metrics
+from registry.blobstore import BlobStore, StoredBlob
+from runtime.logs import logger
+
+
+class Job(NamedTuple):
+    """Something to be done every ``interval_s``, first after ``delay_s``."""
+
+    name: str
+    delay_s: float
+    interval_s: float
+    run: Callable[[], object]
+    """Blocks. Its result is logged when it is true. May raise :class:`Stopped`."""
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error: the process is ending
+    """Raised inside a job when the process is ending."""
+
+
+class Jobs:
+    """Runs jobs beside the server. A job that fails is logged, counted and run again next time."""
+
+    def __init__(self, jobs: Sequence[Job], stop: threading.Event, metrics: Metrics) -> None:
+        """``stop`` is set by :meth:`close`: long jobs look at it."""
+        self._jobs = jobs
+        self._stop = stop
+        self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+        # One thread for all: jobs may compete with each other, but not with requests.
+        self._limiter = CapacityLimiter(1)
+
+    def open(self) -> None:
+        """Start the jobs in the running loop."""
+        self._tasks = [
+            asyncio.create_task(self._repeat(job), name=f"job-{job.name}") for job in self._jobs
+        ]
+
+    async def close(self) -> None:
+        """End the jobs. One that is running is told to stop and waited for."""
+        self._stop.set()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _repeat(self, job: Job) -> None:
+        log = logger("jobs")
+        await asyncio.sleep(job.delay_s)
+        while True:
+            try:
+                done = await anyio.to_thread.run_sync(job.run, limiter=self._limiter)
+            except Stopped:
+                return
+            except Exception as error:
+                self._metrics.job(job.name, failed=True)
+                log.exception("job failed", job=job.name, error=repr(error))
+            else:
+                self._metrics.job(job.name, failed=False)
+                if done:
+                    log.info("job done", job=job.name, result=str(done))
+            await asyncio.sleep(job.interval_s)
+
+
+class InterruptibleStore:
+    """A blob store whose reads end with :class:`Stopped` when the process is ending."""
+
+    def __init__(self, store: BlobStore, stop: threading.Event) -> None:
+        self._store = store
+        self._stop = stop
+
+    def put(self, digest: str, source: Path) -> None:
+        """As the store does."""
+        self._store.put(digest, source)
+
+    def read(self, digest: str) -> Iterator[bytes]:
+        """The bytes in chunks, for as long as the process goes on."""
+        return self._watched(self._store.read(digest))
+
+    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stop.is_set():
+                raise Stopped
+            yield chunk
+
+    def size(self, digest: str) -> int | None:
+        """As the store does."""
+        return self._store.size(digest)
+
+    def delete(self, digest: str) -> None:
+        """As the store does."""
+        self._store.delete(digest)
+
+    def list(self) -> Iterator[StoredBlob]:
+        """Everything stored, for as long as the process goes on."""
+        for blob in self._store.list():
+            if self._stop.is_set():
+                raise Stopped
+            yield blob
+
+    def clean(self, before_ms: int) -> int:
+        """As the store does."""
+        return self._store.clean(before_ms)

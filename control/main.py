@@ -1,0 +1,135 @@
+"""The control process: ``tollwayd control``."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Never
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.app import create_app
+from control.services import Services
+from control.settings import ControlSettings
+from protocol.errors import TollwayError
+from runtime.logs import configure_logs, logger
+from runtime.process import run, set_title
+
+GRACE_S = 3
+"""How long requests under way may take to end when the process is told to."""
+KEEP_ALIVE_S = 75
+BACKLOG = 512
+
+
+def main() -> None:
+    """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
+    it cannot start."""
+    set_title("control")
+    try:
+        settings = ControlSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        _refuse(f"setting TOLLWAY_{name}: {first['msg']}")
+    configure_logs("control", settings.log_level)
+    try:
+        app = create_app(settings)
+        listener = listen(settings.bind)
+    except TollwayError as error:
+        _refuse(error.public)
+    except OSError as error:
+        _refuse(f"{error.strerror or error}: {error.filename or settings.bind}")
+    except SQLAlchemyError as error:
+        _refuse(f"the database cannot be used: {str(error).splitlines()[0]}")
+
+    async def serving(stop: asyncio.Event) -> None:
+        await serve(app, listener, stop)
+
+    run(serving)
+    if settings.bind.startswith("unix:"):
+        Path(settings.bind.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+async def serve(app: FastAPI, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve ``app`` on ``listener`` until ``stop`` is set, then end within a few seconds."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    logger("control").info("stopping")
+    # Long polls are requests under way: they are answered now, or the server would wait for them.
+    services: Services = app.state.services
+    services.notifier.close()
+    server.should_exit = True
+    await serving
+    stopping.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to ``runtime.process``, which knows of the parent's death as well."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(bind: str) -> socket.socket:
+    """A listening socket at ``host:port``, or at ``unix:/path`` for this user alone."""
+    if not bind.startswith("unix:"):
+        host, _, port = bind.rpartition(":")
+        if not host or not port.isdecimal():
+            raise OSError(f"TOLLWAY_BIND is 'host:port' or 'unix:/path', not {bind!r}")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server(
+            (host.strip("[]"), int(port)), family=family, backlog=BACKLOG, reuse_port=False
+        )
+    path = Path(bind.removeprefix("unix:"))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.is_socket():
+        _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a process that was killed; refuse to take that of one that lives."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(f"another process listens at {path}")
+
+
+def _refuse(reason: str) -> Never:
+    sys.stderr.write(f"tollwayd control: {reason}\n")
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Control's own Prometheus metrics. Labels are bounded: job names and outcomes."""
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+class Metrics:
+    """The metrics of one application, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._records = Counter(
+            "tollway_control_usage_records",
+            "Usage records counted.",
+            registry=self.registry,
+        )
+        self._damaged = Counter(
+            "tollway_control_usage_damaged_lines",
+            "Lines of usage logs that were not records, and could not be counted.",
+            registry=self.registry,
+        )
+        self._jobs = Counter(
+            "tollway_control_job_runs",
+            "Runs of background jobs, by job and outcome.",
+            ("job", "outcome"),
+            registry=self.registry,
+        )
+        self._lost = Counter(
+            "tollway_control_workers_lost",
+            "Workers dropped because they had been silent for too long.",
+            registry=self.registry,
+        )
+
+    def usage(self, records: int, damaged: int) -> None:
+        """A batch was taken in."""
+        self._records.inc(records)
+        self._damaged.inc(damaged)
+
+    def job(self, name: str, *, failed: bool) -> None:
+        """A background job has ended."""
+        self._jobs.labels(name, "failed" if failed else "done").inc()
+
+    def workers_lost(self, count: int) -> None:
+        """Silent workers were dropped."""
+        self._lost.inc(count)

@@ -1,0 +1,148 @@
+"""ASGI layers of control, in the order in which ``app.py`` lists them, and the role dependency."""
+
+from collections.abc import Callable
+
+import anyio.to_thread
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control import problems
+from control.authentication import Authenticator, authorise
+from control.internal import PREFIX as INTERNAL
+from control.internal import ClusterToken
+from protocol.errors import Code, TollwayError
+from registry.access import Actor, Role
+from runtime.logs import logger
+
+MANAGEMENT = "/api/"
+UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"})
+"""The only paths that answer without a credential."""
+_ACTOR = "tollway_actor"
+UPLOAD_PIECE = "PATCH"
+
+
+async def send_problem(send: Send, problem: problems.Problem) -> None:
+    """Answer with a problem document, outside of any route."""
+    body = problems.encode(problem)
+    headers = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in problem_headers(problem).items()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem_headers(problem: problems.Problem) -> dict[str, str]:
+    """Headers that a problem of this status has to have (RFC 9110)."""
+    if problem.code == Code.UNAUTHENTICATED:
+        return {"WWW-Authenticate": 'Bearer realm="tollway"'}
+    if problem.code == Code.UNAVAILABLE:
+        return {"Retry-After": "1"}
+    return {}
+
+
+class ErrorBoundary:
+    """Outermost: a defect becomes a problem that says nothing about it, and a log line that does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            log = logger("control")
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            if started:
+                raise  # the answer is under way: all that is left is to cut the connection
+            await send_problem(send, problems.internal())
+
+
+class Authentication:
+    """Refuses what carries no credential before a byte of its body is read."""
+
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, cluster_token: ClusterToken
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._cluster_token = cluster_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is allowed to come in."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        header = next((v for name, v in scope["headers"] if name == b"authorization"), None)
+        try:
+            if path.startswith(INTERNAL):
+                self._cluster_token.check(header)
+            elif path.startswith(MANAGEMENT) and path not in UNGUARDED:
+                scope[_ACTOR] = await anyio.to_thread.run_sync(
+                    self._authenticator.authenticate, header
+                )
+        except TollwayError as error:
+            await send_problem(send, problems.of_error(error))
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Bounds the bodies that routes read whole. Pieces of uploads stream, and have their own bound."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on the request, and its body up to the limit."""
+        streams = scope["type"] == "http" and (
+            scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"]
+        )
+        if scope["type"] != "http" or streams:
+            await self._app(scope, receive, send)
+            return
+        refusal = f"the body is larger than {self._limit} bytes"
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._limit:
+            await send_problem(send, problems.problem(Code.TOO_LARGE, refusal))
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise HTTPException(413, refusal)
+            return message
+
+        await self._app(scope, limited, send)
+
+
+def require(*roles: Role) -> Callable[[Request], Actor]:
+    """A dependency that answers with who makes the request, if the role is one of ``roles``."""
+
+    def actor(request: Request) -> Actor:
+        known = request.scope.get(_ACTOR)
+        if not isinstance(known, Actor):
+            # A route outside of the guarded paths: refuse rather than let it through.
+            raise TollwayError(Code.UNAUTHENTICATED, "a management token is needed")
+        return authorise(known, roles)
+
+    return actor

@@ -1,0 +1,75 @@
+"""What the management routes share: who may do what, paging, entity tags, documented errors."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, Query, Response
+from pydantic import BaseModel, Field
+
+from control.preconditions import Precondition, etag
+from registry.access import Role
+
+WRITERS: Final[tuple[Role, ...]] = ("admin", "publisher")
+"""Who may change consumers, applications, subscriptions and keys."""
+READERS: Final[tuple[Role, ...]] = ("admin", "publisher", "auditor")
+"""Who may read them, and workers and usage."""
+INSPECTORS: Final[tuple[Role, ...]] = ("admin", "auditor")
+"""Who may read the change log."""
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Items on the page.")]
+After = Annotated[
+    str, Query(max_length=255, description="`next` of the page before; empty: the first page.")
+]
+
+
+class ProblemBody(BaseModel):
+    """An error (RFC 9457). `code` is stable; `detail` says what is wrong and what to do."""
+
+    type: str = Field(examples=["urn:tollway:error:not_found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str
+    code: str = Field(examples=["not_found"])
+    errors: list[dict[str, str]] | None = Field(
+        default=None, description="The fields that are not acceptable, with a message each."
+    )
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that can answer with these problems (401 and 403 always can)."""
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
+    return {
+        status: {"description": _MEANING[status], "content": {"application/problem+json": schema}}
+        for status in sorted({401, 403, *statuses})
+    }
+
+
+_MEANING: Final[dict[int, str]] = {
+    401: "No management token, or one that is not valid.",
+    403: "The token's role does not allow this.",
+    404: "There is no such resource.",
+    409: "The present state forbids it.",
+    412: "`If-Match` or `If-None-Match` does not hold.",
+    422: "A value is not acceptable; `errors` names the fields.",
+}
+
+
+def _precondition(
+    if_match: Annotated[
+        str | None, Header(description="Change it only if its `ETag` is one of these.")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: change nothing if it exists.")
+    ] = None,
+) -> Precondition:
+    return Precondition(if_match, if_none_match)
+
+
+Condition = Annotated[Precondition, Depends(_precondition)]
+"""``If-Match`` and ``If-None-Match`` of an update; both may be left out."""
+
+
+def tagged(response: Response, resource: BaseModel, *, created: bool = False) -> None:
+    """Set ``ETag``, and 201 for what was made just now."""
+    response.headers["ETag"] = etag(resource)
+    if created:
+        response.status_code = 201

@@ -1,0 +1,107 @@
+"""Routes for the other roles, behind the cluster token: changes, blobs, workers, usage."""
+
+from typing import Annotated
+
+import anyio.to_thread
+import msgspec
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from control.metrics import Metrics
+from control.notifier import ChangeNotifier
+from control.store.stream import Stream
+from control.store.usage import UsageStore
+from control.store.workers import Workers
+from protocol.configuration import ChangePage, WorkerDoc
+from protocol.errors import Code, TollwayError
+from protocol.names import check_name
+from protocol.usage import UsageReceipt
+from registry.blobs import Blobs
+
+JSON = "application/json"
+MAX_SEGMENT = 128
+STREAM_THREADS = 2
+INGEST_THREADS = 2
+
+
+def internal_router(
+    *,
+    stream: Stream,
+    notifier: ChangeNotifier,
+    wait_max_ms: int,
+    blobs: Blobs,
+    workers: Workers,
+    usage: UsageStore,
+    metrics: Metrics,
+) -> APIRouter:
+    """``/internal/v1``. Not in the OpenAPI document: these are the roles' own affair."""
+    router = APIRouter(prefix="/internal/v1", include_in_schema=False)
+    # Threads of their own: a revocation does not queue behind uploads and reports.
+    stream_threads = CapacityLimiter(STREAM_THREADS)
+    ingest_threads = CapacityLimiter(INGEST_THREADS)
+
+    def page(name: str, after: int) -> tuple[ChangePage, bytes]:
+        found = stream.page(name, after)
+        return found, msgspec.json.encode(found)
+
+    @router.get("/changes")
+    async def follow_changes(
+        stream: Annotated[str, Query(max_length=64)] = "",
+        after: Annotated[int, Query(ge=0, lt=1 << 62)] = 0,
+        wait_ms: Annotated[int, Query(ge=0)] = 0,
+    ) -> Response:
+        """Changes after ``after``; waits for one up to ``wait_ms`` where there is none yet."""
+        found, body = await anyio.to_thread.run_sync(page, stream, after, limiter=stream_threads)
+        if wait_ms and not (found.changes or found.reset):
+            await notifier.wait(found.next, min(wait_ms, wait_max_ms) / 1000)
+            _, body = await anyio.to_thread.run_sync(page, stream, after, limiter=stream_threads)
+        return Response(body, media_type=JSON)
+
+    @router.get("/blobs/{digest}")
+    def read_blob(digest: str) -> StreamingResponse:
+        """The bytes of a blob."""
+        size, chunks = blobs.open(digest)
+        headers = {"Content-Length": str(size)}
+        return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
+
+    @router.put("/workers/{worker}", status_code=204)
+    async def report_worker(worker: str, request: Request) -> None:
+        """A worker's heartbeat with its engines."""
+        document = _worker(worker, await request.body())
+        await anyio.to_thread.run_sync(workers.report, document)
+
+    @router.delete("/workers/{worker}", status_code=204)
+    def remove_worker(worker: str) -> None:
+        """A worker that ends, and its engines with it."""
+        workers.remove(check_name(worker, "worker"))
+
+    @router.post("/usage")
+    async def ingest_usage(
+        request: Request,
+        gateway: str,
+        segment: Annotated[str, Query(min_length=1, max_length=MAX_SEGMENT)],
+        offset: Annotated[int, Query(ge=0, lt=1 << 62)],
+    ) -> Response:
+        """Lines of a gateway's usage log, counted once; the answer is the offset wanted next."""
+        check_name(gateway, "gateway")
+        body = await request.body()
+        done = await anyio.to_thread.run_sync(
+            usage.ingest, gateway, segment, offset, body, limiter=ingest_threads
+        )
+        metrics.usage(done.records, done.damaged)
+        return Response(msgspec.json.encode(UsageReceipt(done.next)), media_type=JSON)
+
+    return router
+
+
+def _worker(id: str, body: bytes) -> WorkerDoc:
+    try:
+        document = msgspec.json.decode(body, type=WorkerDoc)
+    except msgspec.ValidationError as error:
+        raise TollwayError(Code.INVALID, f"not a worker document: {error}") from error
+    except msgspec.DecodeError as error:
+        raise TollwayError(Code.MALFORMED, f"the body is not JSON: {error}") from error
+    if document.id != id:
+        raise TollwayError(Code.INVALID, "the document's id is not the one in the path")
+    return document

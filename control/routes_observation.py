@@ -1,0 +1,136 @@
+"""Routes that only look: usage, workers, the change log."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from control.middleware import require
+from control.resources import Page
+from control.routes_conventions import INSPECTORS, READERS, After, Limit, errors
+from control.store.stream import Stream
+from control.store.usage import UsageStore
+from control.store.workers import Workers
+from control.usage_report import Step, parse_query, report
+from protocol.errors import Code, TollwayError
+from registry.clock import Clock
+
+HIDDEN = "hash"
+"""The field of key documents that stays between the roles."""
+
+
+class UsageItem(BaseModel):
+    """One row of the report: the time with a `step`, the dimensions asked for, and the figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: str | None = None
+    application: str | None = None
+    model: str | None = None
+    version: int | None = None
+    variant: str | None = None
+    status: int | None = None
+    requests: int
+    rows: int
+    errors: int
+    p50_ms: float | None
+    p99_ms: float | None
+    compute_ms: float
+
+
+class EngineItem(BaseModel):
+    """An engine of a worker."""
+
+    model: str
+    version: int
+    slot: int
+    address: str
+    state: str
+    error: str
+
+
+class WorkerItem(BaseModel):
+    """A worker that is alive."""
+
+    id: str
+    first_seen_at: str
+    seen_at: str
+    engines: list[EngineItem]
+
+
+class ChangeItem(BaseModel):
+    """A row of the change log; `doc` is null where something was deleted."""
+
+    seq: int
+    kind: str
+    key: str
+    doc: dict[str, Any] | None
+
+
+def observation_router(
+    usage: UsageStore, workers: Workers, stream: Stream, clock: Clock
+) -> APIRouter:
+    """``/usage``, ``/workers`` and ``/changes``."""
+    router = APIRouter(tags=["observation"])
+    reads = [Depends(require(*READERS))]
+
+    @router.get(
+        "/usage",
+        dependencies=reads,
+        responses=errors(422),
+        response_model=Page[UsageItem],
+        response_model_exclude_unset=True,
+    )
+    def get_usage(
+        start: Annotated[
+            AwareDatetime | None,
+            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
+        ] = None,
+        to: Annotated[AwareDatetime | None, Query(description="End; left out: now.")] = None,
+        by: Annotated[
+            str,
+            Query(description="Any of `application,model,version,variant,status`, by commas."),
+        ] = "",
+        step: Annotated[Step | None, Query(description="One row for each of these.")] = None,
+        limit: Annotated[int, Query(ge=1, le=100_000, description="Items on the page.")] = 10_000,
+        after: After = "",
+    ) -> Page[UsageItem]:
+        """Report usage: requests, rows, errors, latency and compute time of answered requests."""
+        query = parse_query(start, to, by, step, clock())
+        if after and not after.isdecimal():
+            raise TollwayError(Code.INVALID, "query.after: is not the 'next' of a page")
+        begin = int(after or 0)
+        items = report(query, usage.rows(query.start, query.end, query.by))
+        following = str(begin + limit) if len(items) > begin + limit else None
+        shown = [UsageItem.model_validate(item) for item in items[begin : begin + limit]]
+        return Page(items=shown, next=following)
+
+    @router.get("/workers", dependencies=reads, responses=errors())
+    def list_workers() -> Page[WorkerItem]:
+        """List workers that are alive, with their engines."""
+        known = msgspec.to_builtins(workers.list())
+        return Page(items=[WorkerItem.model_validate(worker) for worker in known], next=None)
+
+    @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
+    def list_changes(
+        after: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
+        limit: Limit = 100,
+    ) -> Page[ChangeItem]:
+        """List configuration changes in their order. Superseded ones disappear over time."""
+        found = stream.list(after, limit + 1)
+        items = [
+            ChangeItem(seq=one.seq, kind=one.kind, key=one.key, doc=_shown(one.doc))
+            for one in found[:limit]
+        ]
+        return Page(items=items, next=str(items[-1].seq) if len(found) > limit else None)
+
+    return router
+
+
+def _shown(doc: msgspec.Raw | None) -> dict[str, Any] | None:
+    if doc is None:
+        return None
+    document = msgspec.json.decode(doc, type=dict[str, Any])
+    document.pop(HIDDEN, None)
+    return document

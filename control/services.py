@@ -1,0 +1,169 @@
+"""The parts of the control role, built from settings; no web framework here."""
+
+import threading
+from typing import NamedTuple
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from control.authentication import Authenticator, ensure_admin_token
+from control.internal import ClusterToken
+from control.jobs import InterruptibleStore, Job, Jobs
+from control.metrics import Metrics
+from control.notifier import ChangeNotifier
+from control.settings import ControlSettings
+from control.store import schema
+from control.store.directory import Directory
+from control.store.keys import Keys
+from control.store.stream import ObservedDatabase, Stream
+from control.store.subscriptions import Subscriptions
+from control.store.tokens import Tokens
+from control.store.usage import UsageStore
+from control.store.workers import Workers
+from registry.blobstore import BlobStore, open_blob_store
+from registry.clock import Clock
+from registry.integrity import Integrity
+from registry.service import Registry, create_registry
+from registry.settings import RegistrySettings
+from runtime.files import secret_file
+from runtime.logs import logger
+
+GC_DELAY_S = 60.0
+SCAN_DELAY_S = 900.0
+COMPACT_CHECK_S = 300.0
+DAILY_S = 24 * 3600.0
+LOST_CHECK_S = 2.0
+
+
+class Services(NamedTuple):
+    """Everything that routes are made of. Blocking parts are called in threads."""
+
+    settings: ControlSettings
+    clock: Clock
+    database: ObservedDatabase
+    registry: Registry
+    directory: Directory
+    subscriptions: Subscriptions
+    keys: Keys
+    tokens: Tokens
+    workers: Workers
+    usage: UsageStore
+    stream: Stream
+    notifier: ChangeNotifier
+    authenticator: Authenticator
+    cluster_token: ClusterToken
+    metrics: Metrics
+    jobs: Jobs
+
+
+def build(settings: ControlSettings, clock: Clock) -> Services:
+    """Migrate the database, make the secrets that are missing, and build the parts.
+
+    Raises ``TollwayError`` for a database of a newer version or an admin token that is none, and
+    ``OSError`` or SQLAlchemy's errors where files or the database cannot be reached.
+    """
+    settings.own_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pepper = secret_file(settings.key_pepper_path)
+    cluster_token = ClusterToken(secret_file(settings.cluster_token_path))
+    database, stream, notifier = _open_database(settings)
+    tokens = Tokens(database, clock)
+    ensure_admin_token(settings.admin_token_path, tokens, pepper)
+    subscriptions = Subscriptions(database, clock)
+    subscriptions.publish_plans()
+    workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
+    store = open_blob_store(settings.blobs)
+    registry = create_registry(
+        database,
+        store,
+        RegistrySettings(
+            staging_dir=settings.own_dir / "staging",
+            max_artifact_bytes=settings.max_artifact_bytes,
+            gc_grace_s=settings.gc_grace_s,
+            upload_ttl_s=settings.upload_ttl_s,
+        ),
+        clock=clock,
+        serving_status=workers.status,
+    )
+    metrics = Metrics()
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=database,
+        registry=registry,
+        directory=Directory(database, clock),
+        subscriptions=subscriptions,
+        keys=Keys(database, pepper, clock),
+        tokens=tokens,
+        workers=workers,
+        usage=UsageStore(database, clock),
+        stream=stream,
+        notifier=notifier,
+        authenticator=Authenticator(tokens, pepper),
+        cluster_token=cluster_token,
+        metrics=metrics,
+        jobs=_jobs(settings, registry, store, workers, stream, metrics),
+    )
+
+
+def _open_database(
+    settings: ControlSettings,
+) -> tuple[ObservedDatabase, Stream, ChangeNotifier]:
+    # Asking for the newest change has a thread of its own: long polls do not wait for uploads.
+    thread = CapacityLimiter(1)
+
+    async def read_head() -> int:
+        return await anyio.to_thread.run_sync(stream.head, limiter=thread)
+
+    notifier = ChangeNotifier(read_head, settings.change_poll_ms / 1000)
+    database = ObservedDatabase(settings.database, notifier.committed)
+    stream = Stream(database)
+    try:
+        schema.upgrade(database)
+    except BaseException:
+        database.close()
+        raise
+    return database, stream, notifier
+
+
+def _jobs(
+    settings: ControlSettings,
+    registry: Registry,
+    store: BlobStore,
+    workers: Workers,
+    stream: Stream,
+    metrics: Metrics,
+) -> Jobs:
+    stop = threading.Event()
+    integrity = Integrity(registry.database, InterruptibleStore(store, stop))
+
+    def drop_lost_workers() -> list[str]:
+        lost = workers.drop_lost()
+        metrics.workers_lost(len(lost))
+        return lost
+
+    def compact_if_large() -> int:
+        return stream.compact() if stream.surplus() > settings.compact_rows else 0
+
+    def scan() -> None:
+        report = integrity.scan()
+        log = logger("integrity")
+        for damage in report.damaged:
+            log.error(
+                "blob damaged",
+                digest=damage.digest,
+                problem=damage.problem,
+                versions=", ".join(damage.versions),
+            )
+        log.info("blobs scanned", blobs=report.blobs, bytes=report.bytes)
+
+    return Jobs(
+        [
+            Job("lost-workers", LOST_CHECK_S, LOST_CHECK_S, drop_lost_workers),
+            Job("compact-large", LOST_CHECK_S, COMPACT_CHECK_S, compact_if_large),
+            Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
+            Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
+            Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
+        ],
+        stop,
+        metrics,
+    )

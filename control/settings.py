@@ -1,0 +1,81 @@
+"""Settings of the control role, read from ``TOLLWAY_...``."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ControlSettings(BaseSettings):
+    """Everything that control can be told. Frozen; every field has its unit in its name."""
+
+    model_config = SettingsConfigDict(env_prefix="TOLLWAY_", frozen=True, extra="ignore")
+
+    data_dir: Path = Path("data")
+    """Data directory; control keeps its own files in ``control/`` below it."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty: the SQLite file ``control/tollway.db`` in the data directory."""
+    blob_store: str = ""
+    """Folder or ``s3://bucket/prefix``; empty: ``control/blobs`` in the data directory."""
+    bind: str = "127.0.0.1:8081"
+    """``host:port``, or ``unix:/path`` for a socket that only this user may connect to."""
+    cluster_token_file: Path | None = None
+    """Secret that the roles prove themselves with; made when there is no such file."""
+    key_pepper_file: Path | None = None
+    """Pepper of API keys and tokens, the same on control and every gateway."""
+    admin_token_file: Path | None = None
+    """Management token with role ``admin``; made (mode 0600) when there is no such file."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    max_artifact_bytes: int = Field(default=2 << 30, ge=1)
+    """Largest artifact, external data included, that the registry takes."""
+    max_json_bytes: int = Field(default=16 << 20, ge=1024)
+    """Largest request body other than a piece of an upload."""
+    worker_lost_s: float = Field(default=15.0, gt=0)
+    """Silence after which a worker, and its engines, are dropped from the change stream."""
+    change_poll_ms: int = Field(default=250, ge=10)
+    """How often the database is asked for changes by other control processes while a follower
+    waits."""
+    change_wait_max_ms: int = Field(default=25_000, ge=0)
+    """Longest time for which a long poll of the change stream is held open."""
+    compact_rows: int = Field(default=20_000, ge=1)
+    """Superseded rows in the change log that make compaction run before its daily turn."""
+    gc_interval_s: float = Field(default=3600.0, gt=0)
+    """Time between two collections of blobs and uploads that nothing refers to."""
+    gc_grace_s: float = Field(default=24 * 3600.0, ge=0)
+    """Age at which what nothing refers to may be removed."""
+    scan_interval_s: float = Field(default=24 * 3600.0, gt=0)
+    """Time between two integrity scans of the blobs."""
+    upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
+    """How long an upload may stay unfinished."""
+
+    @property
+    def own_dir(self) -> Path:
+        """Control's folder in the data directory."""
+        return self.data_dir / "control"
+
+    @property
+    def database(self) -> str:
+        """The database URL, with its default filled in."""
+        return self.database_url or f"sqlite:///{self.own_dir / 'tollway.db'}"
+
+    @property
+    def blobs(self) -> str:
+        """The blob store, with its default filled in."""
+        return self.blob_store or str(self.own_dir / "blobs")
+
+    @property
+    def cluster_token_path(self) -> Path:
+        """Where the cluster token is kept."""
+        return self.cluster_token_file or self.data_dir / "cluster.token"
+
+    @property
+    def key_pepper_path(self) -> Path:
+        """Where the pepper is kept."""
+        return self.key_pepper_file or self.data_dir / "key.pepper"
+
+    @property
+    def admin_token_path(self) -> Path:
+        """Where the admin token is kept."""
+        return self.admin_token_file or self.data_dir / "admin.token"

@@ -1,0 +1,1 @@
+"""Alembic migrations of the one database, the registry's tables included."""

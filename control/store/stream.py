@@ -1,0 +1,106 @@
+"""Control's side of the change stream: pages for followers, publishing once, compaction."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from protocol.configuration import Change, ChangePage
+from registry.store import changes
+from registry.store.changes import change_stream
+from registry.store.database import Database
+
+
+class ObservedDatabase(Database):
+    """A database that tells when a transaction of this process has committed."""
+
+    def __init__(self, url: str, committed: Callable[[], None]) -> None:
+        """``committed()`` is called in the thread of the transaction; it must not block."""
+        super().__init__(url)
+        self._committed = committed
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction, as in :class:`Database`."""
+        with super().write() as connection:
+            yield connection
+        self._committed()
+
+
+def publish_if_new(
+    connection: Connection, kind: str, key: str, document: msgspec.Struct | None
+) -> bool:
+    """Append the document to the stream unless it is the present one. Returns whether it did."""
+    table = changes.changes.c
+    present = connection.execute(
+        sa.select(table.doc)
+        .where(table.kind == kind, table.key == key)
+        .order_by(table.seq.desc())
+        .limit(1)
+    ).scalar()
+    wanted = None if document is None else msgspec.json.encode(document).decode()
+    if present == wanted:
+        return False
+    changes.append(connection, kind, key, document)
+    return True
+
+
+class Stream:
+    """Reads and compacts the change log. Thread-safe; calls block."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> int:
+        """Number of the newest change."""
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(change_stream.c.seq)).scalar_one())
+
+    def page(self, stream: str, after: int) -> ChangePage:
+        """What a follower that holds ``after`` of ``stream`` needs next."""
+        with self._snapshot() as connection:
+            return changes.read(connection, stream, after)
+
+    def list(self, after: int, limit: int) -> list[Change]:
+        """Rows of the log after ``after`` in order. Compaction has dropped what was superseded."""
+        table = changes.changes.c
+        query = sa.select(changes.changes).where(table.seq > after).order_by(table.seq).limit(limit)
+        with self._database.read() as connection:
+            return [
+                Change(
+                    row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else None
+                )
+                for row in connection.execute(query)
+            ]
+
+    def surplus(self) -> int:
+        """How many rows compaction would drop."""
+        table = changes.changes.c
+        live = (
+            sa.select(sa.literal(1))
+            .select_from(changes.changes)
+            .group_by(table.kind, table.key)
+            .subquery()
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(sa.func.count()).select_from(changes.changes))
+            kept = connection.execute(sa.select(sa.func.count()).select_from(live))
+            return int(rows.scalar_one()) - int(kept.scalar_one())
+
+    def compact(self) -> int:
+        """Drop superseded rows. Followers that are behind start over. Returns how many went."""
+        with self._database.write() as connection:
+            return changes.compact(connection)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """A read that sees head and rows of the same moment: SQLite always does, PostgreSQL when
+        asked. Otherwise a compaction between the two could hide a deletion from a follower."""
+        if self._database.is_sqlite:
+            with self._database.read() as connection:
+                yield connection
+            return
+        with self._database.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="REPEATABLE READ")

@@ -1,0 +1,141 @@
+"""Workers that are alive, and the engines they report."""
+
+import threading
+
+import msgspec
+import sqlalchemy as sa
+
+from control.store.stream import publish_if_new
+from control.store.tables import workers
+from protocol.configuration import EngineDoc, WorkerDoc
+from protocol.names import check_name
+from registry.clock import Clock, rfc3339
+from registry.status import EngineStatus, ServingState, ServingStatus
+from registry.store.database import Database
+
+STATUS_FRESH_MS = 50
+"""How old an answer of :meth:`Workers.status` may be: a list of versions asks once for each."""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as the management API shows it."""
+
+    id: str
+    first_seen_at: str
+    seen_at: str
+    engines: tuple[EngineDoc, ...]
+
+
+class Workers:
+    """Registers workers and drops silent ones. Thread-safe; calls block."""
+
+    def __init__(self, database: Database, clock: Clock, lost_ms: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._lost_ms = lost_ms
+        self._started_ms = clock()
+        self._lock = threading.Lock()
+        self._cached: tuple[int, dict[tuple[str, int], list[EngineStatus]]] | None = None
+
+    def report(self, document: WorkerDoc) -> None:
+        """Take a heartbeat. The stream gets a change only when the engines differ."""
+        check_name(document.id, "worker")
+        now = self._clock()
+        text = msgspec.json.encode(document).decode()
+        with self._database.write() as connection:
+            updated = connection.execute(
+                sa.update(workers).where(workers.c.id == document.id).values(doc=text, seen_ms=now)
+            )
+            if updated.rowcount == 0:
+                row = {"id": document.id, "doc": text, "first_seen_ms": now, "seen_ms": now}
+                connection.execute(sa.insert(workers).values(row))
+            publish_if_new(connection, "worker", document.id, document)
+        self._forget()
+
+    def remove(self, id: str) -> None:
+        """Drop a worker that says goodbye; fine when it is not known."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(workers).where(workers.c.id == id))
+            publish_if_new(connection, "worker", id, None)
+        self._forget()
+
+    def drop_lost(self) -> list[str]:
+        """Drop workers that have been silent for too long. Returns their ids.
+
+        Nobody is dropped until control itself has listened for that long: while it was away, it
+        was not they who were silent.
+        """
+        now = self._clock()
+        if now - self._started_ms < self._lost_ms:
+            return []
+        silent = workers.c.seen_ms <= now - self._lost_ms
+        with self._database.read() as connection:
+            if connection.execute(sa.select(workers.c.id).where(silent).limit(1)).first() is None:
+                return []
+        with self._database.write() as connection:
+            lost = list(
+                connection.execute(
+                    sa.delete(workers).where(silent).returning(workers.c.id)
+                ).scalars()
+            )
+            for id in lost:
+                publish_if_new(connection, "worker", id, None)
+        self._forget()
+        return lost
+
+    def list(self) -> list[WorkerStatus]:
+        """Workers by id."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(workers).order_by(workers.c.id)).all()
+        return [
+            WorkerStatus(
+                id=row.id,
+                first_seen_at=rfc3339(row.first_seen_ms),
+                seen_at=rfc3339(row.seen_ms),
+                engines=msgspec.json.decode(row.doc, type=WorkerDoc).engines,
+            )
+            for row in rows
+        ]
+
+    def status(self, model: str, number: int) -> ServingStatus:
+        """What the workers report of a version: the registry's ``serving_status``."""
+        return summary(self._engines().get((model, number), []))
+
+    def _engines(self) -> dict[tuple[str, int], list[EngineStatus]]:
+        now = self._clock()
+        with self._lock:
+            if self._cached is not None and 0 <= now - self._cached[0] < STATUS_FRESH_MS:
+                return self._cached[1]
+        found: dict[tuple[str, int], list[EngineStatus]] = {}
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(workers.c.id, workers.c.doc).order_by(workers.c.id))
+            for row in rows:
+                for engine in msgspec.json.decode(row.doc, type=WorkerDoc).engines:
+                    found.setdefault((engine.model, engine.version), []).append(
+                        EngineStatus(
+                            worker=row.id, slot=engine.slot, state=engine.state, error=engine.error
+                        )
+                    )
+        with self._lock:
+            self._cached = (now, found)
+        return found
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._cached = None
+
+
+def summary(engines: list[EngineStatus]) -> ServingStatus:
+    """One state for all engines of a version; ``error`` is the first one reported."""
+    states = {engine.state for engine in engines}
+    state: ServingState
+    if "ready" in states:
+        state = "ready"
+    elif "failed" in states:
+        state = "failed"
+    elif "starting" in states:
+        state = "loading"
+    else:
+        state = "none"
+    error = next((engine.error for engine in engines if engine.error), "")
+    return ServingStatus(state=state, engines=tuple(engines), error=error)

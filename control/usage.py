@@ -1,0 +1,158 @@
+"""Usage arithmetic: from lines of a gateway's log to roll-ups by minute. Pure."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from control.histogram import Histogram, bucket, merge
+from protocol.usage import UsageRecord
+
+MINUTE_MS: Final = 60_000
+ERROR_STATUS: Final = 400
+"""Answers with this status and above count as errors."""
+MAX_DIMENSION: Final = 63
+MAX_KEY: Final = 32
+MAX_VARIANT: Final = 16
+MAX_INTEGER: Final = 2**31 - 1
+NOT_FOUND: Final = 404
+
+
+class RollupKey(NamedTuple):
+    """What a roll-up row is of."""
+
+    minute: int
+    application: str
+    key: str
+    model: str
+    version: int
+    variant: str
+    status: int
+
+
+class Rollup:
+    """Sums over the requests of one :class:`RollupKey`. Durations in microseconds."""
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "errors",
+        "infer_us",
+        "latency",
+        "queue_us",
+        "requests",
+        "rows",
+        "total_us",
+    )
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.rows = 0
+        self.errors = 0
+        self.queue_us = 0
+        self.infer_us = 0
+        self.total_us = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.latency: Histogram = {}
+
+    def add(self, other: "Rollup") -> None:
+        """Add the sums of ``other``."""
+        self.requests += other.requests
+        self.rows += other.rows
+        self.errors += other.errors
+        self.queue_us += other.queue_us
+        self.infer_us += other.infer_us
+        self.total_us += other.total_us
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        merge(self.latency, other.latency)
+
+
+_record = msgspec.json.Decoder(UsageRecord)
+_records = msgspec.json.Decoder(list[UsageRecord])
+
+
+class Batch(NamedTuple):
+    """What a run of lines holds."""
+
+    records: list[UsageRecord]
+    damaged: int
+    """Whole lines that are not records."""
+    consumed: int
+    """Bytes up to and including the last line end; a torn line behind it is not counted."""
+
+
+def decode_lines(body: bytes) -> Batch:
+    """Decode whole lines. A line that a crash tore at the end of the body waits for its rest."""
+    end = body.rfind(b"\n") + 1
+    whole = body[:end]
+    if not whole:
+        return Batch([], 0, 0)
+    try:
+        # One array decodes twice as fast as its lines one by one.
+        return Batch(_records.decode(b"[" + whole[:-1].replace(b"\n", b",") + b"]"), 0, end)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_one_by_one(whole)
+
+
+def _decode_one_by_one(whole: bytes) -> Batch:
+    records: list[UsageRecord] = []
+    damaged = 0
+    for line in whole[:-1].split(b"\n"):
+        try:
+            records.append(_record.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            damaged += 1
+    return Batch(records, damaged, len(whole))
+
+
+def aggregate(records: Iterable[UsageRecord]) -> dict[RollupKey, Rollup]:
+    """Sum records into roll-ups.
+
+    A name that was asked for and does not exist is anybody's invention: it is counted under the
+    empty name, so that a client cannot make rows without end.
+    """
+    rollups: dict[tuple[int, str, str, str, int, str, int], Rollup] = {}
+    for r in records:
+        model = "" if r.status == NOT_FOUND and r.version == 0 else r.model
+        place = (r.at_ms // MINUTE_MS, r.application, r.key, model, r.version, r.variant, r.status)
+        rollup = rollups.get(place)
+        if rollup is None:
+            rollup = rollups[place] = Rollup()
+        rollup.requests += 1
+        rollup.rows += r.rows
+        rollup.queue_us += r.queue_us
+        rollup.infer_us += r.infer_us
+        rollup.total_us += r.total_us
+        rollup.bytes_in += r.bytes_in
+        rollup.bytes_out += r.bytes_out
+        index = bucket(r.total_us) if r.total_us > 0 else 0
+        latency = rollup.latency
+        latency[index] = latency.get(index, 0) + 1
+    clean: dict[RollupKey, Rollup] = {}
+    for place, rollup in rollups.items():
+        rollup.errors = rollup.requests if place[-1] >= ERROR_STATUS else 0
+        key = _storable(RollupKey(*place))
+        earlier = clean.setdefault(key, rollup)
+        if earlier is not rollup:
+            earlier.add(rollup)
+    return clean
+
+
+def _storable(key: RollupKey) -> RollupKey:
+    """The key with everything that no column takes under a neutral value: a batch that the database
+    refuses would be sent for ever."""
+    return RollupKey(
+        minute=key.minute,
+        application=_fitting(key.application, MAX_DIMENSION),
+        key=_fitting(key.key, MAX_KEY),
+        model=_fitting(key.model, MAX_DIMENSION),
+        version=key.version if 0 <= key.version <= MAX_INTEGER else 0,
+        variant=_fitting(key.variant, MAX_VARIANT),
+        status=key.status if 0 <= key.status <= MAX_INTEGER else 0,
+    )
+
+
+def _fitting(text: str, length: int) -> str:
+    return text if len(text) <= length and text.isascii() and text.isprintable() else ""
