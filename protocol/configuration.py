@@ -99,13 +99,16 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
 """Kind -> type of its documents."""
 
 
+DELETED = msgspec.Raw(b"null")
+
+
 class Change(msgspec.Struct, frozen=True):
-    """One row of the stream. ``doc`` is the document's JSON, or None when it was deleted."""
+    """One row of the stream. ``doc`` is the document's JSON, :data:`DELETED` when it is gone."""
 
     seq: int
     kind: str
     key: str
-    doc: msgspec.Raw | None
+    doc: msgspec.Raw
 
 
 class ChangePage(msgspec.Struct, frozen=True, kw_only=True):

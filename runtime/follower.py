@@ -1,14 +1,13 @@
 """Follows control's change stream, and keeps a disk copy to start from without control."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import msgspec
 
-from protocol.configuration import DOCUMENTS, Change, ChangePage
+from protocol.configuration import DELETED, DOCUMENTS, Change, ChangePage
 from runtime.files import write_atomically
 from runtime.logs import logger
 
@@ -60,8 +59,13 @@ class ChangeFollower:
         except FileNotFoundError:
             return False
         for line in data.split(b"\n")[:-1]:
-            with contextlib.suppress(msgspec.DecodeError):
-                self._take(msgspec.json.decode(line, type=ChangePage))
+            try:
+                page = msgspec.json.decode(line, type=ChangePage)
+            except msgspec.DecodeError as error:
+                # What follows builds on what cannot be read: stop here, control sends the rest.
+                logger("follower").error("the disk copy is damaged", error=str(error))
+                break
+            self._take(page)
         found = self._place.stream != ""
         if found:
             self._rewrite()
@@ -117,7 +121,7 @@ class ChangeFollower:
             document_type = DOCUMENTS.get(change.kind)
             if document_type is None:
                 continue  # a kind that a newer control knows and this role does not need
-            if change.doc is None:
+            if change.doc == DELETED:
                 self._live.pop((change.kind, change.key), None)
                 decoded.append((change.kind, change.key, None))
                 continue

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import Change, ChangePage
+from protocol.configuration import DELETED, Change, ChangePage
 from registry.store.database import metadata
 
 PAGE_ROWS = 1000
@@ -70,7 +70,7 @@ def read(connection: Connection, stream: str, after: int) -> ChangePage:
     rows = connection.execute(query).all()
     more = not reset and len(rows) == PAGE_ROWS
     found = [
-        Change(row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else None)
+        Change(row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else DELETED)
         for row in rows
     ]
     following = rows[-1].seq if more else head.seq
