@@ -1,0 +1,1 @@
+"""``make demo``: the embedded stack with two trained models, ready to be called by curl."""
