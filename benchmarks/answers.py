@@ -44,17 +44,21 @@ def latency_of(nanoseconds: list[int]) -> Latency:
     def at(share: float) -> float:
         return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] / 1e6
 
-    exponents = Counter(
-        math.ceil(math.log2(max(value, 1)) * BUCKETS_PER_DOUBLING) for value in ordered
-    )
     return Latency(
         p50_ms=at(0.50),
         p99_ms=at(0.99),
         p999_ms=at(0.999),
         max_ms=ordered[-1] / 1e6,
         mean_ms=sum(ordered) / len(ordered) / 1e6,
-        buckets={
-            f"{2 ** (e / BUCKETS_PER_DOUBLING) / 1e6:.4g}": count
-            for e, count in sorted(exponents.items())
-        },
+        buckets=_histogram(ordered),
     )
+
+
+def _histogram(nanoseconds: list[int]) -> dict[str, int]:
+    exponents = Counter(
+        math.ceil(math.log2(max(value, 1)) * BUCKETS_PER_DOUBLING) for value in nanoseconds
+    )
+    return {
+        f"{2 ** (exponent / BUCKETS_PER_DOUBLING) / 1e6:.4g}": count
+        for exponent, count in sorted(exponents.items())
+    }

@@ -36,6 +36,7 @@ class Run:
         self.in_flight = 0
         self.open = spec.connections
         """Connections that are open or about to be; the run ends when there are none."""
+        self.transports: set[asyncio.Transport] = set()
         self.reopening: set[asyncio.Task[None]] = set()
         self.first_failure = ""
         self.finished = asyncio.Event()
@@ -48,6 +49,16 @@ class Run:
     def over(self, now: int) -> bool:
         """Whether no further request may be sent."""
         return now >= self.stop_at or self.sent >= self.spec.max_requests
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        self.stop_at = 0
+        for task in self.reopening:
+            task.cancel()
+        for transport in self.transports:
+            transport.abort()
+        while self.transports:  # noqa: ASYNC110 -- the event loop reports each in its next turns
+            await asyncio.sleep(0)
 
     def left(self) -> None:
         """A connection is gone for good."""
@@ -124,6 +135,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
+        self._run.transports.add(self._transport)
         self._send(time.perf_counter_ns())
 
     def data_received(self, data: bytes) -> None:
@@ -145,6 +157,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Count what was in flight; open again where the run asks for it."""
         run = self._run
+        run.transports.discard(cast("asyncio.Transport", self._transport))
         if self._in_flight:
             run.broken += 1
             run.in_flight -= 1
@@ -239,16 +252,19 @@ async def drive(spec: LoadSpec) -> LoadResult:
 
     loop.set_exception_handler(broke)
     run = Run(spec)
-    for index in range(spec.connections):
-        await _open(run, index)
-    limit = spec.warm_up_s + spec.seconds + spec.drain_s
     finished = loop.create_task(run.finished.wait())
     ends: set[asyncio.Future[Any]] = {finished, trouble}
-    await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-    finished.cancel()
-    if trouble.done():
-        trouble.result()
-    return run.result()
+    try:
+        for index in range(spec.connections):
+            await _open(run, index)
+        limit = spec.warm_up_s + spec.seconds + spec.drain_s
+        await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if trouble.done():
+            trouble.result()
+        return run.result()
+    finally:
+        finished.cancel()
+        await run.close()
 
 
 def _request_bytes(spec: LoadSpec, exchange: Exchange) -> bytes:
