@@ -1,4 +1,4 @@
-"""Control's composition root: one FastAPI application out of the registry and control's own parts."""
+"""Control's composition root: one application out of the registry and control's own parts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

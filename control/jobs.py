@@ -1,4 +1,4 @@
-"""Background jobs of control: each runs in one thread at a time, again and again, until it stops."""
+"""Background jobs of control: one thread for all of them, beside the requests' threads."""
 
 import asyncio
 import contextlib

@@ -45,7 +45,7 @@ def problem_headers(problem: problems.Problem) -> dict[str, str]:
 
 
 class ErrorBoundary:
-    """Outermost: a defect becomes a problem that says nothing about it, and a log line that does."""
+    """Outermost: a defect becomes a problem that tells nothing, and a log line that tells all."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -103,7 +103,7 @@ class Authentication:
 
 
 class BodyLimit:
-    """Bounds the bodies that routes read whole. Pieces of uploads stream, and have their own bound."""
+    """Bounds bodies that routes read whole. Pieces of uploads stream and have their own bound."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app

@@ -109,7 +109,7 @@ def observation_router(
     @router.get("/workers", dependencies=reads, responses=errors())
     def list_workers() -> Page[WorkerItem]:
         """List workers that are alive, with their engines."""
-        known = msgspec.to_builtins(workers.list())
+        known = msgspec.to_builtins(workers.all())
         return Page(items=[WorkerItem.model_validate(worker) for worker in known], next=None)
 
     @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
@@ -118,7 +118,7 @@ def observation_router(
         limit: Limit = 100,
     ) -> Page[ChangeItem]:
         """List configuration changes in their order. Superseded ones disappear over time."""
-        found = stream.list(after, limit + 1)
+        found = stream.rows(after, limit + 1)
         items = [
             ChangeItem(seq=one.seq, kind=one.kind, key=one.key, doc=_shown(one.doc))
             for one in found[:limit]
@@ -128,9 +128,8 @@ def observation_router(
     return router
 
 
-def _shown(doc: msgspec.Raw | None) -> dict[str, Any] | None:
-    if doc is None:
-        return None
-    document = msgspec.json.decode(doc, type=dict[str, Any])
-    document.pop(HIDDEN, None)
+def _shown(doc: msgspec.Raw) -> dict[str, Any] | None:
+    document = msgspec.json.decode(doc, type=dict[str, Any] | None)
+    if document is not None:
+        document.pop(HIDDEN, None)
     return document

@@ -92,7 +92,8 @@ class Directory:
                 if owner != DEFAULT_CONSUMER:
                     raise TollwayError(
                         Code.NOT_FOUND,
-                        f"there is no consumer {owner!r}: make it with PUT /api/v1/consumers/{owner}",
+                        f"there is no consumer {owner!r}: make it with PUT "
+                        f"/api/v1/consumers/{owner}",
                     )
                 _add_consumer(connection, owner, "", now)
             if current is None:

@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import Change, ChangePage
+from protocol.configuration import DELETED, Change, ChangePage
 from registry.store import changes
 from registry.store.changes import change_stream
 from registry.store.database import Database
@@ -63,14 +63,17 @@ class Stream:
         with self._snapshot() as connection:
             return changes.read(connection, stream, after)
 
-    def list(self, after: int, limit: int) -> list[Change]:
+    def rows(self, after: int, limit: int) -> list[Change]:
         """Rows of the log after ``after`` in order. Compaction has dropped what was superseded."""
         table = changes.changes.c
         query = sa.select(changes.changes).where(table.seq > after).order_by(table.seq).limit(limit)
         with self._database.read() as connection:
             return [
                 Change(
-                    row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else None
+                    row.seq,
+                    row.kind,
+                    row.key,
+                    msgspec.Raw(row.doc.encode()) if row.doc else DELETED,
                 )
                 for row in connection.execute(query)
             ]

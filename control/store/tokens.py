@@ -32,7 +32,7 @@ class Tokens:
         return None if role is None else Actor(row.name, role)
 
     def put(self, id: str, hash: str, role: Role, name: str, expires_ms: int | None = None) -> None:
-        """Store the token's hash and put it on the change stream; an earlier one of this id ends."""
+        """Store the token's hash and publish it; an earlier token of this id ends."""
         table = management_tokens
         values = {"hash": hash, "role": role, "name": name, "expires_ms": expires_ms}
         expires_at = None if expires_ms is None else expires_ms // 1000

@@ -83,7 +83,7 @@ class Workers:
         self._forget()
         return lost
 
-    def list(self) -> list[WorkerStatus]:
+    def all(self) -> list[WorkerStatus]:
         """Workers by id."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(workers).order_by(workers.c.id)).all()
