@@ -33,6 +33,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         ssl_certfile=settings.tls_certificate_file,
         ssl_keyfile=settings.tls_key_file,
