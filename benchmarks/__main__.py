@@ -16,14 +16,12 @@ from benchmarks.measure import Round
 from benchmarks.models import (
     CLASSIFIER,
     REDUCER,
-    REGRESSOR,
     TREES,
     Trained,
     classifier_exchanges,
     classifier_onnx,
     reducer,
     train_classifier,
-    train_regressor,
 )
 from benchmarks.processes import Memory
 from benchmarks.report import Report, Verdict, judge, show, store
@@ -36,6 +34,7 @@ from benchmarks.systems import (
     require_peer,
     stack,
 )
+from demo.training import diabetes
 
 RESULTS = ROOT / "benchmarks" / "results"
 DEFAULT_CONNECTIONS = "1,32,128"
@@ -128,8 +127,8 @@ def run(plan: Plan, trained: Trained, outcome: Outcome, progress: scenarios.Prog
         client = cleanup.enter_context(contextlib.closing(tollwayd.client()))
         progress("deploying two models")
         client.deploy(trained.estimator, name=CLASSIFIER, X=trained.X, y=trained.y)
-        forest, X, y = train_regressor()
-        client.deploy(forest, name=REGRESSOR, X=X, y=y)
+        second = diabetes()
+        client.deploy(second.estimator, name=second.name, X=second.X, y=second.y)
         served = tollwayd.served(client, CLASSIFIER)
         progress("idle memory")
         outcome.memory = scenarios.idle_memory(tollwayd.pid)

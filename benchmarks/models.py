@@ -6,20 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
-from sklearn.datasets import load_breast_cancer, load_diabetes
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestRegressor
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.spec import Exchange
 
 CLASSIFIER = "breast-cancer"
-REGRESSOR = "diabetes"
 TREES = 100
 ROWS = 64
 REDUCER = "row-sum"
@@ -42,12 +40,6 @@ def train_classifier() -> Trained:
         StandardScaler(), GradientBoostingClassifier(n_estimators=TREES, random_state=0)
     )
     return Trained(estimator.fit(X, y), X, y)
-
-
-def train_regressor() -> tuple[RandomForestRegressor, pd.DataFrame, pd.Series]:
-    """A random forest on the diabetes data as a DataFrame: the second model of the idle stack."""
-    X, y = load_diabetes(return_X_y=True, as_frame=True)
-    return RandomForestRegressor(n_estimators=TREES, random_state=0).fit(X, y), X, y
 
 
 def classifier_onnx(trained: Trained) -> bytes:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -24,8 +25,8 @@ def line(prediction: str, application: str = "bench", status: int = 200) -> byte
     return msgspec.json.encode(record) + b"\n"
 
 
-def load(**changes: object) -> LoadResult:
-    fields: dict[str, object] = {
+def load(**changes: Any) -> LoadResult:
+    fields: dict[str, Any] = {
         "answered": 2,
         "measured": 2,
         "seconds": 1.0,

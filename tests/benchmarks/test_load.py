@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,8 @@ async def converse(
                 return
 
 
-def spec(port: int, **changes: object) -> LoadSpec:
-    settings: dict[str, object] = {
+def spec(port: int, **changes: Any) -> LoadSpec:
+    settings: dict[str, Any] = {
         "connections": 2,
         "seconds": 5.0,
         "warm_up_s": 0.0,

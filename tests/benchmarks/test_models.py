@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped]
 import pytest
 
 from benchmarks.answers import difference_from, latency_of
