@@ -1,0 +1,50 @@
+"""Find the step that does not convert, by converting the steps one at a time."""
+
+import warnings
+from typing import Any
+
+from tollway.conversion.errors import ConversionError
+from tollway.conversion.search import Failure
+from tollway.conversion.steps import WAYS_OUT, is_container, parts, refuse
+
+
+def blame(model: Any, failures: list[Failure]) -> ConversionError:
+    """The error for a model of which no candidate came out."""
+    error = next((f.error for f in failures if f.error is not None), None)
+    why = _first_line(error)
+    suspects = [(path, part) for path, part in parts(model) if not is_container(part)]
+    guilty = [(path, part) for path, part in suspects if not _converts_alone(part)]
+    path, part = guilty[-1] if guilty else (suspects[0] if suspects else ((), model))
+    if not guilty and len(suspects) > 1:
+        path, part = (), model
+    tried = "; ".join(str(failure.candidate) for failure in failures)
+    refused = refuse(path, part, why, f"Tried: {tried}. {WAYS_OUT}")
+    refused.__cause__ = error
+    return refused
+
+
+def _first_line(error: BaseException | None) -> str:
+    text = str(error).strip().splitlines()[0] if error is not None and str(error).strip() else ""
+    return text[:300].rstrip(".") or type(error).__name__
+
+
+def _converts_alone(part: Any) -> bool:
+    from skl2onnx import convert_sklearn  # noqa: PLC0415
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415
+
+    from tollway.conversion.rewrites import rewritten  # noqa: PLC0415
+
+    width = getattr(part, "n_features_in_", None) or 1
+    for kind in (FloatTensorType, StringTensorType):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                convert_sklearn(
+                    rewritten(part, double=False),
+                    initial_types=[("input", kind([None, int(width)]))],
+                    target_opset={"": 18, "ai.onnx.ml": 3},
+                )
+        except Exception:  # noqa: BLE001, S112 - any failure only means: not this way
+            continue
+        return True
+    return False

@@ -1,0 +1,178 @@
+"""What is known not to convert, said before any time is spent, with the way out for each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tollway.conversion.errors import ConversionError
+from tollway.conversion.steps import WAYS_OUT, is_container, parts, refuse
+
+Refusal = tuple[str, str] | None
+
+
+def check_convertible(model: Any) -> None:
+    """Raise :class:`ConversionError` for the first part that is known not to convert."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map  # noqa: PLC0415
+    from sklearn.base import BaseEstimator  # noqa: PLC0415
+
+    from tollway.conversion.rewrites import REWRITES  # noqa: PLC0415
+
+    if not hasattr(model, "get_params") and not hasattr(model, "predict"):
+        raise ConversionError(
+            f"{type(model).__name__} is not a model that deploys: give a fitted scikit-learn "
+            "estimator or pipeline, a LightGBM or XGBoost model, a path to an .onnx file, or an "
+            "onnx.ModelProto."
+        )
+    for path, part in parts(model):
+        if isinstance(part, BaseEstimator):
+            _check_fitted(path, part)
+        check = CHECKS.get(type(part).__name__)
+        refusal = check(part) if check else None
+        if refusal:
+            raise refuse(path, part, *refusal)
+        known = type(part) in sklearn_operator_name_map or type(part).__name__ in REWRITES
+        if not known and not is_container(part):
+            raise refuse(path, part, "there is no ONNX converter for this class")
+
+
+def _check_fitted(path: tuple[str, ...], part: Any) -> None:
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415
+    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
+    if path:
+        return
+    try:
+        check_is_fitted(part)
+    except NotFittedError as error:
+        raise ConversionError(
+            f"{type(part).__name__} is not fitted: call fit before deploy"
+        ) from error
+    except TypeError:
+        return
+
+
+def _hist_gradient_boosting(model: Any) -> Refusal:
+    categorical = getattr(model, "is_categorical_", None)
+    if categorical is None or not np.any(categorical):
+        return None
+    return (
+        "its native categorical splits have no counterpart in ONNX that is proven to agree",
+        "Ways out: fit it with categorical_features=None behind an OrdinalEncoder or OneHotEncoder "
+        "in a ColumnTransformer; or convert the model to ONNX yourself and deploy the .onnx file.",
+    )
+
+
+def _function_transformer(model: Any) -> Refusal:
+    from tollway.conversion.converters.functions import is_known, known_functions  # noqa: PLC0415
+
+    if is_known(model.func) and not model.kw_args:
+        return None
+    function = getattr(model.func, "__name__", repr(model.func))
+    return (
+        f"its function {function!r} is Python code",
+        f"Ways out: use a numpy function that ONNX has ({known_functions()}); or apply the function "
+        "to the data before the pipeline and fit and deploy the rest.",
+    )
+
+
+def _text(model: Any) -> Refusal:
+    reasons = {
+        "a custom tokenizer": getattr(model, "tokenizer", None) is not None,
+        "a custom preprocessor": getattr(model, "preprocessor", None) is not None,
+        f"strip_accents={model.strip_accents!r}": model.strip_accents is not None,
+        f"analyzer={model.analyzer!r}": model.analyzer not in {"word", "char"},
+        "stop words with n-grams": bool(model.stop_words) and tuple(model.ngram_range) != (1, 1),
+    }
+    found = [reason for reason, present in reasons.items() if present]
+    if not found:
+        return None
+    return (
+        f"{' and '.join(found)} cannot be said in ONNX",
+        "Ways out: use the default word analyzer with a token_pattern; or do that part of the work "
+        "on the text before the pipeline, where the caller does it too.",
+    )
+
+
+def _target_regressor(model: Any) -> Refusal:
+    from tollway.conversion.converters.functions import is_known, known_functions  # noqa: PLC0415
+
+    transformer = model.transformer_
+    affine = {"StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"}
+    name = type(transformer).__name__
+    if name in affine or (name == "FunctionTransformer" and is_known(transformer.inverse_func)):
+        return None
+    return (
+        f"the inverse of its {name} has no ONNX form",
+        f"Ways out: use a scaler, or inverse_func among {known_functions()}.",
+    )
+
+
+def _many_answers(model: Any) -> Refusal:
+    classes = getattr(model, "classes_", None)
+    multilabel = getattr(model, "multilabel_", False)
+    if not multilabel and not (isinstance(classes, list) and len(classes) > 1):
+        return None
+    return (
+        "it predicts several labels at once",
+        "Ways out: fit and deploy one model per label.",
+    )
+
+
+def _multi_output(model: Any) -> Refusal:
+    del model
+    return (
+        "it predicts several labels at once",
+        "Ways out: deploy each of its estimators_ as a model of its own.",
+    )
+
+
+def _isotonic(model: Any) -> Refusal:
+    if model.out_of_bounds != "raise":
+        return None
+    return (
+        "out_of_bounds='raise' would have to fail at prediction",
+        "Way out: fit it with out_of_bounds='clip'.",
+    )
+
+
+def _float_labels(model: Any) -> Refusal:
+    classes = getattr(model, "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.dtype.kind != "f":
+        return None
+    if np.array_equal(classes, np.trunc(classes)):
+        return None
+    return (
+        f"its labels are fractions ({', '.join(map(str, classes[:3].tolist()))} ...)",
+        "Way out: fit it on labels that are integers or strings.",
+    )
+
+
+def _any(*checks: Callable[[Any], Refusal]) -> Callable[[Any], Refusal]:
+    def check(model: Any) -> Refusal:
+        return next((found for found in (c(model) for c in checks) if found), None)
+
+    return check
+
+
+CHECKS: dict[str, Callable[[Any], Refusal]] = {
+    "HistGradientBoostingClassifier": _any(_hist_gradient_boosting, _float_labels),
+    "HistGradientBoostingRegressor": _hist_gradient_boosting,
+    "FunctionTransformer": _function_transformer,
+    "TfidfVectorizer": _text,
+    "CountVectorizer": _text,
+    "TransformedTargetRegressor": _target_regressor,
+    "MultiOutputClassifier": _multi_output,
+    "ClassifierChain": _multi_output,
+    "IsotonicRegression": _isotonic,
+    **dict.fromkeys(
+        (
+            "DecisionTreeClassifier", "ExtraTreeClassifier", "RandomForestClassifier",
+            "ExtraTreesClassifier", "KNeighborsClassifier", "MLPClassifier",
+            "OneVsRestClassifier", "LogisticRegression", "GradientBoostingClassifier",
+        ),
+        _any(_many_answers, _float_labels),
+    ),
+}  # fmt: skip
+
+__all__ = ["WAYS_OUT", "check_convertible"]
