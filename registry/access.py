@@ -23,8 +23,8 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Require(Protocol):
-    """``require(*roles)`` gives a FastAPI dependency that answers with the :class:`Actor`, or raises
-    ``UNAUTHENTICATED`` or ``FORBIDDEN``."""
+    """``require(*roles)`` gives a FastAPI dependency that answers with the :class:`Actor`, or
+    raises ``UNAUTHENTICATED`` or ``FORBIDDEN``."""
 
     def __call__(self, *roles: Role) -> Callable[..., Actor] | Callable[..., Awaitable[Actor]]:
         """The dependency for a route that ``roles`` may use."""

@@ -1,8 +1,8 @@
 """The registry as a whole: everything built from a database, a blob store and settings.
 
-    database = Database(settings.database_url)
-    registry = create_registry(database, open_blob_store(location), registry_settings, ...)
-    app.include_router(registry_router(registry, require), prefix="/api/v1")
+database = Database(settings.database_url)
+registry = create_registry(database, open_blob_store(location), registry_settings, ...)
+app.include_router(registry_router(registry, require), prefix="/api/v1")
 """
 
 import msgspec
@@ -62,7 +62,7 @@ def create_registry(
         settings=settings,
         models=models,
         versions=versions,
-        publisher=Publisher(database, blobs, versions, settings, clock),
+        publisher=Publisher(database, blobs, settings, clock),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,

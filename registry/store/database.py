@@ -36,8 +36,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: one consistent view."""
+        """A transaction that only reads: one consistent view, however many statements it has."""
         with self.engine.connect() as connection:
+            if not self.is_sqlite:  # SQLite reads from one snapshot anyway
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             yield connection
 
     @contextmanager

@@ -48,8 +48,8 @@ blobs = sa.Table(
     sa.Column("marked_at", sa.BigInteger),
     sa.Index("ix_blobs_marked_at", "marked_at"),
 )
-"""``state`` is ``present``, or ``sweeping`` while its bytes are being deleted. ``marked_at`` is when
-garbage collection first saw it without a reference."""
+"""``state``: see ``registry.store.blobs``. ``marked_at`` is when garbage collection first saw it
+without a reference."""
 
 version_blobs = sa.Table(
     "version_blobs",

@@ -1,0 +1,97 @@
+"""Garbage collection of blobs, in two phases with a grace period between them.
+
+1. Mark: a blob that no version needs gets the time at which this was first seen.
+2. Sweep: a blob marked for longer than the grace period, and still not needed, is taken out of use
+   (from then on a publisher is told to upload it again), its bytes are deleted, then its row.
+
+Announcing an upload of a blob takes its mark back, so a push has a whole grace period from its
+announcement to the registration of the version. Bytes without a row, which a crash between the two
+leaves, get a marked row and go the same way.
+"""
+
+import msgspec
+
+from registry.blobstore import BlobStore
+from registry.clock import Clock
+from registry.settings import RegistrySettings
+from registry.store import blobs as store
+from registry.store.database import Database
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """What one collection did."""
+
+    marked: int
+    swept: int
+    orphans: int
+    """Stored bytes found without a row, and marked."""
+    temporary: int
+    """Files of interrupted writes that were removed."""
+
+
+class Collector:
+    """Collects garbage. Runs beside publishers, and beside itself."""
+
+    def __init__(
+        self, database: Database, blob_store: BlobStore, settings: RegistrySettings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._store = blob_store
+        self._grace_ms = int(settings.gc_grace_s * 1000)
+        self._clock = clock
+
+    def collect(self) -> Collected:
+        """Sweep what was marked long enough ago, then mark."""
+        before = self._clock() - self._grace_ms
+        swept = self._sweep(before)
+        orphans = self._adopt_orphans(before)
+        with self._database.write() as connection:
+            marked = store.mark_unreferenced(connection, self._clock())
+        return Collected(
+            marked=marked, swept=swept, orphans=orphans, temporary=self._store.clean(before)
+        )
+
+    def _sweep(self, before: int) -> int:
+        with self._database.read() as connection:
+            candidates = store.marked_before(connection, before)
+        return sum(self._sweep_one(digest, before) for digest in candidates)
+
+    def _sweep_one(self, digest: str, before: int) -> bool:
+        with self._database.write() as connection:
+            found = store.lock(connection, [digest]).get(digest)
+            if found is None:
+                return False
+            if found.state != store.SWEEPING:
+                if found.marked_at is None or found.marked_at > before:
+                    return False  # a push has claimed it since
+                if store.is_referenced(connection, digest):
+                    store.unmark(connection, [digest])
+                    return False
+                store.set_state(connection, digest, store.SWEEPING)
+        # Committed: whatever happens now, nobody relies on the blob until it is uploaded again.
+        with self._database.write() as connection:
+            found = store.lock(connection, [digest]).get(digest)
+            if found is None or found.state != store.SWEEPING:
+                return False  # uploaded again meanwhile
+            self._store.delete(digest)
+            store.delete(connection, digest)
+        return True
+
+    def _adopt_orphans(self, before: int) -> int:
+        adopted = 0
+        for stored in self._store.list():
+            if stored.modified_ms > before:
+                continue  # perhaps a push between its bytes and its row
+            with self._database.read() as connection:
+                if store.has_row(connection, stored.digest):
+                    continue
+            with self._database.write() as connection:
+                now = self._clock()
+                store.ensure(connection, stored.digest, stored.size, now)
+                found = store.lock(connection, [stored.digest])[stored.digest]
+                if found.state != store.SWEEPING:
+                    continue  # a push has just completed it
+                store.set_present(connection, stored.digest, stored.size)
+                store.set_marked(connection, stored.digest, now)
+            adopted += 1
+        return adopted

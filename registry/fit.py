@@ -1,0 +1,88 @@
+"""Whether what the publisher states fits the graph: training columns and golden rows."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from protocol.errors import Code, TollwayError
+from protocol.manifest import Column, Golden, Tensor
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _GoldenRequest(msgspec.Struct):
+    inputs: list[_Named]
+
+
+class _GoldenResponse(msgspec.Struct):
+    outputs: list[_Named]
+
+
+def check_columns(columns: Iterable[Column], inputs: Iterable[Tensor]) -> None:
+    """Raise ``INVALID`` unless each column has a place of its own in the graph's inputs."""
+    by_name = {tensor.name: tensor for tensor in inputs}
+    names: set[str] = set()
+    places: set[tuple[str, int | None]] = set()
+    for column in columns:
+        tensor = by_name.get(column.input)
+        where = f"column {column.name[:80]!r}"
+        if tensor is None:
+            raise TollwayError(
+                Code.INVALID,
+                f"{where} goes to input {column.input[:80]!r}, which the graph does not have; "
+                f"it has {_listed(by_name)}",
+            )
+        width = tensor.shape[-1] if tensor.shape else 1
+        if column.index is not None and not 0 <= column.index < (width if width >= 0 else 1 << 31):
+            raise TollwayError(
+                Code.INVALID,
+                f"{where} has index {column.index}; input {column.input[:80]!r} has {width}",
+            )
+        place = (column.input, column.index)
+        if column.name in names or place in places:
+            raise TollwayError(
+                Code.INVALID, f"{where} appears twice, or shares its place with another column"
+            )
+        names.add(column.name)
+        places.add(place)
+
+
+def check_golden(data: bytes, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
+    """Raise ``INVALID`` unless ``data`` is golden rows for this graph. Their values are checked by
+    the engine that replays them."""
+    try:
+        golden = msgspec.json.decode(data, type=Golden)
+        request = msgspec.json.decode(golden.request, type=_GoldenRequest)
+        response = msgspec.json.decode(golden.response, type=_GoldenResponse)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TollwayError(
+            Code.INVALID,
+            f"the golden blob is not {{request, response, atol, rtol}} with a V2 request and "
+            f"response: {error}",
+        ) from None
+    _check_names("input", {named.name for named in request.inputs}, inputs)
+    _check_names("output", {named.name for named in response.outputs}, outputs)
+    if not response.outputs:
+        raise TollwayError(Code.INVALID, "the golden response has no outputs to compare")
+
+
+def _check_names(
+    what: Literal["input", "output"], names: set[str], tensors: Iterable[Tensor]
+) -> None:
+    known = {tensor.name for tensor in tensors}
+    unknown = names - known
+    missing = known - names if what == "input" else set()
+    if unknown or missing:
+        verb, which = ("has", unknown) if unknown else ("lacks", missing)
+        raise TollwayError(
+            Code.INVALID,
+            f"the golden rows' {what}s do not fit: the blob {verb} {_listed(which)}, "
+            f"the graph has {_listed(known)}",
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name[:80]) for name in sorted(names)[:20]) or "none"

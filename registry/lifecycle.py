@@ -1,0 +1,139 @@
+"""The states of a version, and what each step demands."""
+
+from typing import Final
+
+from protocol.configuration import VersionState
+from protocol.errors import Code, TollwayError
+from registry.clock import Clock
+from registry.conditions import holds
+from registry.status import ServingStatus, ServingStatusOf
+from registry.store import aliases as alias_store
+from registry.store import models as model_store
+from registry.store import versions as store
+from registry.store.database import Database
+from registry.store.versions import VersionRecord
+from registry.versions import Versions, version_etag, version_not_found
+
+LEGAL: Final[dict[VersionState, tuple[VersionState, ...]]] = {
+    "registered": ("validated", "rejected"),
+    "validated": ("approved", "rejected"),
+    "approved": ("published", "rejected"),
+    "published": ("deprecated",),
+    "deprecated": ("retired",),
+    "retired": (),
+    "rejected": (),
+}
+"""State -> states that may follow it."""
+
+FINAL: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
+"""States that nothing follows; no worker holds a version in them."""
+
+
+def check_legal(present: VersionState, to: VersionState) -> None:
+    """Raise ``ILLEGAL_TRANSITION`` unless ``to`` may follow ``present``."""
+    following = LEGAL[present]
+    if to not in following:
+        allowed = " or ".join(following) if following else "nothing: that state is final"
+        raise TollwayError(
+            Code.ILLEGAL_TRANSITION,
+            f"a version that is {present} cannot become {to}; it can become {allowed}",
+        )
+
+
+def check_serves(status: ServingStatus) -> None:
+    """Raise ``CONFLICT`` unless an engine has loaded the version and passed its golden rows."""
+    if status.state == "ready":
+        return
+    if status.state == "failed":
+        raise TollwayError(
+            Code.CONFLICT,
+            f"cannot be validated: the version does not load: {status.error}",
+        )
+    raise TollwayError(
+        Code.CONFLICT,
+        "cannot be validated yet: no engine has loaded the version; wait until its "
+        "serving.state is 'ready' (is a worker running?)",
+    )
+
+
+class Lifecycle:
+    """Moves versions from state to state, and on and off the workers."""
+
+    def __init__(
+        self,
+        database: Database,
+        versions: Versions,
+        serving_status: ServingStatusOf,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._versions = versions
+        self._serving_status = serving_status
+        self._clock = clock
+
+    def transition(
+        self, model: str, number: int, to: VersionState, *, actor: str, reason: str = ""
+    ) -> VersionRecord:
+        """Take one step. Two callers at once: one takes it, the other sees the state after it."""
+        check_legal(self._versions.get(model, number).state, to)
+        if to == "validated":
+            check_serves(self._serving_status(model, number))
+        with self._database.write() as connection:
+            # The model's lock orders this against alias moves: an alias never ends up on a
+            # version that was retired meanwhile.
+            model_store.lock(connection, model)
+            version = store.get(connection, model, number, lock=True)
+            if version is None:
+                raise version_not_found(model, number)
+            check_legal(version.state, to)
+            if to in FINAL:
+                held = alias_store.pointing_at(connection, model, number)
+                _refuse_while_held(held, version, f"be {to}")
+            changed = store.set_state(
+                connection, version, state=to, loaded=version.loaded and to not in FINAL
+            )
+            store.record_transition(
+                connection,
+                version,
+                from_state=version.state,
+                to_state=to,
+                actor=actor,
+                reason=reason,
+                at=self._clock(),
+            )
+        return changed
+
+    def set_loaded(
+        self, model: str, number: int, loaded: bool, *, expected: str | None = None
+    ) -> VersionRecord:
+        """Say whether workers should hold the version. ``expected`` is a condition."""
+        with self._database.write() as connection:
+            model_store.lock(connection, model)
+            version = store.get(connection, model, number, lock=True)
+            if version is None:
+                raise version_not_found(model, number)
+            if not holds(expected, version_etag(version)):
+                raise TollwayError(
+                    Code.PRECONDITION_FAILED,
+                    f"version {number} is not in the state that the request expects; read it again",
+                )
+            if version.loaded == loaded:
+                return version
+            if loaded and version.state in FINAL:
+                raise TollwayError(
+                    Code.CONFLICT, f"version {number} is {version.state}; it cannot be loaded"
+                )
+            if not loaded:
+                held = alias_store.pointing_at(connection, model, number)
+                _refuse_while_held(held, version, "be unloaded")
+            return store.set_state(connection, version, state=version.state, loaded=loaded)
+
+
+def _refuse_while_held(aliases: list[str], version: VersionRecord, what: str) -> None:
+    if aliases:
+        names = ", ".join(repr(alias) for alias in aliases)
+        raise TollwayError(
+            Code.CONFLICT,
+            f"version {version.number} cannot {what} while alias {names} points at it; "
+            "move the alias first",
+        )

@@ -1,0 +1,87 @@
+"""Models: a name, two texts, and what its versions and aliases add."""
+
+import hashlib
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from protocol.errors import Code, TollwayError
+from protocol.names import check_name
+from registry.clock import Clock
+from registry.conditions import holds
+from registry.store import models as store
+from registry.store.database import Database
+from registry.store.models import ModelRecord
+
+
+def model_not_found(name: str) -> TollwayError:
+    """The error for a name that no model has."""
+    return TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}; PUT it first")
+
+
+def model_etag(model: ModelRecord) -> str:
+    """Changes whenever anything that the API shows of the model changes."""
+    return hashlib.sha256(msgspec.json.encode(model)).hexdigest()[:20]
+
+
+class Models:
+    """Reads and writes models."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def put(
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        expected: str | None = None,
+    ) -> tuple[ModelRecord, bool]:
+        """Make the model, or write the texts given; None leaves a text as it is.
+
+        Returns the model and whether it is new. ``expected`` is a condition on what is
+        there now; see ``registry.conditions``.
+        """
+        check_name(name, "model name")
+        try:
+            return self._put(name, title, description, expected)
+        except IntegrityError:  # another request made it meanwhile: now it can be updated
+            return self._put(name, title, description, expected)
+
+    def get(self, name: str) -> ModelRecord:
+        """The model. Raises ``MODEL_NOT_FOUND``."""
+        with self._database.read() as connection:
+            found = store.get(connection, name)
+        if found is None:
+            raise model_not_found(name)
+        return found
+
+    def page(self, after: str, limit: int) -> list[ModelRecord]:
+        """Models by name, from the one following ``after``."""
+        with self._database.read() as connection:
+            return store.page(connection, after, limit)
+
+    def _put(
+        self, name: str, title: str | None, description: str | None, expected: str | None
+    ) -> tuple[ModelRecord, bool]:
+        with self._database.write() as connection:
+            store.lock(connection, name)
+            found = store.get(connection, name)
+            if not holds(expected, None if found is None else model_etag(found)):
+                raise TollwayError(
+                    Code.PRECONDITION_FAILED,
+                    f"model {name!r} is not in the state that the request expects; read it again",
+                )
+            now = self._clock()
+            if found is None:
+                store.insert(connection, name, title or "", description or "", now)
+            else:
+                new_title = found.title if title is None else title
+                new_description = found.description if description is None else description
+                if (new_title, new_description) != (found.title, found.description):
+                    store.update(connection, name, new_title, new_description, now)
+            present = store.get(connection, name)
+            assert present is not None
+            return present, found is None

@@ -1,0 +1,241 @@
+"""The publish path: from a publisher's request to an immutable, numbered version. Reads top down.
+
+names and sizes → blobs are there → bundle on disk, digests verified → inspection in a process
+of its own → golden rows and columns fit the graph → manifest and its digest → number, version,
+references and change, in one transaction
+"""
+
+import threading
+from pathlib import Path
+
+import msgspec
+from rfc8785 import CanonicalizationError
+from sqlalchemy.exc import IntegrityError
+
+from protocol.errors import Code, TollwayError
+from protocol.manifest import (
+    Blob,
+    Column,
+    Manifest,
+    Parity,
+    Task,
+    canonical_json,
+    sha256_digest,
+)
+from protocol.names import check_name
+from registry.blobs import Blobs
+from registry.bundle import ARTIFACT_NAME, check_paths, materialised
+from registry.clock import Clock
+from registry.fit import check_columns, check_golden
+from registry.inspect import Inspection, inspect_bundle
+from registry.models import model_not_found
+from registry.settings import RegistrySettings
+from registry.store import blobs as blob_store
+from registry.store import models as model_store
+from registry.store import versions as store
+from registry.store.database import Database
+from registry.store.versions import VersionRecord
+
+NUMBER_ATTEMPTS = 20
+"""Publishers of one model at the same moment that one of them may lose against."""
+CONCURRENT_INSPECTIONS = 2
+MAX_GOLDEN_BYTES = 16 << 20
+
+
+class VersionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the publisher states. Inputs, outputs and opsets are read from the graph instead."""
+
+    artifact: Blob
+    files: tuple[Blob, ...] = ()
+    golden: Blob | None = None
+    task: Task = "unknown"
+    labels: tuple[str | int | float | bool, ...] = ()
+    columns: tuple[Column, ...] = ()
+    libraries: dict[str, str] = {}
+    conversion: dict[str, str] = {}
+    parity: Parity | None = None
+    metrics: dict[str, float] = {}
+    description: str = ""
+
+
+class Publisher:
+    """Registers versions."""
+
+    def __init__(
+        self, database: Database, blobs: Blobs, settings: RegistrySettings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._settings = settings
+        self._clock = clock
+        self._bundles = settings.staging_dir / "bundles"
+        self._bundles.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._inspections = threading.BoundedSemaphore(CONCURRENT_INSPECTIONS)
+
+    def publish(
+        self,
+        model: str,
+        request: VersionRequest,
+        *,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> tuple[VersionRecord, bool]:
+        """Register the next version of ``model``. Returns it and whether it is new.
+
+        The same request again under the same ``idempotency_key`` gives the version that the first
+        one made. Raises ``INVALID``, ``INVALID_MODEL``, ``TOO_LARGE``, ``MODEL_NOT_FOUND``.
+        """
+        check_name(model, "model name")
+        request_digest = sha256_digest(msgspec.json.encode(request))
+        earlier = self._earlier(model, actor, idempotency_key, request_digest)
+        if earlier is not None:
+            return earlier, False
+        self._check_blobs(request)
+        check_paths(request.files)
+        inspection, golden = self._inspect(request)
+        check_columns(request.columns, inspection.inputs)
+        if golden is not None:
+            check_golden(golden, inspection.inputs, inspection.outputs)
+        manifest = _manifest(model, request, inspection)
+        text = _canonical(manifest)
+        draft = VersionRecord(
+            model=model,
+            number=0,
+            digest=sha256_digest(text),
+            manifest=manifest,
+            state="registered",
+            loaded=True,
+            created_at=self._clock(),
+            created_by=actor,
+            idempotency_key=idempotency_key,
+            request_digest=request_digest,
+        )
+        for _ in range(NUMBER_ATTEMPTS):
+            try:
+                return self._insert(draft, text), True
+            except IntegrityError as error:
+                # The number went to another publisher, or this very request came twice.
+                earlier = self._earlier(model, actor, idempotency_key, request_digest)
+                if earlier is not None:
+                    return earlier, False
+                conflict = error
+        raise TollwayError(
+            Code.CONFLICT,
+            f"too many publishers of model {model!r} at this moment; try again",
+            repr(conflict),
+        )
+
+    def _earlier(
+        self, model: str, actor: str, key: str | None, request_digest: str
+    ) -> VersionRecord | None:
+        with self._database.read() as connection:
+            if model_store.get(connection, model) is None:
+                raise model_not_found(model)
+            found = None if key is None else store.by_idempotency_key(connection, model, actor, key)
+        if found is not None and found.request_digest != request_digest:
+            raise TollwayError(
+                Code.CONFLICT,
+                f"this Idempotency-Key was used for version {found.number}, with another request",
+            )
+        return found
+
+    def _check_blobs(self, request: VersionRequest) -> None:
+        wanted = _blobs_of(request)
+        limit = self._settings.max_artifact_bytes
+        total = sum(blob.size for blob in wanted)
+        if total > limit:
+            raise TollwayError(
+                Code.TOO_LARGE, f"the version has {total} bytes; the limit is {limit} bytes"
+            )
+        for blob in wanted:
+            # A claim, so that garbage collection leaves it alone while it is being inspected.
+            found = self._blobs.claim(blob.digest)
+            if found is None:
+                raise _not_uploaded(blob.digest)
+            if found.size != blob.size:
+                raise TollwayError(
+                    Code.INVALID, f"blob {blob.digest} has {found.size} bytes, not {blob.size}"
+                )
+        if request.golden is not None and request.golden.size > MAX_GOLDEN_BYTES:
+            raise TollwayError(
+                Code.TOO_LARGE, f"golden rows may have at most {MAX_GOLDEN_BYTES} bytes"
+            )
+
+    def _inspect(self, request: VersionRequest) -> tuple[Inspection, bytes | None]:
+        with (
+            self._inspections,
+            materialised(self._blobs, request.artifact, request.files, self._bundles) as folder,
+        ):
+            golden = self._golden(request, folder)
+            inspection = inspect_bundle(
+                folder / ARTIFACT_NAME,
+                {file.path: file.size for file in request.files},
+                timeout_s=self._settings.inspect_timeout_s,
+                memory_bytes=self._settings.inspect_memory_bytes,
+            )
+        return inspection, golden
+
+    def _golden(self, request: VersionRequest, folder: Path) -> bytes | None:
+        if request.golden is None:
+            return None
+        target = folder.with_suffix(".golden")
+        try:
+            self._blobs.copy_out(request.golden, target)
+            return target.read_bytes()
+        finally:
+            target.unlink(missing_ok=True)
+
+    def _insert(self, draft: VersionRecord, text: bytes) -> VersionRecord:
+        digests = {blob.digest for _, blob in store.blobs_of(draft.manifest)}
+        with self._database.write() as connection:
+            # Under their locks nobody can begin to sweep them; see registry.collect.
+            present = blob_store.lock(connection, digests)
+            for digest in sorted(digests):
+                if digest not in present or present[digest].state != blob_store.PRESENT:
+                    raise _not_uploaded(digest)
+            number = store.next_number(connection, draft.model)
+            record = msgspec.structs.replace(draft, number=number)
+            store.insert(connection, record, text)
+        return record
+
+
+def _blobs_of(request: VersionRequest) -> list[Blob]:
+    golden = () if request.golden is None else (request.golden,)
+    return [request.artifact, *request.files, *golden]
+
+
+def _not_uploaded(digest: str) -> TollwayError:
+    return TollwayError(Code.INVALID, f"blob {digest} has not been uploaded; upload it first")
+
+
+def _manifest(model: str, request: VersionRequest, inspection: Inspection) -> Manifest:
+    return Manifest(
+        model=model,
+        task=request.task,
+        artifact=msgspec.structs.replace(request.artifact, path=""),
+        files=tuple(sorted(request.files, key=lambda file: file.path)),
+        golden=request.golden and msgspec.structs.replace(request.golden, path=""),
+        inputs=inspection.inputs,
+        outputs=inspection.outputs,
+        columns=request.columns,
+        labels=request.labels,
+        opsets=inspection.opsets,
+        ir_version=inspection.ir_version,
+        libraries=request.libraries,
+        conversion=request.conversion,
+        parity=request.parity,
+        metrics=request.metrics,
+        description=request.description,
+    )
+
+
+def _canonical(manifest: Manifest) -> bytes:
+    try:
+        return canonical_json(manifest)
+    except (CanonicalizationError, UnicodeEncodeError) as error:
+        raise TollwayError(
+            Code.INVALID,
+            "the manifest has a value that canonical JSON cannot hold: integers beyond 2^53, "
+            "numbers that are not finite, or text that is not Unicode",
+            repr(error),
+        ) from None

@@ -1,0 +1,120 @@
+"""``/models/M/aliases`` and ``/models/M/rollout``."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from registry.access import EVERYONE, PUBLISHERS, Actor, Require
+from registry.aliases import STABLE, alias_etag
+from registry.conditions import expected_state, quoted, required_state
+from registry.routes_parameters import (
+    DEFAULT_LIMIT,
+    AfterName,
+    AfterNumber,
+    Alias,
+    IfMatch,
+    IfNoneMatch,
+    Limit,
+    Model,
+    page_of,
+)
+from registry.schemas import AliasInput, AliasOutput, MoveOutput, Page, RolloutInput, RolloutOutput
+from registry.service import Registry
+
+
+def alias_router(registry: Registry, require: Require) -> APIRouter:
+    """Routes of aliases and of the rollout."""
+    router = APIRouter(tags=["aliases"])
+    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+
+    @router.get("/models/{model}/aliases")
+    def list_aliases(
+        model: Model, _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+    ) -> Page[AliasOutput]:
+        """The model's aliases by name."""
+        found = registry.aliases.page(model, after, limit)
+        return page_of(
+            [AliasOutput.of(record) for record in found], [record.alias for record in found], limit
+        )
+
+    @router.get("/models/{model}/aliases/{alias}")
+    def get_alias(model: Model, alias: Alias, response: Response, _actor: reader) -> AliasOutput:
+        """Where an alias points."""
+        record = registry.aliases.get(model, alias)
+        response.headers["ETag"] = quoted(alias_etag(record))
+        return AliasOutput.of(record)
+
+    @router.put("/models/{model}/aliases/{alias}", responses={201: {"model": AliasOutput}})
+    def put_alias(
+        model: Model,
+        alias: Alias,
+        body: AliasInput,
+        response: Response,
+        actor: publisher,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> AliasOutput:
+        """Point an alias at a version; needs ``If-Match`` or ``If-None-Match``."""
+        record, created = registry.aliases.set(
+            model,
+            alias,
+            body.version,
+            actor=actor.name,
+            expected=required_state(if_match, if_none_match),
+        )
+        response.status_code = 201 if created else 200
+        response.headers["ETag"] = quoted(alias_etag(record))
+        return AliasOutput.of(record)
+
+    @router.delete("/models/{model}/aliases/{alias}", status_code=204)
+    def delete_alias(
+        model: Model, alias: Alias, actor: publisher, if_match: IfMatch = None
+    ) -> None:
+        """Remove an alias; needs ``If-Match``. Its history stays."""
+        expected = required_state(if_match, None)
+        registry.aliases.delete(model, alias, actor=actor.name, expected=expected)
+
+    @router.get("/models/{model}/aliases/{alias}/history")
+    def alias_history(
+        model: Model,
+        alias: Alias,
+        _actor: reader,
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterNumber = 0,
+    ) -> Page[MoveOutput]:
+        """Every move of the alias, oldest first."""
+        found = registry.aliases.history(model, alias, after, limit)
+        return page_of(
+            [MoveOutput.of(record) for record in found], [record.id for record in found], limit
+        )
+
+    @router.get("/models/{model}/rollout")
+    def get_rollout(model: Model, response: Response, _actor: reader) -> RolloutOutput:
+        """How the model's traffic is answered."""
+        record = registry.aliases.find(model, STABLE)
+        if record is not None:
+            response.headers["ETag"] = quoted(alias_etag(record))
+        return RolloutOutput(stable=None if record is None else record.version)
+
+    @router.put("/models/{model}/rollout")
+    def put_rollout(
+        model: Model,
+        body: RolloutInput,
+        response: Response,
+        actor: publisher,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> RolloutOutput:
+        """Move the model's traffic to a version."""
+        record, _ = registry.aliases.set(
+            model,
+            STABLE,
+            body.stable,
+            actor=actor.name,
+            expected=expected_state(if_match, if_none_match),
+        )
+        response.headers["ETag"] = quoted(alias_etag(record))
+        return RolloutOutput(stable=record.version)
+
+    return router

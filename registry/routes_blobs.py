@@ -1,0 +1,168 @@
+"""``/blobs`` and their resumable uploads. Bytes stream in both directions."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, StreamingResponse
+
+from registry.access import ARTIFACT_READERS, PUBLISHERS, Actor, Require
+from registry.blobs import Blobs
+from registry.blobstore import CHUNK_BYTES
+from registry.digests import DIGEST_PATTERN
+from registry.schemas import (
+    MAX_EXACT,
+    BlobInput,
+    BlobOutput,
+    PresentOutput,
+    UploadOutput,
+)
+from registry.service import Registry
+from registry.store.blobs import BlobRecord
+from registry.uploads import OffsetConflict, Piece
+
+OFFSET = "Upload-Offset"
+LENGTH = "Upload-Length"
+
+DigestPath = Annotated[str, Path(pattern=DIGEST_PATTERN)]
+UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+UploadOffset = Annotated[
+    int, Header(ge=0, le=MAX_EXACT, description="Where the piece begins: the present offset.")
+]
+
+
+def blob_router(registry: Registry, require: Require) -> APIRouter:
+    """Routes of blobs and uploads."""
+    router = APIRouter(tags=["blobs"])
+    reader = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+
+    @router.post("/blobs/uploads", status_code=201, responses={200: {"model": PresentOutput}})
+    def begin_upload(
+        body: BlobInput, response: Response, actor: publisher
+    ) -> UploadOutput | PresentOutput:
+        """Announce an upload; 200 when the blob is there already."""
+        begun = registry.uploads.begin(body.digest, body.size, actor=actor.name)
+        if isinstance(begun, BlobRecord):
+            response.status_code = HTTPStatus.OK
+            response.headers["Location"] = f"/api/v1/blobs/{begun.digest}"
+            return PresentOutput(digest=begun.digest, size=begun.size)
+        response.headers["Location"] = f"/api/v1/blobs/uploads/{begun.id}"
+        response.headers[OFFSET] = "0"
+        return UploadOutput.of(begun, 0)
+
+    @router.head("/blobs/uploads/{id}")
+    def upload_offset(id: UploadId, _actor: publisher) -> Response:
+        """How many bytes have arrived, in ``Upload-Offset``."""
+        record = registry.uploads.get(id)
+        offset = registry.uploads.offset(id)
+        return Response(
+            headers={OFFSET: str(offset), LENGTH: str(record.size), "Cache-Control": "no-store"}
+        )
+
+    @router.patch("/blobs/uploads/{id}", status_code=204, openapi_extra=_RAW_BODY)
+    async def append(
+        id: UploadId, request: Request, upload_offset: UploadOffset, _actor: publisher
+    ) -> Response:
+        """Bring one piece; what arrived stays when the connection breaks."""
+        length = request.headers.get("content-length", "")
+        try:
+            piece = await run_in_threadpool(
+                registry.uploads.open_piece,
+                id,
+                upload_offset,
+                int(length) if length.isdecimal() else None,
+            )
+        except OffsetConflict as conflict:
+            return _conflict(conflict)
+        try:
+            await _receive(request, piece)
+        finally:
+            piece.close()
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={OFFSET: str(piece.offset)})
+
+    @router.post("/blobs/uploads/{id}/complete", status_code=201, response_model=BlobOutput)
+    def complete_upload(id: UploadId, response: Response, _actor: publisher) -> object:
+        """Check the digest and make the upload a blob."""
+        try:
+            record = registry.uploads.complete(id)
+        except OffsetConflict as conflict:
+            return _conflict(conflict)
+        response.headers["Location"] = f"/api/v1/blobs/{record.digest}"
+        return BlobOutput.of(record)
+
+    @router.delete("/blobs/uploads/{id}", status_code=204)
+    def cancel_upload(id: UploadId, _actor: publisher) -> None:
+        """Forget the upload and its bytes."""
+        registry.uploads.cancel(id)
+
+    @router.head("/blobs/{digest}")
+    def blob_headers(digest: DigestPath, _actor: reader) -> Response:
+        """Whether the blob is there, and its size."""
+        record = registry.blobs.get(digest)
+        return Response(headers=_blob_headers(record), media_type="application/octet-stream")
+
+    @router.get("/blobs/{digest}", response_class=StreamingResponse)
+    def get_blob(digest: DigestPath, _actor: reader) -> StreamingResponse:
+        """The blob's bytes."""
+        return blob_response(registry.blobs, digest)
+
+    return router
+
+
+def blob_response(blobs: Blobs, digest: str) -> StreamingResponse:
+    """An answer that streams the blob; blocks while it looks for it. Raises ``NOT_FOUND``."""
+    record, chunks = blobs.open(digest)
+    return StreamingResponse(
+        chunks, headers=_blob_headers(record), media_type="application/octet-stream"
+    )
+
+
+async def _receive(request: Request, piece: Piece) -> None:
+    """Write the body as it comes, through threads, at most a chunk of it in memory."""
+    held = bytearray()
+    try:
+        async for data in request.stream():
+            held += data
+            if len(held) >= CHUNK_BYTES:
+                await run_in_threadpool(piece.write, bytes(held))
+                held.clear()
+    except ClientDisconnect:
+        # Nobody reads the answer. What came is kept: the client asks for the offset and goes on.
+        pass
+    if held:
+        await run_in_threadpool(piece.write, bytes(held))
+
+
+def _blob_headers(record: BlobRecord) -> dict[str, str]:
+    return {
+        "Content-Length": str(record.size),
+        "ETag": f'"{record.digest}"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+
+
+def _conflict(conflict: OffsetConflict) -> JSONResponse:
+    """The one problem that carries a header of its own: where the upload stands."""
+    return JSONResponse(
+        {
+            "type": f"urn:tollway:error:{conflict.code.value}",
+            "title": HTTPStatus(conflict.status).phrase,
+            "status": conflict.status,
+            "detail": conflict.public,
+            "code": conflict.code.value,
+        },
+        status_code=conflict.status,
+        headers={OFFSET: str(conflict.offset)},
+        media_type="application/problem+json",
+    )
+
+
+_RAW_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}

@@ -1,0 +1,69 @@
+"""``/models``."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from registry.access import EVERYONE, PUBLISHERS, Actor, Require
+from registry.conditions import expected_state, quoted
+from registry.models import model_etag
+from registry.routes_parameters import (
+    DEFAULT_LIMIT,
+    AfterName,
+    IfMatch,
+    IfNoneMatch,
+    Limit,
+    Model,
+    page_of,
+)
+from registry.schemas import ModelInput, ModelOutput, Page
+from registry.service import Registry
+
+
+def model_router(registry: Registry, require: Require) -> APIRouter:
+    """Routes of models."""
+    router = APIRouter(tags=["models"])
+    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+
+    @router.get("/models")
+    def list_models(
+        _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+    ) -> Page[ModelOutput]:
+        """Models by name."""
+        found = registry.models.page(after, limit)
+        return page_of(
+            [ModelOutput.of(record) for record in found], [record.name for record in found], limit
+        )
+
+    @router.get("/models/{model}")
+    def get_model(model: Model, response: Response, _actor: reader) -> ModelOutput:
+        """One model."""
+        record = registry.models.get(model)
+        response.headers["ETag"] = quoted(model_etag(record))
+        return ModelOutput.of(record)
+
+    @router.put("/models/{model}", responses={201: {"model": ModelOutput}})
+    def put_model(
+        model: Model,
+        response: Response,
+        _actor: publisher,
+        body: ModelInput | None = None,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> ModelOutput:
+        """Make a model, or change its texts."""
+        given = body or ModelInput()
+        record, created = registry.models.put(
+            model,
+            title=given.title,
+            description=given.description,
+            expected=expected_state(if_match, if_none_match),
+        )
+        response.status_code = 201 if created else 200
+        response.headers["ETag"] = quoted(model_etag(record))
+        if created:
+            response.headers["Location"] = f"/api/v1/models/{model}"
+        return ModelOutput.of(record)
+
+    return router

@@ -1,0 +1,132 @@
+"""``/models/M/versions`` and their transitions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Response
+
+from registry.access import EVERYONE, PUBLISHERS, Actor, Require
+from registry.conditions import expected_state, quoted
+from registry.routes_parameters import (
+    DEFAULT_LIMIT,
+    AfterNumber,
+    IfMatch,
+    Limit,
+    Model,
+    VersionNumber,
+    page_of,
+)
+from registry.schemas import (
+    LoadedInput,
+    Page,
+    TransitionInput,
+    TransitionOutput,
+    VersionInput,
+    VersionOutput,
+)
+from registry.service import Registry
+from registry.store.versions import VersionRecord
+from registry.versions import version_etag
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="The same request again under the same key registers nothing new.",
+    ),
+]
+
+
+def version_router(registry: Registry, require: Require) -> APIRouter:
+    """Routes of versions."""
+    router = APIRouter(tags=["versions"])
+    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+
+    def shown(record: VersionRecord) -> VersionOutput:
+        return VersionOutput.of(record, registry.versions.serving(record))
+
+    def answered(record: VersionRecord, response: Response) -> VersionOutput:
+        response.headers["ETag"] = quoted(version_etag(record))
+        return shown(record)
+
+    @router.get("/models/{model}/versions")
+    def list_versions(
+        model: Model, _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterNumber = 0
+    ) -> Page[VersionOutput]:
+        """The model's versions by number."""
+        found = registry.versions.page(model, after, limit)
+        return page_of(
+            [shown(record) for record in found], [record.number for record in found], limit
+        )
+
+    @router.post(
+        "/models/{model}/versions", status_code=201, responses={200: {"model": VersionOutput}}
+    )
+    def register_version(
+        model: Model,
+        body: VersionInput,
+        response: Response,
+        actor: publisher,
+        idempotency_key: IdempotencyKey = None,
+    ) -> VersionOutput:
+        """Register the next version from blobs uploaded before. Takes as long as inspecting it."""
+        record, created = registry.publisher.publish(
+            model, body.request(), actor=actor.name, idempotency_key=idempotency_key
+        )
+        response.status_code = 201 if created else 200
+        response.headers["Location"] = f"/api/v1/models/{model}/versions/{record.number}"
+        return answered(record, response)
+
+    @router.get("/models/{model}/versions/{number}")
+    def get_version(
+        model: Model, number: VersionNumber, response: Response, _actor: reader
+    ) -> VersionOutput:
+        """One version, with what the workers report of it."""
+        return answered(registry.versions.get(model, number), response)
+
+    @router.patch("/models/{model}/versions/{number}")
+    def change_version(
+        model: Model,
+        number: VersionNumber,
+        body: LoadedInput,
+        response: Response,
+        _actor: publisher,
+        if_match: IfMatch = None,
+    ) -> VersionOutput:
+        """Have workers load or unload the version."""
+        record = registry.lifecycle.set_loaded(
+            model, number, body.loaded, expected=expected_state(if_match, None)
+        )
+        return answered(record, response)
+
+    @router.get("/models/{model}/versions/{number}/transitions")
+    def list_transitions(
+        model: Model,
+        number: VersionNumber,
+        _actor: reader,
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterNumber = 0,
+    ) -> Page[TransitionOutput]:
+        """Who moved the version to which state, when and why, oldest first."""
+        found = registry.versions.history(model, number, after, limit)
+        return page_of(
+            [TransitionOutput.of(record) for record in found],
+            [record.id for record in found],
+            limit,
+        )
+
+    @router.post("/models/{model}/versions/{number}/transitions")
+    def transition(
+        model: Model,
+        number: VersionNumber,
+        body: TransitionInput,
+        response: Response,
+        actor: publisher,
+    ) -> VersionOutput:
+        """Move the version to another state."""
+        record = registry.lifecycle.transition(
+            model, number, body.to, actor=actor.name, reason=body.reason
+        )
+        return answered(record, response)
+
+    return router

@@ -1,0 +1,117 @@
+"""SQL of aliases and their history."""
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry.store import models
+from registry.store.tables import alias_history, aliases
+
+
+class AliasRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an alias points. ``revision`` grows with every move and never repeats."""
+
+    model: str
+    alias: str
+    version: int
+    revision: int
+    updated_at: int
+
+
+class MoveRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One move of an alias; ``version`` is None where it was deleted."""
+
+    id: int
+    version: int | None
+    previous: int | None
+    actor: str
+    at: int
+
+
+def get(connection: Connection, model: str, alias: str) -> AliasRecord | None:
+    """The alias, or None."""
+    query = sa.select(aliases).where(aliases.c.model == model, aliases.c.alias == alias)
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def page(connection: Connection, model: str, after: str, limit: int) -> list[AliasRecord]:
+    """At most ``limit`` aliases of the model by name, from the one following ``after``."""
+    query = (
+        sa.select(aliases)
+        .where(aliases.c.model == model, aliases.c.alias > after)
+        .order_by(aliases.c.alias)
+        .limit(limit)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def pointing_at(connection: Connection, model: str, version: int) -> list[str]:
+    """Names of the aliases that point at the version."""
+    query = sa.select(aliases.c.alias).where(aliases.c.model == model, aliases.c.version == version)
+    return list(connection.execute(query.order_by(aliases.c.alias)).scalars())
+
+
+def move(
+    connection: Connection,
+    *,
+    model: str,
+    alias: str,
+    previous: AliasRecord | None,
+    version: int | None,
+    actor: str,
+    at: int,
+) -> AliasRecord | None:
+    """Point the alias at ``version``, or delete it with None; write history and announce.
+
+    The caller holds the model's lock and has read ``previous`` under it.
+    """
+    row = {
+        "model": model,
+        "alias": alias,
+        "version": version,
+        "previous": None if previous is None else previous.version,
+        "actor": actor,
+        "at": at,
+    }
+    inserted = sa.insert(alias_history).values(row).returning(alias_history.c.id)
+    revision = int(connection.execute(inserted).scalar_one())
+    this = (aliases.c.model == model, aliases.c.alias == alias)
+    now = {"version": version, "revision": revision, "updated_at": at}
+    if version is None:
+        connection.execute(sa.delete(aliases).where(*this))
+    elif previous is None:
+        connection.execute(sa.insert(aliases).values(model=model, alias=alias, **now))
+    else:
+        connection.execute(sa.update(aliases).where(*this).values(now))
+    models.announce(connection, model)
+    return get(connection, model, alias)
+
+
+def history(
+    connection: Connection, model: str, alias: str, after: int, limit: int
+) -> list[MoveRecord]:
+    """At most ``limit`` moves, oldest first, from the one following ``after``."""
+    table = alias_history
+    query = (
+        sa.select(table)
+        .where(table.c.model == model, table.c.alias == alias, table.c.id > after)
+        .order_by(table.c.id)
+        .limit(limit)
+    )
+    return [
+        MoveRecord(
+            id=row.id, version=row.version, previous=row.previous, actor=row.actor, at=row.at
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _record(row: sa.Row[tuple[object, ...]]) -> AliasRecord:
+    return AliasRecord(
+        model=row.model,
+        alias=row.alias,
+        version=row.version,
+        revision=row.revision,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,55 @@
+"""Reading versions: their immutable manifest, their state, and what the workers say of them."""
+
+from protocol.errors import Code, TollwayError
+from registry.models import model_not_found
+from registry.status import ServingStatus, ServingStatusOf
+from registry.store import models as model_store
+from registry.store import versions as store
+from registry.store.database import Database
+from registry.store.versions import TransitionRecord, VersionRecord
+
+
+def version_not_found(model: str, number: int) -> TollwayError:
+    """The error for a number that the model has no version of."""
+    return TollwayError(Code.VERSION_NOT_FOUND, f"model {model!r} has no version {number}")
+
+
+def version_etag(version: VersionRecord) -> str:
+    """Changes with the state and with ``loaded``; all else never changes."""
+    loaded = "loaded" if version.loaded else "unloaded"
+    return f"{version.digest.removeprefix('sha256:')[:16]}-{version.state}-{loaded}"
+
+
+class Versions:
+    """Reads versions."""
+
+    def __init__(self, database: Database, serving_status: ServingStatusOf) -> None:
+        self._database = database
+        self._serving_status = serving_status
+
+    def get(self, model: str, number: int) -> VersionRecord:
+        """The version. Raises ``MODEL_NOT_FOUND`` or ``VERSION_NOT_FOUND``."""
+        with self._database.read() as connection:
+            found = store.get(connection, model, number)
+            if found is not None:
+                return found
+            if model_store.get(connection, model) is None:
+                raise model_not_found(model)
+        raise version_not_found(model, number)
+
+    def page(self, model: str, after: int, limit: int) -> list[VersionRecord]:
+        """The model's versions by number, from the one following ``after``."""
+        with self._database.read() as connection:
+            if model_store.get(connection, model) is None:
+                raise model_not_found(model)
+            return store.page(connection, model, after, limit)
+
+    def serving(self, version: VersionRecord) -> ServingStatus:
+        """What the workers last reported of the version."""
+        return self._serving_status(version.model, version.number)
+
+    def history(self, model: str, number: int, after: int, limit: int) -> list[TransitionRecord]:
+        """The version's transitions, oldest first."""
+        self.get(model, number)
+        with self._database.read() as connection:
+            return store.history(connection, model, number, after, limit)
