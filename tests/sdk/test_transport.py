@@ -1,0 +1,137 @@
+"""Retries, and answers turned into errors that say what to do."""
+
+import itertools
+
+import httpx
+import pytest
+
+import tollway
+from tests.sdk.conftest import Clock
+from tests.sdk.fake_server import TOKEN, FakeServer, problem
+from tollway.errors import from_response
+from tollway.transport import Retry, RetryPolicy, Transport
+
+
+def _transport(handler: httpx.MockTransport, clock: Clock, token: str = TOKEN) -> Transport:
+    policy = RetryPolicy(attempts=4)
+    return Transport(
+        "http://server", token, timeout_s=5, retry=policy, transport=handler, sleep=clock.sleep
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, tollway.InvalidRequestError),
+        (401, tollway.AuthenticationError),
+        (403, tollway.PermissionDeniedError),
+        (404, tollway.NotFoundError),
+        (409, tollway.ConflictError),
+        (410, tollway.GoneError),
+        (412, tollway.ConflictError),
+        (413, tollway.TooLargeError),
+        (422, tollway.InvalidRequestError),
+        (429, tollway.RateLimitedError),
+        (500, tollway.ServerError),
+        (503, tollway.NotReadyError),
+        (504, tollway.TimedOut),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [b'{"error": "the reason"}', b'{"detail": "the reason", "title": "T", "code": "c"}']
+)
+def test_every_status_has_its_type_and_the_servers_words(
+    status: int, kind: type[tollway.TollwayError], body: bytes
+) -> None:
+    error = from_response(status, body, request_id="r1", retry_after="3")
+    assert type(error) is kind
+    assert str(error).startswith("the reason")
+    assert (error.status, error.request_id, error.retry_after_s) == (status, "r1", 3.0)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": 3}', b"\xff"])
+def test_an_error_without_a_message_still_says_its_status(body: bytes) -> None:
+    assert "the server answered 502" in str(from_response(502, body))
+
+
+def test_a_lost_connection_is_tried_again_with_growing_pauses(clock: Clock) -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(clock.now)
+        if len(calls) < 4:
+            raise httpx.ReadError("reset", request=request)
+        return httpx.Response(200)
+
+    _transport(httpx.MockTransport(handler), clock).request("GET", "/x")
+    pauses = [later - earlier for earlier, later in itertools.pairwise(calls)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] > 0
+
+
+def test_a_server_that_stays_away_is_reported_with_its_url(clock: Clock) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(tollway.ConnectionFailed, match=r"no connection to http://server: refused"):
+        _transport(httpx.MockTransport(handler), clock).request("GET", "/x")
+
+
+def test_a_request_that_may_have_been_acted_on_is_not_repeated(clock: Clock) -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        raise httpx.ReadError("reset", request=request)
+
+    with pytest.raises(tollway.ConnectionFailed, match="broke"):
+        _transport(httpx.MockTransport(handler), clock).request("POST", "/x", retry=Retry.UNSENT)
+    assert len(calls) == 1
+
+
+def test_retry_after_is_honoured_for_503_and_429_is_not_retried(
+    server: FakeServer, clock: Clock
+) -> None:
+    transport = _transport(httpx.MockTransport(server.handle), clock)
+    busy = httpx.Response(503, json={"error": "busy"}, headers={"Retry-After": "2"})
+    server.fail("GET", "/api/v1/models", lambda _: busy)
+    transport.request("GET", "/api/v1/models")
+    assert clock.now == 2
+    server.fail("GET", "/api/v1/models", lambda _: problem(429, "limited", "slow down"))
+    with pytest.raises(tollway.RateLimitedError):
+        transport.request("GET", "/api/v1/models")
+
+
+def test_an_answer_that_is_not_ours_is_a_server_error(clock: Clock) -> None:
+    handler = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>hello"))
+    with pytest.raises(tollway.ServerError, match="is this a Tollway server"):
+        _transport(handler, clock).get("/x", tollway.Model)
+
+
+def test_redirects_are_not_followed_so_the_token_stays_here(clock: Clock) -> None:
+    seen = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(302, headers={"Location": "http://elsewhere/"})
+
+    with pytest.raises(tollway.TollwayError):
+        _transport(httpx.MockTransport(handler), clock).request("GET", "/x")
+    assert seen == ["http://server/x"]
+
+
+@pytest.mark.parametrize("token", ["tw_secret\n", "tw secret", "tw_sécret"])
+def test_a_malformed_token_is_refused_without_being_shown(clock: Clock, token: str) -> None:
+    with pytest.raises(tollway.AuthenticationError) as caught:
+        _transport(httpx.MockTransport(lambda _: httpx.Response(200)), clock, token)
+    assert "cret" not in str(caught.value)
+
+
+def test_no_repr_shows_the_token(client: tollway.Client) -> None:
+    assert repr(client) == "Client('http://server')"
+    assert TOKEN not in repr(vars(client))
+
+
+def test_a_url_that_is_none_is_a_connection_error() -> None:
+    with pytest.raises(tollway.ConnectionFailed, match="is not a URL"):
+        tollway.Client("http://[::1", "t")
