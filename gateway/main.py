@@ -8,6 +8,7 @@ import uvicorn
 from gateway.app import Gateway
 from gateway.settings import GatewaySettings
 from runtime.logs import configure_logs, logger
+from runtime.memory import reuse_large_blocks
 from runtime.process import run, set_title
 from runtime.server import serve_until
 
@@ -17,6 +18,7 @@ def main() -> None:
     settings = GatewaySettings()  # type: ignore[call-arg]  # fields come from the environment
     configure_logs("gateway", settings.log_level)
     set_title("gateway")
+    reuse_large_blocks()
     run(lambda stop: serve(settings, stop))
 
 
