@@ -62,7 +62,13 @@ class World:
             ("model", "iris", ModelDoc(name="iris", aliases={"stable": 2, "old": 1, "gone": 4}))
         )
         found.append(("version", "secret/1", version("secret", 1, "registered")))
-        found.append(("subscription", "shop/iris", SubscriptionDoc(application="shop", model="iris", plan="unlimited")))
+        found.append(
+            (
+                "subscription",
+                "shop/iris",
+                SubscriptionDoc(application="shop", model="iris", plan="unlimited"),
+            )
+        )
         for id_, secret, application, role in (
             ("k1", self.key, "shop", None),
             ("k2", self.stranger_key, "stranger", None),

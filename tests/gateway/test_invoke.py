@@ -117,9 +117,7 @@ async def test_management_token_reaches_versions_before_they_are_published(
     assert answer.status_code == 503  # it exists for the admin; no engine holds it here
 
 
-async def test_credentials_are_taken_from_either_header(
-    gateway: Gateway, world: World
-) -> None:
+async def test_credentials_are_taken_from_either_header(gateway: Gateway, world: World) -> None:
     transport = httpx.ASGITransport(gateway.application)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as bare:
         for headers in ({"X-API-Key": world.key}, {"Authorization": f"Bearer {world.key}"}):
@@ -144,9 +142,7 @@ async def test_application_without_subscription_is_refused(
     assert answer.status_code == 403
 
 
-async def test_revoked_key_stops_at_once(
-    client: httpx.AsyncClient, gateway: Gateway
-) -> None:
+async def test_revoked_key_stops_at_once(client: httpx.AsyncClient, gateway: Gateway) -> None:
     assert (await client.post(INFER, content=b"{}")).status_code == 200
     gateway.catalog.apply([("key", "k1", None)], False)
     assert (await client.post(INFER, content=b"{}")).status_code == 401
@@ -249,7 +245,7 @@ async def test_engine_that_announces_another_digest_gets_no_traffic(
 async def test_engine_errors_reach_the_client_as_they_are(
     client: httpx.AsyncClient, engine: FakeEngine
 ) -> None:
-    body = b'{"error":"input \'a\' data[0]: \'x\' is not FP32"}'
+    body = b"{\"error\":\"input 'a' data[0]: 'x' is not FP32\"}"
     engine.behave = lambda e, t, f: e.reply(t, f, 400, body)
     answer = await client.post(INFER, content=b"{}")
     assert (answer.status_code, answer.content) == (400, body)

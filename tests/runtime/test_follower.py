@@ -1,0 +1,166 @@
+"""The follower applies changes once and in order, and starts from its disk copy."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from protocol.configuration import DELETED, Change, ChangePage, ModelDoc
+from runtime.follower import ChangeFollower
+
+
+class FakeControl:
+    """A change stream in memory."""
+
+    def __init__(self) -> None:
+        self.stream = "s1"
+        self.rows: list[Change] = []
+        self.away = False
+        self.asked: list[tuple[str, int]] = []
+        self.changed = asyncio.Event()
+
+    def add(self, name: str, **aliases: int) -> None:
+        doc = msgspec.Raw(msgspec.json.encode(ModelDoc(name=name, aliases=aliases)))
+        self.rows.append(Change(len(self.rows) + 1, "model", name, doc))
+        self.changed.set()
+
+    def remove(self, name: str) -> None:
+        self.rows.append(Change(len(self.rows) + 1, "model", name, DELETED))
+        self.changed.set()
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("away")
+        stream, after = request.url.params["stream"], int(request.url.params["after"])
+        self.asked.append((stream, after))
+        if stream == self.stream and after == len(self.rows):
+            self.changed.clear()
+            await self.changed.wait()
+        reset = stream != self.stream or after > len(self.rows)
+        page = ChangePage(
+            stream=self.stream,
+            reset=reset,
+            changes=self.rows if reset else self.rows[after:],
+            next=len(self.rows),
+            more=False,
+        )
+        return httpx.Response(200, content=msgspec.json.encode(page))
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.models: dict[str, dict[str, int]] = {}
+        self.resets = 0
+        self.arrived = asyncio.Event()
+
+    def apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
+        if reset:
+            self.models.clear()
+            self.resets += 1
+        for _, key, document in changes:
+            if document is None:
+                self.models.pop(key, None)
+            else:
+                assert isinstance(document, ModelDoc)
+                self.models[key] = document.aliases
+        self.arrived.set()
+
+    async def until(self, expected: dict[str, dict[str, int]]) -> None:
+        async with asyncio.timeout(5):
+            while self.models != expected:
+                self.arrived.clear()
+                await self.arrived.wait()
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
+
+
+def follower(control: FakeControl, seen: Seen, folder: Path) -> ChangeFollower:
+    client = httpx.AsyncClient(
+        transport=httpx.MockTransport(control.handle), base_url="http://control"
+    )
+    return ChangeFollower(client, folder / "journal", seen.apply)
+
+
+async def test_changes_arrive_in_order(control: FakeControl, tmp_path: Path) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    control.add("b")
+    control.add("a", stable=2)
+    await seen.until({"a": {"stable": 2}, "b": {}})
+    control.remove("b")
+    await seen.until({"a": {"stable": 2}})
+    task.cancel()
+
+
+async def test_disk_copy_serves_a_start_without_control(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    control.add("b")
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}, "b": {}})
+    control.remove("b")
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
+
+    again = Seen()
+    second = follower(control, again, tmp_path)
+    assert second.load()
+    assert again.models == {"a": {"stable": 1}}
+    assert second.synchronised.is_set()
+    control.asked.clear()
+    task = asyncio.create_task(second.run())
+    control.add("c")
+    await again.until({"a": {"stable": 1}, "c": {}})
+    assert control.asked[0] == ("s1", 3)  # it went on where it was
+    task.cancel()
+
+
+async def test_torn_last_line_is_dropped(control: FakeControl, tmp_path: Path) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(b'{"stream":"s1","reset":false,"chan')
+    again = Seen()
+    assert follower(control, again, tmp_path).load()
+    assert again.models == {"a": {"stable": 1}}
+
+
+async def test_journal_of_nothing_but_a_torn_line_counts_as_none(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    (tmp_path / "journal").write_bytes(b'{"stream":"s1"')
+    assert not follower(control, Seen(), tmp_path).load()
+    assert not (tmp_path / "journal").exists()
+
+
+async def test_another_database_starts_over(control: FakeControl, tmp_path: Path) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    control.stream, control.rows = "s2", []
+    control.add("z")
+    await seen.until({"z": {}})
+    task.cancel()
+
+
+async def test_control_being_away_loses_nothing(control: FakeControl, tmp_path: Path) -> None:
+    seen = Seen()
+    control.away = True
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    control.add("a", stable=1)
+    control.away = False
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
