@@ -5,7 +5,8 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import cast
 
 import httpx
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 import tollway
 from demo.training import Trained
+from tollway.conversion import ColumnSpec, TensorSpec, encode_inputs
 
 TOLERANCE = 1e-4
 """Relative and absolute: the engines compute in 32 bits."""
@@ -51,20 +53,19 @@ class CurlLine:
 
 def v2(url: str, key: str, trained: Trained, version: tollway.Version) -> CurlLine:
     """An inference request of the Open Inference Protocol V2, with the real rows."""
-    inputs = version.manifest.inputs
-    rows = _objects(trained.rows)
-    values = _lists(trained.rows)
-    described: list[dict[str, object]] = []
-    for tensor in inputs:
-        data = [[row[tensor.name]] for row in rows] if rows else values
-        described.append(
-            {
-                "name": tensor.name,
-                "shape": [len(data), len(data[0])],
-                "datatype": tensor.datatype,
-                "data": data if rows or len(inputs) > 1 else values,
-            }
-        )
+    manifest = version.manifest
+    inputs = [cast("TensorSpec", asdict(tensor)) for tensor in manifest.inputs]
+    columns = [cast("ColumnSpec", asdict(column)) for column in manifest.columns]
+    arrays = encode_inputs(inputs, columns, trained.rows)
+    described = [
+        {
+            "name": tensor.name,
+            "shape": list(arrays[tensor.name].shape),
+            "datatype": tensor.datatype,
+            "data": _short(arrays[tensor.name]),
+        }
+        for tensor in manifest.inputs
+    ]
     body = json.dumps({"inputs": described})
     return CurlLine(f"{url}/v2/models/{trained.name}/infer", key, body)
 
@@ -120,6 +121,14 @@ def _objects(rows: object) -> list[dict[str, float]]:
     if not hasattr(rows, "to_dict"):
         return []
     return [{str(k): v for k, v in row.items()} for row in rows.to_dict(orient="records")]
+
+
+def _short(array: npt.NDArray[np.generic]) -> list[object]:
+    """Nested lists, with 32-bit numbers in as few digits as tell them apart."""
+    if array.dtype != np.float32:
+        return list(array.tolist())
+    flat = [float(str(value)) for value in array.ravel()]
+    return [flat[at : at + array.shape[1]] for at in range(0, len(flat), array.shape[1])]
 
 
 def _lists(rows: object) -> list[list[float]]:

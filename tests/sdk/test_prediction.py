@@ -1,4 +1,4 @@
-"""``predict`` and ``predict_proba``: the estimator's own answers, even while it is deployed again."""
+"""``predict`` and ``predict_proba``: the estimator's own answers, through re-deploys too."""
 
 from typing import Any
 

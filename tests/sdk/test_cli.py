@@ -1,0 +1,337 @@
+"""The command ``tollway``: what it prints, where, and its exit codes."""
+
+import io
+import json
+import os
+import pickle
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+import tollway
+from tests.sdk.fake_server import TOKEN, FakeServer
+from tollway import cli, conversion, credentials
+from tollway.cli import access as access_commands
+from tollway.cli import app as app_module
+from tollway.cli import deploy as deploy_command
+from tollway.cli import predict as predict_command
+from tollway.cli import versions as version_commands
+from tollway.conversion import Converted
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs a command against the server in memory."""
+    monkeypatch.setenv("TOLLWAY_URL", "http://server")
+    monkeypatch.setenv("TOLLWAY_TOKEN", TOKEN)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def client(url: str | None = None, token: str | None = None) -> tollway.Client:
+        return tollway.Client(
+            url, token, transport=httpx.MockTransport(server.handle), sleep=lambda _: None
+        )
+
+    for module in (
+        access_commands, app_module, deploy_command, predict_command, version_commands,
+    ):  # fmt: skip
+        monkeypatch.setattr(module, "Client", client)
+
+    def call(*arguments: str, stdin: str = "") -> Done:
+        monkeypatch.setattr("sys.argv", ["tollway", *arguments])
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            cli.main()
+            code: int | str | None = 0
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Done(int(code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Conversion gives a graph at once; lists what it was given."""
+    seen: list[tuple[Any, ...]] = []
+
+    def convert(model: object, X: object = None, y: object = None, **_options: object) -> Converted:
+        seen.append((model, X, y))
+        return Converted(onnx_bytes=b"graph", task="unknown", inputs=[], outputs=[])
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    return seen
+
+
+def test_deploying_a_graph_says_where_it_answers(
+    run: Run, tmp_path: Path, graph: list[object]
+) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"graph")
+    done = run("deploy", str(file), "--name", "m", "--metric", "auc=0.9")
+    assert done.code == 0
+    assert "http://server/v2/models/m/infer" in done.out
+    assert run("deploy", str(file), "--name", "m", "--json").json["number"] == 2
+
+
+def test_a_pickle_is_loaded_only_when_it_is_trusted(
+    run: Run, tmp_path: Path, graph: list[tuple[Any, ...]]
+) -> None:
+    file = tmp_path / "model.pkl"
+    file.write_bytes(pickle.dumps({"a": "model"}))
+    refused = run("deploy", str(file), "--name", "m")
+    assert refused.code == 1
+    assert "--trust-pickle" in refused.err
+    assert run("deploy", str(file), "--name", "m", "--trust-pickle").code == 0
+    assert graph[-1][0] == {"a": "model"}
+
+
+def test_rows_for_parity_come_as_the_model_was_trained(
+    run: Run, tmp_path: Path, graph: list[tuple[Any, ...]]
+) -> None:
+    model, rows = tmp_path / "model.pkl", tmp_path / "rows.csv"
+    model.write_bytes(pickle.dumps({"a": "model"}))
+    rows.write_text("a,b,answer\n1,2,yes\n3,4,no\n")
+    command = ["deploy", str(model), "--name", "m", "--trust-pickle", "--data", str(rows)]
+    assert run(*command, "--target", "answer").code == 0
+    _, X, y = graph[-1]
+    assert X.tolist() == [[1, 2], [3, 4]]
+    assert y.tolist() == ["yes", "no"]
+    assert "has no column 'nope'" in run(*command, "--target", "nope").err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("gone.onnx", None, "there is no such file"),
+        ("model.h5", b"", ".onnx, .joblib, .pkl and .pickle deploy"),
+        ("model.pkl", b"not a pickle", "cannot be loaded"),
+    ],
+)
+def test_a_file_that_cannot_deploy_fails_with_one_line(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = run("deploy", str(tmp_path / name), "--name", "m", "--trust-pickle")
+    assert done.code == 1
+    assert done.err.startswith("tollway: ")
+    assert done.err.count("\n") == 1
+    assert reason in done.err
+
+
+def test_a_refusal_is_one_line_and_exit_code_1(run: Run) -> None:
+    done = run("versions", "m", "7")
+    assert done.code == 1
+    assert done.err == (
+        "tollway: no such version - `tollway models` and `tollway versions MODEL` list"
+        " what there is\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["deploy", "x.onnx"],
+        ["versions", "m", "zero"],
+        ["usage", "--by", "colour"],
+        ["usage", "--step", "week"],
+        ["usage", "--from", "yesterday"],
+        ["deploy", "x.onnx", "--name", "m", "--metric", "auc"],
+    ],
+)
+def test_a_wrong_command_is_exit_code_2(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments).code == 2
+
+
+def test_every_command_takes_json(run: Run, server: FakeServer) -> None:
+    for number in (1, 2, 3):
+        server.add_version("m", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}]})
+        server.move("m", "stable", number)
+    assert [model["name"] for model in run("models", "--json").json] == ["m"]
+    assert [v["number"] for v in run("versions", "m", "--json").json] == [1, 2, 3]
+    assert run("versions", "m", "1", "--json").json["number"] == 1
+    assert run("rollback", "m", "--json").json["number"] == 2
+    assert run("promote", "m", "3", "--json").json["number"] == 3
+    assert run("unload", "m", "1", "--json").json["loaded"] is False
+    assert run("load", "m", "1", "--json").json["loaded"] is True
+    assert run("deprecate", "m", "1", "--json").json["state"] == "deprecated"
+    assert run("retire", "m", "2", "--json").json["state"] == "retired"
+    assert run("apps", "create", "shop", "--json").json["name"] == "shop"
+    assert run("apps", "subscribe", "shop", "m", "--json").json["plan"] == "unlimited"
+    assert [app["name"] for app in run("apps", "--json").json] == ["shop"]
+    assert run("apps", "list", "--json").json == run("apps", "--json").json
+    key = run("keys", "create", "shop", "m", "--json").json
+    assert key["secret"] == "tw_live_abcd1"
+    assert run("keys", "revoke", key["id"], "--json").json["revoked"] is True
+    assert [key["id"] for key in run("keys", "--json").json] == ["k1"]
+    assert run("usage", "--json").json[0]["requests"] == 3
+
+
+def test_tables_are_tab_separated_lines_in_a_pipe(run: Run, server: FakeServer) -> None:
+    server.add_version("m", {"parity": {"rows": 3, "max_abs_error": 1e-7, "tolerance": 1e-4}})
+    server.move("m", "stable", 1)
+    header, line = run("versions", "m").out.splitlines()
+    assert header.split("\t")[:5] == ["version", "state", "engines", "aliases", "max error"]
+    assert line.split("\t")[:5] == ["1", "published", "ready", "stable", "1e-07"]
+    assert run("models").out.splitlines()[1].split("\t")[:4] == ["m", "1", "-", "stable=1"]
+    assert run("versions", "m", "1").out.splitlines()[0].split() == ["model", "m"]
+
+
+def test_the_secret_is_printed_once_by_keys_create_alone(run: Run, server: FakeServer) -> None:
+    server.add_version("m", {})
+    made = run("keys", "create", "shop", "m", "--expires", "90d")
+    assert "tw_live_abcd1" in made.out
+    assert "cannot be shown again" in made.err
+    assert "tw_live_abcd1" not in run("keys", "list", "shop").out
+
+
+def test_logging_in_checks_the_token_and_keeps_it_for_the_owner_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOLLWAY_TOKEN")
+    monkeypatch.delenv("TOLLWAY_URL")
+    done = run("login", "http://server", stdin=TOKEN + "\n")
+    assert (done.code, TOKEN in done.out + done.err) == (0, False)
+    assert stat.S_IMODE(credentials.path().stat().st_mode) == 0o600
+    assert run("models").code == 0
+    refused = run("login", "http://server", stdin="tw_wrong\n")
+    assert (refused.code, "tw_wrong" in refused.err) == (1, False)
+    assert run("login", "http://server", stdin="\n").code == 2
+
+
+def test_logging_in_takes_the_token_from_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "admin.token"
+    file.write_text(TOKEN + "\n")
+    assert run("login", "http://server", "--token-file", str(file), "--json").json == {
+        "url": "http://server",
+        "file": str(credentials.path()),
+    }
+
+
+COLUMNS = [
+    {"name": "age", "type": "integer", "input": "age"},
+    {"name": "city", "type": "string", "input": "city"},
+    {"name": "score", "type": "float", "input": "score"},
+    {"name": "member", "type": "boolean", "input": "member"},
+]
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> list[tuple[object, int | None]]:
+    """A model of four typed columns; predictions record the rows that they were given."""
+    seen: list[tuple[object, int | None]] = []
+    server.add_version("m", {"columns": COLUMNS})
+    server.move("m", "stable", 1)
+
+    def predict(
+        _self: object, _name: str, X: list[object], version: int | None = None
+    ) -> np.ndarray:
+        seen.append((X, version))
+        return np.arange(len(X), dtype=float)
+
+    monkeypatch.setattr(tollway.Client, "predict", predict)
+    monkeypatch.setattr(
+        tollway.Client, "predict_proba", lambda *_a, **_k: np.array([[0.25, np.nan]])
+    )
+    return seen
+
+
+ROW = {"age": 7, "city": "01234", "score": 0.5, "member": True}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "city,score,age,member,other\n01234,0.5,7,true,x\n",
+        json.dumps([ROW]),
+        json.dumps(ROW),
+        json.dumps({"instances": [ROW]}),
+    ],
+)
+def test_rows_from_stdin_have_the_types_of_the_models_columns(
+    run: Run, echo: list[tuple[object, int | None]], text: str
+) -> None:
+    done = run("predict", "m", stdin=text)
+    assert (done.code, done.out, done.err) == (0, "0.0\n", "")
+    assert echo == [([ROW], None)]
+
+
+def test_rows_by_position_and_missing_values(
+    run: Run, echo: list[tuple[object, int | None]], tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("w,x,y,z\n7,,0.5,no\n8,b,,yes\n")
+    assert run("predict", "m", str(file), "--version", "1", "--json").json == [0.0, 1.0]
+    assert echo == [([[7, None, 0.5, False], [8, "b", None, True]], 1)]
+
+
+def test_probabilities_are_a_line_per_row(run: Run, echo: list[object]) -> None:
+    assert run("predict", "m", "--proba", stdin="[[1, 2, 3, 4]]").out == "0.25\t\n"
+    assert run("predict", "m", "--proba", "--json", stdin="[[1]]").json == [[0.25, None]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "there are no rows in stdin"),
+        ("age,city,score,member\nold,b,1,yes\n", "line 2, column 'age': 'old' is not of type int"),
+        ("w,x,y,z\n1,2\n", "line 2 has 2 values, but 4 columns are expected"),
+        ("[1, 2", "the rows are not JSON"),
+    ],
+)
+def test_rows_that_cannot_be_read_name_the_place(
+    run: Run, echo: list[object], text: str, reason: str
+) -> None:
+    done = run("predict", "m", stdin=text)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert reason in done.err
+
+
+def test_a_closed_pipe_is_no_traceback(
+    run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return devnull
+
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    try:
+        monkeypatch.setattr("sys.stdout", Closed())
+        done = run("models")
+    finally:
+        os.close(devnull)
+    assert (done.code, done.err) == (1, "")
+
+
+def test_the_version_and_the_help_need_no_server(run: Run) -> None:
+    assert run("--version").out == f"tollway {tollway.__version__}\n"
+    assert "deploy" in run("--help").out
