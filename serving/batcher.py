@@ -1,0 +1,204 @@
+"""Work-conserving batching: whatever arrived while the engine was busy forms the next run.
+
+Nobody waits for company. A request shares a run only with requests of the same key, and gets its own
+rows of the outputs back; when a shared run fails, its requests are run alone, and only the guilty
+one gets the error.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+
+from protocol.errors import Code, TollwayError
+from serving.call import Call, Results
+from serving.cost import Cost
+from serving.tensors import Array
+
+MAX_ROWS: Final = 1024
+LOOK_PAST: Final = 256
+"""Requests of other keys that may be looked past for company; bounds the work of one take."""
+BUSY_S: Final = 0.010
+"""A shared run is kept below this predicted length: beyond it merging saves little more, and
+everybody waits for the last row."""
+
+
+class Runner(Protocol):
+    """The part of :class:`serving.session.Session` that batching needs."""
+
+    def run(self, feeds: list[Array | None]) -> list[Array]:
+        """Outputs for the inputs; raises ``TollwayError`` when the graph fails on them."""
+        ...
+
+
+class Batcher:
+    """The queue before a session, and the runs of what is taken from it."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        clock_ns: Callable[[], int],
+        *,
+        merging: bool,
+        why_not: str = "",
+        cost: Cost | None = None,
+        max_requests: int = 1024,
+        max_bytes: int = 256 << 20,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        """``merging``: rows of requests may share runs (``why_not`` if they may not)."""
+        self._runner = runner
+        self._clock_ns = clock_ns
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._max_rows = max_rows
+        self._queue: deque[Call] = deque()
+        self._queued_bytes = 0
+        self._mergeable = merging
+        self._why_not = why_not
+        self.cost = cost or Cost()
+        self.runs = 0
+        self.rows = 0
+        self.run_ns = 0
+        self.batch_rows: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def batching(self) -> tuple[bool, str]:
+        """Whether runs are shared at present, and why not."""
+        if not self._mergeable:
+            return False, self._why_not
+        return self.cost.pays, self.cost.reason
+
+    def full(self, body_bytes: int) -> bool:
+        """Whether one more request of this size would pass the queue's bounds."""
+        return len(self._queue) >= self._max_requests or (
+            self._queued_bytes + body_bytes > self._max_bytes and len(self._queue) > 0
+        )
+
+    def add(self, call: Call) -> None:
+        """Queue a decoded request."""
+        self._queue.append(call)
+        self._queued_bytes += call.size
+
+    def take(self) -> tuple[list[Call], list[Call]]:
+        """The next requests to run together, and those whose deadline passed while they waited.
+
+        Cancelled requests are dropped. Requests that cannot share the run keep their places.
+        """
+        now = self._clock_ns()
+        late: list[Call] = []
+        group: list[Call] = []
+        queue = self._queue
+        merge = True
+        left: list[Call] = []
+        rows, room = 0, self._max_rows
+        while queue:
+            call = queue.popleft()
+            if call.cancelled:
+                self._queued_bytes -= call.size
+                continue
+            if call.deadline_ns and now >= call.deadline_ns:
+                self._queued_bytes -= call.size
+                late.append(call)
+                continue
+            if not group:
+                merge = self._mergeable and call.key is not None and self.cost.merge_now()
+                room = self._room()
+            elif rows + call.rows > room:
+                queue.appendleft(call)
+                break
+            elif call.key != group[0].key:
+                left.append(call)
+                if len(left) >= LOOK_PAST:
+                    break
+                continue
+            call.taken_ns = now
+            self._queued_bytes -= call.size
+            group.append(call)
+            rows += call.rows
+            if not merge or rows >= room:
+                break
+        if left:
+            queue.extendleft(reversed(left))
+        return group, late
+
+    def _room(self) -> int:
+        """Rows that a shared run may have."""
+        cost = self.cost
+        if cost.row_s <= 0:
+            return self._max_rows
+        return min(self._max_rows, max(int((BUSY_S - cost.fixed_s) / cost.row_s), 1))
+
+    def predict(self, group: list[Call]) -> float:
+        """Seconds that running ``group`` will take, as far as runs so far tell."""
+        return self.cost.predict(sum(call.rows for call in group))
+
+    def run(self, group: list[Call]) -> None:
+        """Run ``group`` and give each of its calls results or an error. Never raises for a call."""
+        if len(group) > 1:
+            try:
+                if self._run_shared(group):
+                    return
+            except TollwayError:
+                pass  # somebody's rows made it fail: find out whose
+        for call in group:
+            if not call.cancelled:
+                self._run_alone(call)
+
+    def _run_shared(self, group: list[Call]) -> bool:
+        """One run for all. False when the outputs do not follow the rows after all."""
+        begun = self._clock_ns()
+        rows = sum(call.rows for call in group)
+        feeds: list[Array | None] = []
+        for parts in zip(*(call.feeds for call in group), strict=True):
+            present = [part for part in parts if part is not None]
+            feeds.append(np.concatenate(present) if present else None)
+        arrays = self._runner.run(feeds)
+        run_ns = self._clock_ns() - begun
+        self._count(rows, len(group), run_ns)
+        if any(array.ndim == 0 or array.shape[0] != rows for array in arrays):
+            self._mergeable = False
+            self._why_not = "an output's first dimension does not follow the input's"
+            return False
+        results = Results(arrays, run_ns, shared=True)
+        start = 0
+        for call in group:
+            call.results = results
+            call.start = start
+            start += call.rows
+            call.stop = start
+        return True
+
+    def _run_alone(self, call: Call) -> None:
+        begun = self._clock_ns()
+        try:
+            arrays = self._runner.run(call.feeds)
+        except TollwayError as error:
+            call.error = error
+            return
+        run_ns = self._clock_ns() - begun
+        self._count(call.rows, 1, run_ns)
+        call.results = Results(arrays, run_ns, shared=False)
+        call.start, call.stop = 0, call.rows
+
+    def _count(self, rows: int, requests: int, run_ns: int) -> None:
+        self.cost.observe(rows, requests, run_ns * 1e-9)
+        self.runs += 1
+        self.rows += rows
+        self.run_ns += run_ns
+        if rows in self.batch_rows or len(self.batch_rows) < self._max_rows:
+            self.batch_rows[rows] = self.batch_rows.get(rows, 0) + 1
+
+
+def queue_full() -> TollwayError:
+    """The answer to a request that found no place."""
+    return TollwayError(Code.QUEUE_FULL, "queue full")
+
+
+def too_late() -> TollwayError:
+    """The answer to a request that waited beyond its deadline."""
+    return TollwayError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model could run")

@@ -1,0 +1,148 @@
+"""The engine's process: reads its order, loads, warms, replays the golden rows, says so, and serves."""
+
+import asyncio
+import gc
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocol.frames import Hello, Kind
+from runtime.process import run, set_title
+from serving.batcher import Batcher
+from serving.connection import Connection
+from serving.cost import Cost
+from serving.engine import Engine
+from serving.golden import GoldenError, read, replay
+from serving.launch import EngineOrder, EngineWord
+from serving.session import LoadError, Session
+from serving.signature import Signature
+from serving.v2_json import V2Json
+from serving.v2_reply import V2Replies
+from serving.warmup import warm
+
+CROSSING_S: Final = 0.25
+"""After DRAIN, requests that were on their way when the gateway read it may still arrive."""
+BACKLOG: Final = 256
+
+
+def main() -> None:
+    """Serve until SIGTERM or the agent's death; exit 1 when the model does not load."""
+    begun = time.monotonic()
+    # Only the word to the agent goes to the agent; whatever a library prints goes to the log.
+    word = os.dup(1)
+    os.dup2(2, 1)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=EngineOrder)
+    set_title(f"engine {order.model}/{order.version}#{order.slot}")
+    try:
+        engine = load(order)
+    except (LoadError, GoldenError) as error:
+        say(word, EngineWord(ready=False, error=str(error)))
+        sys.exit(1)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: the collector need not walk it again
+
+    async def serve(stop: asyncio.Event) -> None:
+        server = await listen(engine, order.address)
+        load_ms = int((time.monotonic() - begun) * 1000)
+        say(word, EngineWord(ready=True, load_ms=load_ms))
+        await stop.wait()
+        await drain(engine, server, order.drain_s)
+        engine.close()
+
+    run(serve)
+
+
+def say(descriptor: int, word: EngineWord) -> None:
+    """Tell the agent, once."""
+    os.write(descriptor, msgspec.json.encode(word) + b"\n")
+    os.close(descriptor)
+
+
+def load(order: EngineOrder) -> Engine:
+    """Everything between an order and an engine that may take traffic."""
+    folder = Path(order.folder)
+    signature = Signature(order.manifest, order.version)
+    session = Session(folder / order.artifact, signature, order.threads)
+    golden = None
+    if order.golden is not None:
+        decoder = V2Json(signature, V2Replies(signature))
+        golden = read((folder / order.golden).read_bytes(), decoder)
+        replay(*golden, session, signature)
+    cost = Cost()
+    merging, why_not = warm(session, signature, cost, golden[1].feeds if golden else None)
+    batcher = Batcher(
+        session,
+        time.monotonic_ns,
+        merging=merging,
+        why_not=why_not,
+        cost=cost,
+        max_requests=order.max_queue_requests,
+        max_bytes=order.max_queue_bytes,
+        max_rows=order.max_batch_rows,
+    )
+    return Engine(
+        signature,
+        batcher,
+        Hello(order.model, order.version, order.digest),
+        cluster_token=order.cluster_token.encode() if order.address.startswith("tcp:") else None,
+        max_frame_bytes=order.max_frame_bytes,
+        report_defect=lambda error: _log_defect(order, error),
+    )
+
+
+def _log_defect(order: EngineOrder, error: BaseException) -> None:
+    # Imported when there is something to say: most engines never log, and memory counts per engine.
+    from runtime.logs import configure_logs, logger  # noqa: PLC0415
+
+    configure_logs("engine", order.log_level)
+    logger("engine").error(
+        "internal error", model=order.model, version=order.version, exc_info=error
+    )
+
+
+async def listen(engine: Engine, address: str) -> asyncio.Server:
+    """Listen on ``unix:/path`` (mode 0600, replacing a dead engine's socket) or ``tcp:host:port``."""
+    loop = asyncio.get_running_loop()
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        path = Path(place)
+        path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        old = os.umask(0o177)
+        try:
+            bound.bind(place)
+        finally:
+            os.umask(old)
+        return await loop.create_unix_server(
+            lambda: Connection(engine), sock=bound, backlog=BACKLOG
+        )
+    host, _, port = place.rpartition(":")
+    return await loop.create_server(
+        lambda: Connection(engine), host.strip("[]"), int(port), backlog=BACKLOG
+    )
+
+
+async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None:
+    """Tell the gateways to send nothing new, answer what is in flight, and close."""
+    server.close()
+    for connection in list(engine.connections):
+        connection.send(Kind.DRAIN)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + within_s
+    quiet_since = loop.time()
+    while engine.connections and loop.time() < until:
+        if not engine.idle:
+            quiet_since = loop.time()
+        elif loop.time() - quiet_since > CROSSING_S:
+            break
+        await asyncio.sleep(0.01)
+    for connection in list(engine.connections):
+        connection.close()
+    # Let what was written leave; a peer that does not read cannot hold the process.
+    while engine.connections and loop.time() < until:
+        await asyncio.sleep(0.01)

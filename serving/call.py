@@ -1,0 +1,124 @@
+"""A request on its way through the engine, and the results it gets its share of."""
+
+from typing import Protocol
+
+import numpy as np
+
+from protocol.errors import TollwayError
+from protocol.frames import NO_HEADER
+from serving.tensors import Array
+
+Key = tuple[object, ...] | None
+"""Requests with equal keys may share a run; None: never."""
+
+
+class Encoder(Protocol):
+    """Turns a request's share of the results into the body that its client gets."""
+
+    def encode(self, results: "Results", start: int, stop: int) -> tuple[bytes, int]:
+        """The body for rows ``start`` to ``stop``, and its Inference-Header-Content-Length
+        (``NO_HEADER`` for plain JSON)."""
+        ...
+
+
+class Sink(Protocol):
+    """Where replies go: the connection that the request came by."""
+
+    def reply(
+        self,
+        call: "Call",
+        status: int,
+        body: bytes,
+        *,
+        queue_us: int = 0,
+        infer_us: int = 0,
+        header_bytes: int = NO_HEADER,
+    ) -> None:
+        """Queue the answer to a call; it leaves with :meth:`flush`."""
+        ...
+
+    def refuse(self, id: int, error: TollwayError, queue_us: int = 0) -> None:
+        """Queue an error as the answer."""
+        ...
+
+    def flush(self) -> None:
+        """Write what was queued."""
+        ...
+
+
+class Call:
+    """One request: what decoding made of it, who asked, and what became of it."""
+
+    __slots__ = (
+        "arrived_ns",
+        "cancelled",
+        "deadline_ns",
+        "encoder",
+        "error",
+        "feeds",
+        "id",
+        "key",
+        "results",
+        "rows",
+        "sink",
+        "size",
+        "start",
+        "stop",
+        "taken_ns",
+    )
+
+    def __init__(self, feeds: list[Array | None], rows: int, key: Key, encoder: Encoder) -> None:
+        self.feeds = feeds
+        """One array per input of the graph, in its order; None for an optional one left out."""
+        self.rows = rows
+        self.key = key
+        self.encoder = encoder
+        self.sink: Sink | None = None
+        self.id = 0
+        self.size = 0
+        """Bytes of the request body, for the bound on what is queued."""
+        self.arrived_ns = 0
+        self.deadline_ns = 0
+        """When the answer is no longer wanted; 0: never."""
+        self.taken_ns = 0
+        self.cancelled = False
+        self.results: Results | None = None
+        self.start = 0
+        self.stop = 0
+        self.error: TollwayError | None = None
+
+
+class Results:
+    """Outputs of one run, shared by the requests whose rows are in it."""
+
+    __slots__ = ("_flat", "arrays", "run_ns", "shared")
+
+    def __init__(self, arrays: list[Array], run_ns: int, shared: bool) -> None:
+        self.arrays = arrays
+        self.run_ns = run_ns
+        self.shared = shared
+        """Whether rows of several requests are in here: outputs are then cut by rows."""
+        self._flat: list[list[object] | None] = [None] * len(arrays)
+
+    def values(self, output: int, start: int, stop: int) -> tuple[list[object], tuple[int, ...]]:
+        """Elements of a request's share in row-major order, and the share's shape."""
+        array = self.arrays[output]
+        flat = self._flat[output]
+        if flat is None:
+            # Once per run, not per request: tolist() on the whole costs little more than on a row.
+            flat = self._flat[output] = array.reshape(-1).tolist()
+        if not self.shared:
+            return flat, array.shape
+        width = len(flat) // array.shape[0]
+        return flat[start * width : stop * width], (stop - start, *array.shape[1:])
+
+    def array(self, output: int, start: int, stop: int) -> Array:
+        """A request's share of an output, as a view."""
+        array = self.arrays[output]
+        return array[start:stop] if self.shared else array
+
+
+def first_rows(feeds: list[Array | None]) -> int:
+    """Rows of a request: the first dimension of its first input; 1 for a scalar."""
+    first = next((feed for feed in feeds if feed is not None), None)
+    return int(first.shape[0]) if first is not None and np.ndim(first) else 1

@@ -1,0 +1,250 @@
+"""The engine's path: frames in -> decode -> batch -> run -> encode -> frames out.
+
+Everything happens in the event loop's thread, except runs that take milliseconds, which go to one
+worker thread so that the loop goes on reading (and decoding, so that the next batch is ready).
+``python -m serving.engine`` is an engine's process; see :mod:`serving.boot`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+
+from protocol.errors import Code, TollwayError
+from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
+from serving.batcher import Batcher, queue_full, too_late
+from serving.call import Call
+from serving.connection import Connection
+from serving.signature import Signature, malformed
+from serving.v1 import V1
+from serving.v2_binary import V2Binary
+from serving.v2_json import V2Json
+from serving.v2_reply import V2Replies
+
+INLINE_S: Final = 0.002
+"""Runs predicted to be shorter happen in the loop's thread: a thread hop would cost more."""
+TURN_NS: Final = 1_000_000
+"""Runs of one turn may add up to this much before the loop gets to read again."""
+MAX_US: Final = 0xFFFFFFFF
+
+
+class Engine:
+    """One loaded model behind its connections."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        batcher: Batcher,
+        hello: Hello,
+        *,
+        cluster_token: bytes | None = None,
+        max_frame_bytes: int = 256 << 20,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        report_defect: Callable[[BaseException], None],
+    ) -> None:
+        """``report_defect`` gets every exception that is not an answer to the client."""
+        self.hello = hello
+        self.cluster_token = cluster_token
+        self.max_frame_bytes = max_frame_bytes
+        self.connections: set[Connection] = set()
+        self._signature = signature
+        self._batcher = batcher
+        self._clock_ns = clock_ns
+        self._report_defect = report_defect
+        replies = V2Replies(signature)
+        self._v2_json = V2Json(signature, replies)
+        self._v2_binary = V2Binary(signature, replies)
+        self._v1 = V1(signature)
+        self._scheduled = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: list[Call] = []
+        self._succeeded = self._failed = 0
+        self._success_ns = self._fail_ns = self._queue_ns = 0
+        self._last_inference_ms = 0
+
+    # frames in -> decode -> queue
+
+    def infer(self, connection: Connection, frame: Frame) -> None:
+        """Decode a request and queue it, or answer at once why not."""
+        arrived = self._clock_ns()
+        size = len(frame.body)
+        if frame.id in connection.calls:
+            connection.abort()  # two answers of one id could reach the wrong clients
+            return
+        try:
+            if self._batcher.full(size):
+                raise queue_full()
+            call = self._decode(frame)
+        except TollwayError as error:
+            self._failed += 1
+            connection.refuse(frame.id, error)
+            return
+        except Exception as error:  # a defect must not leave the request hanging
+            self._failed += 1
+            self._report_defect(error)
+            connection.refuse(frame.id, _internal())
+            return
+        call.sink = connection
+        call.id = frame.id
+        call.size = size
+        call.arrived_ns = arrived
+        if frame.a:
+            call.deadline_ns = arrived + frame.a * 1_000_000
+        connection.calls[frame.id] = call
+        self._batcher.add(call)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _decode(self, frame: Frame) -> Call:
+        operation = frame.flags
+        if operation == Operation.V2_INFER:
+            if frame.b == NO_HEADER:
+                return self._v2_json.decode(frame.body)
+            return self._v2_binary.decode(frame.body, frame.b)
+        if operation == Operation.V1_PREDICT:
+            return self._v1.decode(frame.body)
+        if operation == Operation.V1_EXPLAIN:
+            raise malformed(f"model {self._signature.model!r} has no explainer")
+        raise malformed(f"this engine knows no operation {operation}")
+
+    # batch -> run
+
+    def _turn(self) -> None:
+        """Run what has arrived. Requests that come meanwhile form the next batch."""
+        self._scheduled = False
+        until = self._clock_ns() + TURN_NS
+        while not self._running:
+            group, late = self._batcher.take()
+            for call in late:
+                self._fail(call, too_late())
+            if not group:
+                return
+            if self._batcher.predict(group) >= INLINE_S:
+                self._run_in_thread(group)
+                return
+            self._run(group)
+            self._answer(group)
+            if self._clock_ns() >= until:
+                break
+        if len(self._batcher) and not self._running:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _run(self, group: list[Call]) -> None:
+        try:
+            self._batcher.run(group)
+        except Exception as error:  # a defect, or no memory: nobody may be left without an answer
+            self._report_defect(error)
+            for call in group:
+                if call.results is None and call.error is None:
+                    call.error = _internal()
+
+    def _run_in_thread(self, group: list[Call]) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "run")
+        self._running = group
+        loop = asyncio.get_running_loop()
+
+        def done(_: Future[None]) -> None:
+            loop.call_soon_threadsafe(self._thread_done)
+
+        self._thread.submit(self._run, group).add_done_callback(done)
+
+    def _thread_done(self) -> None:
+        group, self._running = self._running, []
+        self._answer(group)
+        self._turn()
+
+    # encode -> frames out
+
+    def _answer(self, group: list[Call]) -> None:
+        now = self._clock_ns()
+        self._last_inference_ms = time.time_ns() // 1_000_000
+        touched = set()
+        for call in group:
+            results, sink = call.results, call.sink
+            if call.cancelled or sink is None:
+                continue
+            if results is None:
+                self._fail(call, call.error or _internal())
+                continue
+            try:
+                body, header_bytes = call.encoder.encode(results, call.start, call.stop)
+            except TollwayError as error:
+                self._fail(call, error)
+                continue
+            except Exception as error:  # a defect: see infer()
+                self._report_defect(error)
+                self._fail(call, _internal())
+                continue
+            queued = call.taken_ns - call.arrived_ns
+            sink.reply(
+                call,
+                200,
+                body,
+                queue_us=min(queued // 1000, MAX_US),
+                infer_us=min(results.run_ns // 1000, MAX_US),
+                header_bytes=header_bytes,
+            )
+            touched.add(sink)
+            self._succeeded += 1
+            self._success_ns += now - call.arrived_ns
+            self._queue_ns += queued
+        for sink in touched:
+            sink.flush()
+
+    def _fail(self, call: Call, error: TollwayError) -> None:
+        now = self._clock_ns()
+        self._failed += 1
+        self._fail_ns += now - call.arrived_ns
+        if call.sink is not None and not call.cancelled:
+            waited = (call.taken_ns or now) - call.arrived_ns
+            call.sink.refuse(call.id, error, queue_us=min(waited // 1000, MAX_US))
+
+    # state
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or running."""
+        return not self._running and not len(self._batcher)
+
+    def stats(self) -> bytes:
+        """Counts since the start, as JSON of :class:`EngineStats`."""
+        batcher = self._batcher
+        batching, reason = batcher.batching
+        return msgspec.json.encode(
+            EngineStats(
+                inference_count=batcher.rows,
+                execution_count=batcher.runs,
+                success_count=self._succeeded,
+                success_ns=self._success_ns,
+                fail_count=self._failed,
+                fail_ns=self._fail_ns,
+                queue_ns=self._queue_ns,
+                compute_infer_ns=batcher.run_ns,
+                batching=batching,
+                batching_reason=reason,
+                queued=len(batcher),
+                last_inference_ms=self._last_inference_ms,
+                batch_rows=batcher.batch_rows,
+            )
+        )
+
+    def close(self) -> None:
+        """End the worker thread, once idle."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+
+def _internal() -> TollwayError:
+    return TollwayError(Code.INTERNAL, "internal error")
+
+
+if __name__ == "__main__":
+    from serving.boot import main
+
+    main()

@@ -1,0 +1,46 @@
+"""What an agent and its engine process say to each other: a start order in, one word out.
+
+The order goes over the engine's standard input (it may hold the cluster token, so no command line
+and no file); the word comes back as one JSON line over its standard output.
+"""
+
+import msgspec
+
+from protocol.manifest import Manifest
+
+
+class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an engine process needs to start."""
+
+    model: str
+    version: int
+    slot: int
+    digest: str
+    """Digest of the manifest, for HELLO."""
+    manifest: Manifest
+    folder: str
+    """Private folder with the verified files."""
+    artifact: str
+    """Path of the graph within ``folder``."""
+    golden: str | None = None
+    """Path of the golden rows within ``folder``."""
+    address: str
+    """``unix:/path`` or ``tcp:host:port`` to listen on."""
+    cluster_token: str = ""
+    """What peers prove over TCP; unused over a Unix socket."""
+    max_queue_requests: int = 1024
+    max_queue_bytes: int = 256 << 20
+    max_batch_rows: int = 1024
+    max_frame_bytes: int = 256 << 20
+    threads: int = 1
+    drain_s: float = 8.0
+    """How long requests in flight may take after SIGTERM."""
+    log_level: str = "info"
+
+
+class EngineWord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine says once: it serves, or why it never will."""
+
+    ready: bool
+    error: str = ""
+    load_ms: int = 0

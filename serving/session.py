@@ -1,0 +1,128 @@
+"""ONNX Runtime, and nothing else of it anywhere: sessions sized for many small engines on few cores."""
+
+import ctypes
+import re
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+
+from protocol.datatypes import ONNX_ELEMENT_TYPES
+from protocol.errors import Code, TollwayError
+from serving.signature import Signature
+from serving.tensors import Array
+
+_BF16: Final = 16
+_FATAL_ONLY: Final = 4
+_STATUS: Final = re.compile(r"Status Message: (.*)", re.DOTALL)
+_SHOWN_REASON: Final = 200
+_ONNX_NAMES: Final = {
+    "float": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "string": 8,
+    "bool": 9, "float16": 10, "double": 11, "uint32": 12, "uint64": 13, "bfloat16": 16,
+}  # fmt: skip
+
+
+class LoadError(Exception):
+    """The artifact does not make a session, or not the one that its manifest describes."""
+
+
+class Session:
+    """One loaded graph. ``run`` may be called from one thread at a time."""
+
+    def __init__(self, path: Path, signature: Signature, threads: int = 1) -> None:
+        """Load ``path`` with ``threads`` intra-op threads. Raises :class:`LoadError`."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # An idle engine must cost nothing, and the arena never gives memory back.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = (
+            _FATAL_ONLY  # a failed run is the client's error, not a log line
+        )
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise LoadError(f"the runtime does not load the model: {_reason(error)}") from error
+        self._names = [spec.name for spec in signature.inputs]
+        self._outputs = [spec.name for spec in signature.outputs]
+        self._check(signature)
+        self._bf16_inputs = {s.name for s in signature.inputs if s.datatype == "BF16"}
+        self._plain = not self._bf16_inputs and all(
+            spec.datatype != "BF16" for spec in signature.outputs
+        )
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = _FATAL_ONLY
+
+    def _check(self, signature: Signature) -> None:
+        for what, declared, actual in (
+            ("input", signature.inputs, self._session.get_inputs()),
+            ("output", signature.outputs, self._session.get_outputs()),
+        ):
+            types = {port.name: _datatype(port.type) for port in actual}
+            for spec in declared:
+                if types.get(spec.name) != spec.datatype:
+                    raise LoadError(
+                        f"{what} {spec.name!r} is {spec.datatype} in the manifest, "
+                        f"{types.get(spec.name, 'missing')} in the graph"
+                    )
+
+    def run(self, feeds: list[Array | None]) -> list[Array]:
+        """Outputs for ``feeds``, both in the signature's order.
+
+        Raises ``INFERENCE_FAILED`` when the graph refuses the values.
+        """
+        named = {
+            name: feed for name, feed in zip(self._names, feeds, strict=True) if feed is not None
+        }
+        try:
+            if self._plain:
+                outputs: list[Array] = self._session.run(self._outputs, named, self._options)
+                return outputs
+            return self._run_bf16(named)
+        except Exception as error:
+            raise TollwayError(
+                Code.INFERENCE_FAILED,
+                f"the model failed on this input: {_reason(error)}",
+                repr(error),
+            ) from error
+
+    def _run_bf16(self, named: dict[str, Array]) -> list[Array]:
+        """BF16 has no numpy type: its 16 bits go in and out as they are."""
+        values = {
+            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(feed), _BF16)
+            if name in self._bf16_inputs
+            else ort.OrtValue.ortvalue_from_numpy(feed)
+            for name, feed in named.items()
+        }
+        return [
+            _bits(value) if value.element_type() == _BF16 else value.numpy()
+            for value in self._session.run_with_ort_values(self._outputs, values, self._options)
+        ]
+
+
+def _bits(value: ort.OrtValue) -> Array:
+    shape = value.shape()
+    count = int(np.prod(shape, dtype=np.int64))
+    pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint16))
+    return np.ctypeslib.as_array(pointer, (count,)).copy().reshape(shape)
+
+
+def _datatype(onnx_type: str) -> str:
+    """``tensor(float)`` -> ``FP32``; what is no tensor stays as ONNX Runtime spells it."""
+    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return ONNX_ELEMENT_TYPES.get(_ONNX_NAMES.get(inner, 0), onnx_type)
+
+
+def _reason(error: Exception) -> str:
+    """What the runtime says is wrong, without the places in its source that it names as well."""
+    text = str(error)
+    found = _STATUS.search(text)
+    text = found.group(1) if found else text.rsplit(" : ", maxsplit=1)[-1]
+    if "/onnxruntime" in text:
+        text = (
+            text.rsplit("was false. ", 1)[-1] if "was false. " in text else "internal check failed"
+        )
+    return " ".join(text.split())[:_SHOWN_REASON]

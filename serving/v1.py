@@ -1,0 +1,311 @@
+"""The V1 predict convention of TensorFlow Serving and KServe: ``instances`` by row, ``inputs`` by column.
+
+Rows are lists (values in column order, or the one input's row) or objects keyed by column name, or
+by input name where the model declares no columns. An answer to ``instances`` is
+``{"predictions": [...]}``, one item a row: the value itself when the model has one output, an object
+keyed by output name when it has several. An answer to ``inputs`` is ``{"outputs": ...}``, whole
+tensors likewise. An output of one value a row, ``[N, 1]``, is written without its inner brackets
+for models whose task says that the value is a label, a score or an estimate; otherwise nested as it is.
+"""
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from protocol.datatypes import BINARY_ONLY
+from protocol.frames import NO_HEADER
+from protocol.manifest import Column
+from serving.call import Call, Results, first_rows
+from serving.json_text import parse
+from serving.signature import Signature, malformed
+from serving.tensors import (
+    FLOATS,
+    Array,
+    TensorSpec,
+    element_count,
+    invalid,
+    position,
+    show,
+    to_elements,
+    unnest,
+)
+
+_json: Final = msgspec.json.Encoder().encode
+_NUMBER_TASKS: Final = frozenset({"classification", "regression", "clustering", "outlier"})
+_KNOWN: Final = frozenset({"instances", "inputs", "signature_name", "parameters", "id"})
+Rows = list[float | None | list[float | None]]
+
+
+class _Instances(msgspec.Struct, forbid_unknown_fields=True):
+    instances: Rows
+    signature_name: str | None = None
+
+
+class V1:
+    """Decodes one model's V1 requests."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._columns = {column.name: column for column in signature.manifest.columns}
+        squeeze = signature.manifest.task in _NUMBER_TASKS
+        self._by_row = RowEncoder(signature, squeeze)
+        self._by_column = ColumnEncoder(signature, squeeze)
+        self._no_json = [s.name for s in signature.outputs if s.datatype in BINARY_ONLY]
+        single = signature.inputs[0] if len(signature.inputs) == 1 else None
+        self._matrix = (
+            single if single and len(single.shape) == 2 and single.datatype in FLOATS else None
+        )
+        self._instances = msgspec.json.Decoder(_Instances)
+
+    def decode(self, body: bytes) -> Call:
+        """The call that a request body asks for. Raises ``TollwayError`` with the reason if none."""
+        if self._no_json:
+            raise invalid(f"output {self._no_json[0]!r} has no JSON form: use V2 with binary data")
+        feeds = self._fast(body) if self._matrix is not None else None
+        if feeds is not None:
+            return self._call(feeds, self._by_row)
+        value = parse(body)
+        if not isinstance(value, dict):
+            raise malformed("the request must be a JSON object with 'instances' or 'inputs'")
+        for name in value:
+            if name not in _KNOWN:
+                raise malformed(f"unknown field {show(name)}: V1 has 'instances' and 'inputs'")
+        if ("instances" in value) == ("inputs" in value):
+            raise malformed("the request must have either 'instances' or 'inputs'")
+        if "inputs" in value:
+            return self._call(self._from_inputs(value["inputs"]), self._by_column)
+        return self._call(self._from_instances(value["instances"]), self._by_row)
+
+    def _call(self, feeds: list[Array | None], encoder: "RowEncoder | ColumnEncoder") -> Call:
+        signature = self._signature
+        signature.check_complete(feeds)
+        for spec, feed in zip(signature.inputs, feeds, strict=True):
+            if feed is not None:
+                spec.check_shape(list(feed.shape))
+        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+
+    def _fast(self, body: bytes) -> list[Array | None] | None:
+        """Rows of floats for a model of one matrix; None for anything else or amiss."""
+        assert self._matrix is not None
+        try:
+            rows = self._instances.decode(body).instances
+            array: Array = np.array(rows, self._matrix.dtype)
+        except (ValueError, OverflowError, FloatingPointError, RecursionError):
+            return None
+        wanted = self._matrix.shape[1]
+        if array.ndim != 2 or not array.size or wanted not in (-1, array.shape[1]):
+            return None
+        return [array]
+
+    # instances
+
+    def _from_instances(self, instances: object) -> list[Array | None]:
+        if not isinstance(instances, list):
+            raise malformed("'instances' is not an array")
+        if not instances:
+            raise invalid("'instances' is empty")
+        objects = sum(type(item) is dict for item in instances)
+        if 0 < objects < len(instances):
+            raise malformed("'instances' mixes objects and other rows")
+        if objects:
+            return self._from_objects(instances)
+        specs = self._signature.inputs
+        if len(specs) == 1:
+            return [_stack(instances, specs[0], "instances")]
+        if not self._columns:
+            raise malformed(
+                f"the model has {len(specs)} inputs: each instance must be an object keyed by input"
+            )
+        return self._from_lists(instances)
+
+    def _from_lists(self, instances: list[object]) -> list[Array | None]:
+        """Rows as lists of values in the order of the columns."""
+        columns = list(self._columns.values())
+        for index, row in enumerate(instances):
+            if not isinstance(row, list):
+                raise invalid(f"instances[{index}]: {show(row)} is not an array or an object")
+            if len(row) != len(columns):
+                raise invalid(
+                    f"instances[{index}] has {len(row)} values; the model has {len(columns)} columns"
+                )
+        rows: list[list[object]] = instances  # type: ignore[assignment]  # all are lists, see above
+        values = {column.name: [row[place] for row in rows] for place, column in enumerate(columns)}
+        return self._place(values, "instances[{}]")
+
+    def _from_objects(self, instances: list[dict[str, object]]) -> list[Array | None]:
+        by_column = bool(self._columns)
+        names = list(self._columns or self._signature.position)
+        optional = {s.name for s in self._signature.inputs if s.optional and not by_column}
+        known = set(names)
+        for index, row in enumerate(instances):
+            if row.keys() == known:
+                continue
+            what = "column" if by_column else "input"
+            for name in row:
+                if name not in known:
+                    raise invalid(f"instances[{index}] has an unknown {what} {show(name)}")
+            for name in names:
+                if name not in row and (name not in optional or name in instances[0]):
+                    raise invalid(f"instances[{index}]: {what} {show(name)} is missing")
+        given = [name for name in names if name in instances[0]]
+        values = {name: [row[name] for row in instances if name in row] for name in given}
+        if by_column:
+            return self._place(values, "instances[{}]")
+        return [
+            _stack(values[spec.name], spec, "instances", f" input {show(spec.name)}")
+            if spec.name in values
+            else None
+            for spec in self._signature.inputs
+        ]
+
+    # inputs
+
+    def _from_inputs(self, inputs: object) -> list[Array | None]:
+        specs = self._signature.inputs
+        if not isinstance(inputs, dict):
+            if len(specs) != 1:
+                raise malformed(
+                    f"the model has {len(specs)} inputs: 'inputs' must be an object keyed by name"
+                )
+            return [_whole(inputs, specs[0])]
+        columns: dict[str, list[object]] = {}
+        feeds: list[Array | None] = [None] * len(specs)
+        for name, value in inputs.items():
+            if name in self._columns:
+                columns[name] = _column_values(value, name)
+            elif name in self._signature.position:
+                index = self._signature.position[name]
+                feeds[index] = _whole(value, specs[index])
+            else:
+                raise invalid(f"unknown column or input {show(name)}")
+        if columns:
+            placed = self._place(columns, "data[{}]")
+            for index, feed in enumerate(placed):
+                if feed is not None and feeds[index] is not None:
+                    raise invalid(f"input {show(specs[index].name)} is given twice")
+                feeds[index] = feed if feed is not None else feeds[index]
+        return feeds
+
+    def _place(self, values: dict[str, list[object]], where: str) -> list[Array | None]:
+        """Columns of values into the inputs that carry them."""
+        rows = len(next(iter(values.values())))
+        for name, items in values.items():
+            if len(items) != rows:
+                raise invalid(f"column {show(name)} has {len(items)} values, others have {rows}")
+        feeds: list[Array | None] = [None] * len(self._signature.inputs)
+        touched = {self._columns[name].input for name in values}
+        for column in self._columns.values():
+            if column.input not in touched:
+                continue
+            if column.name not in values:
+                raise invalid(f"column {show(column.name)} is missing")
+            index = self._signature.input(column.input)
+            spec = self._signature.inputs[index]
+            elements = _column_elements(values[column.name], column, spec, where)
+            if column.index is None:
+                feeds[index] = elements.reshape([rows, *(1 for _ in spec.trailing)])
+                continue
+            matrix = feeds[index]
+            if matrix is None:
+                width = sum(other.input == column.input for other in self._columns.values())
+                matrix = feeds[index] = np.empty((rows, width), spec.dtype)
+            matrix[:, column.index] = elements
+        return feeds
+
+
+def _column_elements(values: list[object], column: Column, spec: TensorSpec, where: str) -> Array:
+    """One column's values as its tensor has them: booleans as numbers, missing strings as declared."""
+    if spec.datatype == "BYTES":
+        if column.null is not None:
+            values = [column.null if value is None else value for value in values]
+    elif column.type == "boolean" and spec.datatype != "BOOL":
+        values = [int(value) if type(value) is bool else value for value in values]
+    name = show(column.name)
+    return to_elements(values, spec.datatype, lambda index: f"{where.format(index)} column {name}")
+
+
+def _column_values(value: object, name: str) -> list[object]:
+    """A column given as ``[v, v]`` or ``[[v], [v]]``."""
+    if not isinstance(value, list) or not value:
+        raise invalid(f"column {show(name)} is not an array of values")
+    elements, shape = unnest(value, f"column {show(name)}")
+    if len(elements) != len(value):
+        raise invalid(f"column {show(name)} has shape {show(shape)}; it has one value a row")
+    return elements
+
+
+def _stack(rows: list[object], spec: TensorSpec, what: str, of: str = "") -> Array:
+    """Rows of one input, as a tensor with their number as its first dimension."""
+    elements, shape = unnest(rows, what + of)
+    if len(shape) == 1 and spec.shape[1:] in ((1,), (-1,)):
+        shape = [len(rows), 1]  # one value a row, given without brackets
+    if len(shape) != len(spec.shape):
+        raise invalid(
+            f"{what}{of}: rows have {len(shape) - 1} dimensions, "
+            f"the model takes {max(len(spec.shape) - 1, 0)}"
+        )
+    array = to_elements(
+        elements, spec.datatype, lambda index: f"{what}{position(index, shape)}{of}"
+    )
+    return array.reshape(shape)
+
+
+def _whole(value: object, spec: TensorSpec) -> Array:
+    """A whole tensor, nested in its shape."""
+    what = f"input {show(spec.name)}"
+    if not isinstance(value, list):
+        if not spec.shape:
+            return to_elements([value], spec.datatype, lambda _: what).reshape(())
+        raise invalid(f"{what} is not an array")
+    elements, shape = unnest(value, what)
+    if len(shape) == 1 and spec.shape[1:] in ((1,), (-1,)):
+        shape = [len(value), 1]
+    array = to_elements(
+        elements, spec.datatype, lambda index: f"{what} data{position(index, shape)}"
+    )
+    if element_count(shape) != len(elements):
+        raise invalid(f"{what} has an empty dimension")
+    return array.reshape(shape)
+
+
+class ColumnEncoder:
+    """``{"outputs": ...}``: whole tensors; the one output bare, several keyed by name."""
+
+    def __init__(self, signature: Signature, squeeze: bool) -> None:
+        self._names = [spec.name for spec in signature.outputs]
+        self._squeeze = squeeze
+
+    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
+        """See :class:`serving.call.Encoder`."""
+        tensors = [self.nested(results, index, start, stop) for index in range(len(self._names))]
+        if len(tensors) == 1:
+            return _json({"outputs": tensors[0]}), NO_HEADER
+        return _json({"outputs": dict(zip(self._names, tensors, strict=True))}), NO_HEADER
+
+    def nested(self, results: Results, output: int, start: int, stop: int) -> Any:  # noqa: ANN401 -- as deep as the tensor
+        """A request's share of an output as nested lists."""
+        array = results.array(output, start, stop)
+        if self._squeeze and array.ndim > 1 and array.shape[1:] == (1,):
+            array = array.reshape(-1)
+        return array.tolist()
+
+
+class RowEncoder(ColumnEncoder):
+    """``{"predictions": [...]}``: an item a row."""
+
+    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
+        """See :class:`serving.call.Encoder`. Refuses outputs that have no item for each row."""
+        rows = stop - start
+        tensors = [self.nested(results, index, start, stop) for index in range(len(self._names))]
+        for name, tensor in zip(self._names, tensors, strict=True):
+            if not isinstance(tensor, list) or len(tensor) != rows:
+                raise invalid(
+                    f"output {name!r} does not have one item for each instance: "
+                    "ask with 'inputs' instead"
+                )
+        if len(tensors) == 1:
+            return _json({"predictions": tensors[0]}), NO_HEADER
+        names = self._names
+        items = [dict(zip(names, row, strict=True)) for row in zip(*tensors, strict=True)]
+        return _json({"predictions": items}), NO_HEADER

@@ -1,0 +1,183 @@
+"""V2 requests with the binary tensor extension: tensors after the JSON part, or nothing but one."""
+
+from struct import unpack_from
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from protocol.datatypes import DATATYPES
+from serving.call import Call, first_rows
+from serving.signature import Signature, malformed
+from serving.tensors import Array, TensorSpec, element_count, invalid, show, to_elements, to_tensor
+from serving.v2_reply import V2Replies
+from serving.v2_request import (
+    GivenInput,
+    InferRequest,
+    binary_size,
+    check_input,
+    choose_encoder,
+    read_leniently,
+)
+
+_LENGTH_BYTES = 4
+
+
+class V2Binary:
+    """Decodes one model's requests that carry ``Inference-Header-Content-Length``."""
+
+    def __init__(self, signature: Signature, replies: V2Replies) -> None:
+        self._signature = signature
+        self._replies = replies
+        self._requests = msgspec.json.Decoder(InferRequest)
+
+    def decode(self, body: bytes, header_bytes: int) -> Call:
+        """The call of a body whose first ``header_bytes`` are JSON; 0: the body is the tensor.
+
+        Numeric tensors are views of ``body``. Raises ``TollwayError``.
+        """
+        if header_bytes == 0:
+            return self._raw(body)
+        if header_bytes > len(body):
+            raise malformed(
+                f"Inference-Header-Content-Length is {header_bytes}, "
+                f"but the body has {len(body)} bytes"
+            )
+        signature = self._signature
+        header = body[:header_bytes]
+        try:
+            request = self._requests.decode(header)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            request = None
+        if request is None or any(item.data is not UNSET for item in request.inputs):
+            inputs, encoder = read_leniently(header, signature, self._replies)
+        else:
+            inputs = [
+                GivenInput(
+                    item.name,
+                    item.shape,
+                    item.datatype,
+                    None,
+                    _required_size(binary_size(item.parameters, item.name), item.name),
+                )
+                for item in request.inputs
+            ]
+            encoder = choose_encoder(
+                signature, self._replies, request.id, request.parameters, request.outputs
+            )
+        feeds = self._feeds(inputs, body, header_bytes)
+        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+
+    def _feeds(self, inputs: list[GivenInput], body: bytes, offset: int) -> list[Array | None]:
+        signature = self._signature
+        feeds: list[Array | None] = [None] * len(signature.inputs)
+        for given in inputs:
+            index = signature.input(given.name)
+            spec = signature.inputs[index]
+            if feeds[index] is not None:
+                raise invalid(f"input {show(given.name)} is given twice")
+            check_input(given.datatype, given.shape, spec)
+            if given.binary_bytes is None:
+                feeds[index] = to_tensor(given.data, spec, given.shape)
+                continue
+            end = offset + given.binary_bytes
+            if end > len(body):
+                raise malformed(
+                    f"input {show(given.name)} has binary_data_size {given.binary_bytes}, "
+                    f"but only {len(body) - offset} bytes follow"
+                )
+            feeds[index] = _view(body, offset, end, spec, given.shape)
+            offset = end
+        if offset != len(body):
+            raise malformed(f"{len(body) - offset} bytes follow the last binary tensor")
+        signature.check_complete(feeds)
+        return feeds
+
+    def _raw(self, body: bytes) -> Call:
+        """A body that is one tensor and nothing else; its reply is binary too, as Triton has it."""
+        signature = self._signature
+        required = [spec for spec in signature.inputs if not spec.optional]
+        if len(signature.inputs) != 1 or not required:
+            raise malformed(
+                "a raw binary request needs a model with one input; "
+                f"this one has {len(signature.inputs)}"
+            )
+        spec = required[0]
+        shape = _raw_shape(spec, len(body))
+        array = _view(body, 0, len(body), spec, shape)
+        feeds: list[Array | None] = [array]
+        encoder = choose_encoder(signature, self._replies, UNSET, UNSET, UNSET, binary_default=True)
+        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+
+
+def _required_size(size: int | None, name: str) -> int:
+    if size is None:
+        raise malformed(f"input {show(name)} has neither 'data' nor 'binary_data_size'")
+    return size
+
+
+def _raw_shape(spec: TensorSpec, body_bytes: int) -> list[int]:
+    """The shape of a raw tensor: the first dimension follows from the size; one string if BYTES."""
+    if any(size < 0 for size in spec.trailing):
+        raise malformed(
+            f"a raw binary request cannot tell the shape of input {show(spec.name)}: "
+            "more than its first dimension is dynamic"
+        )
+    item = DATATYPES[spec.datatype]
+    if not item:
+        rows = 1
+    else:
+        row_bytes = element_count(spec.trailing) * item
+        if body_bytes == 0 or body_bytes % row_bytes:
+            raise invalid(
+                f"input {show(spec.name)} data has {body_bytes} bytes, "
+                f"which is no positive multiple of {row_bytes}, the size of a row"
+            )
+        rows = body_bytes // row_bytes
+    shape = [rows, *spec.trailing] if spec.shape else []
+    spec.check_shape(shape)
+    return shape
+
+
+def _view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
+    count = element_count(shape)
+    item = DATATYPES[spec.datatype]
+    what = f"input {show(spec.name)} data"
+    if not item:
+        return _strings(body, start, end, spec, shape)
+    if end - start != count * item:
+        raise invalid(
+            f"{what} has {end - start} bytes, but shape {show(shape)} of {spec.datatype} "
+            f"has {count * item}"
+        )
+    if spec.datatype == "BOOL":
+        bits = np.frombuffer(body, np.uint8, count, start)
+        if bits.max() > 1:
+            index = int(np.argmax(bits > 1))
+            raise invalid(f"{what}[{index}]: the byte {bits[index]} is not BOOL")
+        return bits.view(np.bool_).reshape(shape)
+    array = np.frombuffer(body, spec.dtype.newbyteorder("<"), count, start)
+    return array.astype(spec.dtype, copy=False).reshape(shape)
+
+
+def _strings(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
+    """Length-prefixed strings; they must be UTF-8, because the runtime's strings are."""
+    what = f"input {show(spec.name)} data"
+    values: list[object] = []
+    at = start
+    while at < end:
+        if end - at < _LENGTH_BYTES:
+            raise invalid(f"{what}[{len(values)}]: its length is cut off")
+        (size,) = unpack_from("<I", body, at)
+        at += _LENGTH_BYTES
+        if size > end - at:
+            raise invalid(f"{what}[{len(values)}]: {size} bytes announced, {end - at} left")
+        try:
+            values.append(body[at : at + size].decode())
+        except UnicodeDecodeError:
+            raise invalid(f"{what}[{len(values)}]: the bytes are not UTF-8") from None
+        at += size
+    count = element_count(shape)
+    if len(values) != count:
+        raise invalid(f"{what} has {len(values)} elements, but its shape {show(shape)} has {count}")
+    return to_elements(values, "BYTES", lambda index: f"{what}[{index}]").reshape(shape)

@@ -1,0 +1,175 @@
+"""V2 inference requests in JSON: a typed fast path, and one that reads everything and says why."""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from protocol.datatypes import BINARY_ONLY
+from serving.call import Call, first_rows
+from serving.signature import Signature, malformed
+from serving.tensors import FLOATS, Array, TensorSpec, element_count, invalid, show, to_tensor
+from serving.v2_reply import V2Replies
+from serving.v2_request import (
+    InferRequest,
+    Parameters,
+    RequestedOutput,
+    check_input,
+    choose_encoder,
+    read_leniently,
+)
+
+Elements = {
+    **dict.fromkeys(FLOATS, list[float | None | list[float | None]]),
+    "BOOL": list[bool | list[bool]],
+    "BYTES": list[str | list[str]],
+}
+"""Datatype -> what msgspec decodes its data as: flat, or rows of values (integers otherwise)."""
+_INTEGERS: Final = list[int | list[int]]
+_NOT_FAST: Final = (
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    ValueError,  # numpy: ragged rows; msgspec's and unicode's errors are ValueErrors as well
+    OverflowError,
+    FloatingPointError,
+)
+
+
+class V2Json:
+    """Decodes one model's JSON requests.
+
+    The fast path takes well-formed requests only; whatever it cannot take goes to the slow path,
+    which decodes it after all (bare NaN, deeper nesting, inputs in another order) or raises the
+    error that names what is wrong. So the fast path needs no error messages.
+    """
+
+    def __init__(self, signature: Signature, replies: V2Replies) -> None:
+        self._signature = signature
+        self._replies = replies
+        self._data = [
+            msgspec.json.Decoder(Elements.get(spec.datatype, _INTEGERS))
+            for spec in signature.inputs
+        ]
+        self._requests: msgspec.json.Decoder[InferRequest] = msgspec.json.Decoder(InferRequest)
+        self._binary_only = any(spec.datatype in BINARY_ONLY for spec in signature.inputs)
+        elements = {repr(Elements.get(spec.datatype, _INTEGERS)) for spec in signature.inputs}
+        self._typed = len(elements) == 1
+        if self._typed:
+            # Inputs of one kind: their data is decoded in the same pass as the rest.
+            kind = Elements.get(signature.inputs[0].datatype, _INTEGERS)
+            self._requests = msgspec.json.Decoder(_typed_request(kind))
+
+    def decode(self, body: bytes) -> Call:
+        """The call that a request body asks for. Raises ``TollwayError`` with the reason if none.
+
+        The caller has set numpy to raise on overflow: a float beyond FP32 must not become infinite.
+        """
+        signature = self._signature
+        try:
+            request = self._requests.decode(body)
+            feeds = self._fast(request)
+        except _NOT_FAST:
+            feeds = None
+        if feeds is None:
+            return self._slow(body)
+        encoder = choose_encoder(
+            signature, self._replies, request.id, request.parameters, request.outputs
+        )
+        if signature.simple_key is not None and len(feeds) == 1:
+            return Call(feeds, len(feeds[0]), signature.simple_key, encoder)  # type: ignore[arg-type]
+        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+
+    def _fast(self, request: InferRequest) -> list[Array | None] | None:
+        inputs = request.inputs
+        specs = self._signature.inputs
+        if len(inputs) != len(specs) or self._binary_only:
+            return None
+        feeds: list[Array | None] = []
+        for index, spec in enumerate(specs):
+            given = inputs[index]
+            shape = given.shape
+            if (
+                given.name != spec.name
+                or given.datatype != spec.datatype
+                or given.parameters is not UNSET
+                or given.data is UNSET
+                or not _fits(shape, spec)
+            ):
+                return None
+            data = given.data if self._typed else self._data[index].decode(given.data)
+            array = _to_array(data, spec, shape)
+            if array is None:
+                return None
+            feeds.append(array)
+        return feeds
+
+    def _slow(self, body: bytes) -> Call:
+        signature = self._signature
+        inputs, encoder = read_leniently(body, signature, self._replies)
+        feeds: list[Array | None] = [None] * len(signature.inputs)
+        for given in inputs:
+            index = signature.input(given.name)
+            spec = signature.inputs[index]
+            if feeds[index] is not None:
+                raise invalid(f"input {show(given.name)} is given twice")
+            if given.binary_bytes is not None:
+                raise malformed(
+                    f"input {show(given.name)} has binary_data_size, "
+                    "but the request has no Inference-Header-Content-Length"
+                )
+            check_input(given.datatype, given.shape, spec)
+            if spec.datatype in BINARY_ONLY:
+                raise invalid(
+                    f"input {show(spec.name)}: {spec.datatype} has no JSON form: send it as binary"
+                )
+            feeds[index] = to_tensor(given.data, spec, given.shape)
+        signature.check_complete(feeds)
+        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+
+
+def _fits(shape: list[int], spec: TensorSpec) -> bool:
+    wanted = spec.shape
+    if len(shape) != len(wanted):
+        return False
+    for given, size in zip(shape, wanted, strict=True):
+        if given < 1 or (size >= 0 and given != size):
+            return False
+    return True
+
+
+def _to_array(data: list[object], spec: TensorSpec, shape: list[int]) -> Array | None:
+    """``data`` as msgspec typed it, in ``shape``; None where only the slow path can tell."""
+    if spec.datatype == "BYTES":
+        if any(type(item) is list for item in data) or len(data) != element_count(shape):
+            return None
+        array: Array = np.array(data, object)
+    else:
+        array = np.array(data, spec.dtype)
+        if array.ndim > 1 and list(array.shape) != shape:
+            return None
+    return array.reshape(shape)
+
+
+def _typed_request(elements: object) -> type[InferRequest]:
+    """InferRequest with inputs whose data is decoded as ``elements``."""
+    typed_input = msgspec.defstruct(
+        "TypedInput",
+        [
+            ("name", str),
+            ("shape", list[int]),
+            ("datatype", str),
+            ("data", elements),
+            ("parameters", Parameters, UNSET),
+        ],
+    )
+    return msgspec.defstruct(  # type: ignore[return-value]  # same attributes, tighter types
+        "TypedRequest",
+        [
+            ("inputs", list[typed_input]),  # type: ignore[valid-type]
+            ("id", str | UnsetType, UNSET),
+            ("parameters", Parameters, UNSET),
+            ("outputs", list[RequestedOutput] | UnsetType, UNSET),
+        ],
+    )

@@ -1,0 +1,117 @@
+"""V2 replies: JSON with prebuilt parts, and the binary tensor extension."""
+
+from struct import pack
+from typing import Final
+
+import msgspec
+
+from protocol.datatypes import BINARY_ONLY
+from protocol.frames import NO_HEADER
+from serving.call import Results
+from serving.signature import Signature
+from serving.tensors import Array, invalid
+
+MAX_CACHED_SHAPES: Final = 512
+_json: Final = msgspec.json.Encoder().encode
+
+
+class V2Replies:
+    """Makes the encoders of one model's replies."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._names = [
+            b'{"name":%b,"datatype":"%b","shape":[' % (_json(spec.name), spec.datatype.encode())
+            for spec in signature.outputs
+        ]
+        self._opened: dict[tuple[int, tuple[int, ...]], bytes] = {}
+        self._identity = b'"model_name":%b,"model_version":"%d"' % (
+            _json(signature.model),
+            signature.version,
+        )
+        self.plain = self.encoder([(i, False) for i in range(len(signature.outputs))], None, {})
+        """For requests that ask for nothing special: every output, as JSON."""
+
+    def encoder(
+        self, wanted: list[tuple[int, bool]], request_id: str | None, echo: dict[str, object]
+    ) -> "V2Encoder":
+        """An encoder for outputs by position (with True: as binary), in the order given."""
+        for index, binary in wanted:
+            spec = self.signature.outputs[index]
+            if spec.datatype in BINARY_ONLY and not binary:
+                raise invalid(
+                    f"output {spec.name!r} is {spec.datatype}, which has no JSON form: "
+                    "request it with the parameter binary_data"
+                )
+        head = b"{" + self._identity
+        if request_id is not None:
+            head += b',"id":' + _json(request_id)
+        if echo:
+            head += b',"parameters":' + _json(echo)
+        head += b',"outputs":['
+        if any(binary for _, binary in wanted):
+            return BinaryEncoder(self, head, wanted)
+        return V2Encoder(self, head, wanted)
+
+    def opened(self, output: int, shape: tuple[int, ...]) -> bytes:
+        """``{"name":...,"datatype":...,"shape":[...]``: an output up to its data, cached by shape."""
+        found = self._opened.get((output, shape))
+        if found is None:
+            if len(self._opened) >= MAX_CACHED_SHAPES:
+                self._opened.clear()
+            found = self._names[output] + ",".join(map(str, shape)).encode() + b"]"
+            self._opened[output, shape] = found
+        return found
+
+
+class V2Encoder:
+    """A JSON reply: flat data, non-finite floats as null."""
+
+    __slots__ = ("head", "replies", "wanted")
+
+    def __init__(self, replies: V2Replies, head: bytes, wanted: list[tuple[int, bool]]) -> None:
+        self.replies = replies
+        self.head = head
+        self.wanted = wanted
+
+    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
+        """See :class:`serving.call.Encoder`."""
+        parts = [self.head]
+        for output, _ in self.wanted:
+            values, shape = results.values(output, start, stop)
+            parts += (self.replies.opened(output, shape), b',"data":', _json(values), b"},")
+        parts[-1] = b"}]}"
+        return b"".join(parts), NO_HEADER
+
+
+class BinaryEncoder(V2Encoder):
+    """A reply with at least one output after the JSON part, exact in every bit."""
+
+    __slots__ = ()
+
+    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
+        """See :class:`serving.call.Encoder`."""
+        parts, tail = [self.head], []
+        for output, binary in self.wanted:
+            if binary:
+                array = results.array(output, start, stop)
+                data = to_binary(array)
+                tail.append(data)
+                size = b',"parameters":{"binary_data_size":%d}},' % len(data)
+                parts += (self.replies.opened(output, array.shape), size)
+            else:
+                values, shape = results.values(output, start, stop)
+                parts += (self.replies.opened(output, shape), b',"data":', _json(values), b"},")
+        header = b"".join(parts)[:-1] + b"]}"
+        return b"".join((header, *tail)), len(header)
+
+
+def to_binary(array: Array) -> bytes:
+    """An array as the binary extension has it: little-endian, row-major, strings length-prefixed."""
+    if array.dtype.kind != "O":
+        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    parts = []
+    for text in array.reshape(-1).tolist():
+        data = text.encode() if isinstance(text, str) else bytes(text)
+        parts += (pack("<I", len(data)), data)
+    return b"".join(parts)
