@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -41,6 +42,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Relative path -> bytes of the external data files."""
     memory_bytes: int
     cpu_s: int
+
+
+class Inspect(Protocol):
+    """A way to inspect; :func:`inspect_bundle` is the one."""
+
+    def __call__(
+        self, artifact: Path, files: dict[str, int], *, timeout_s: float, memory_bytes: int
+    ) -> Inspection:
+        """See :func:`inspect_bundle`."""
+        ...
 
 
 def inspect_bundle(

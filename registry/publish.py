@@ -27,7 +27,7 @@ from registry.blobs import Blobs
 from registry.bundle import ARTIFACT_NAME, check_paths, materialised
 from registry.clock import Clock
 from registry.fit import check_columns, check_golden
-from registry.inspect import Inspection, inspect_bundle
+from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
 from registry.settings import RegistrySettings
 from registry.store import blobs as blob_store
@@ -62,12 +62,18 @@ class Publisher:
     """Registers versions."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, settings: RegistrySettings, clock: Clock
+        self,
+        database: Database,
+        blobs: Blobs,
+        settings: RegistrySettings,
+        clock: Clock,
+        inspect: Inspect = inspect_bundle,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._settings = settings
         self._clock = clock
+        self._inspect_bundle = inspect
         self._bundles = settings.staging_dir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._inspections = threading.BoundedSemaphore(CONCURRENT_INSPECTIONS)
@@ -167,7 +173,7 @@ class Publisher:
             materialised(self._blobs, request.artifact, request.files, self._bundles) as folder,
         ):
             golden = self._golden(request, folder)
-            inspection = inspect_bundle(
+            inspection = self._inspect_bundle(
                 folder / ARTIFACT_NAME,
                 {file.path: file.size for file in request.files},
                 timeout_s=self._settings.inspect_timeout_s,

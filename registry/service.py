@@ -12,6 +12,7 @@ from registry.blobs import Blobs
 from registry.blobstore import BlobStore
 from registry.clock import Clock, system_clock
 from registry.collect import Collected, Collector
+from registry.inspect import Inspect, inspect_bundle
 from registry.integrity import Integrity
 from registry.lifecycle import Lifecycle
 from registry.models import Models
@@ -51,6 +52,7 @@ def create_registry(
     *,
     clock: Clock = system_clock,
     serving_status: ServingStatusOf = no_engines,
+    inspect: Inspect = inspect_bundle,
 ) -> Registry:
     """Build the registry on an already migrated ``database``."""
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -62,7 +64,7 @@ def create_registry(
         settings=settings,
         models=models,
         versions=versions,
-        publisher=Publisher(database, blobs, settings, clock),
+        publisher=Publisher(database, blobs, settings, clock, inspect),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,
