@@ -25,7 +25,7 @@ class Candidate:
     layout: str
     """``matrix``, ``columns`` or ``text``."""
     double: bool = False
-    opset: int = 18
+    opset: int = 19
     opset_ml: int = 3
     locale: str = ""
 
@@ -57,7 +57,7 @@ def candidates(model: Any, rows: Rows) -> Iterator[Candidate]:
             for locale in locales:
                 yield Candidate(layout, double=double, locale=locale)
     first = Candidate(layouts[rows.kind][0], locale=locales[0])
-    yield replace(first, opset=21)
+    yield replace(first, opset=18)
     yield replace(first, opset=15, opset_ml=2)
     yield replace(first, opset=11, opset_ml=1)
 
@@ -120,8 +120,9 @@ def _options(model: Any, candidate: Candidate) -> dict[int, dict[str, Any]]:
         if alias not in _converter_pool:
             continue
         allowed = _converter_pool[alias].get_allowed_options() or {}
-        if "zipmap" in allowed and alias != "SklearnPipeline":
-            options[id(part)] = {"zipmap": False}
+        # An entry for every part: skl2onnx sets zipmap for classifiers without one.
+        pipeline = alias == "SklearnPipeline"
+        options[id(part)] = {"zipmap": False} if "zipmap" in allowed and not pipeline else {}
     return options
 
 

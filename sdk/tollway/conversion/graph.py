@@ -48,12 +48,13 @@ def _rename(graph: GraphProto, mapping: Mapping[str, str]) -> None:
                 _rename(attribute.g, mapping)
     for initializer in graph.initializer:
         initializer.name = mapping.get(initializer.name, initializer.name)
-    for value in graph.value_info:
+    for value in (*graph.value_info, *graph.input, *graph.output):
         value.name = mapping.get(value.name, value.name)
 
 
 def _names(graph: GraphProto) -> set[str]:
-    names = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    values = (*graph.input, *graph.output, *graph.initializer)
+    names = {value.name for value in values}
     for node in graph.node:
         names.update(node.input)
         names.update(node.output)
@@ -73,16 +74,16 @@ def with_inputs(model: ModelProto, raw: Sequence[str], specs: Sequence[TensorSpe
     graph = changed.graph
     inside = {name: f"_{name}" for name in _names(graph)}
     _rename(graph, inside)
-    for value in (*graph.input, *graph.output):
-        value.name = inside[value.name]
     element = {value.name: value.type.tensor_type.elem_type for value in graph.input}
     del graph.input[:]
     del graph.value_info[:]
-    casts, direct = [], {}
+    casts: list[onnx.NodeProto] = []
+    direct: dict[str, str] = {}
+    agreed: list[onnx.ValueInfoProto] = []
     for old, spec in zip(raw, specs, strict=True):
         wanted = ELEMENT_TYPES[spec["datatype"]]
         shape = [BATCH, *spec["shape"][1:]]
-        graph.input.append(helper.make_tensor_value_info(spec["name"], wanted, shape))
+        agreed.append(helper.make_tensor_value_info(spec["name"], wanted, shape))
         if wanted == element[inside[old]]:
             direct[inside[old]] = spec["name"]
         else:
@@ -90,8 +91,7 @@ def with_inputs(model: ModelProto, raw: Sequence[str], specs: Sequence[TensorSpe
                 helper.make_node("Cast", [spec["name"]], [inside[old]], to=element[inside[old]])
             )
     _rename(graph, direct)
-    for value in graph.output:
-        value.name = direct.get(value.name, value.name)
+    graph.input.extend(agreed)
     for i, node in enumerate(casts):
         graph.node.insert(i, node)
     return changed
@@ -107,8 +107,10 @@ def with_outputs(
     changed = ModelProto()
     changed.CopyFrom(model)
     graph = changed.graph
+    raw_outputs = [value.name for value in graph.output]
     del graph.output[:]
     for output in plan:
+        assert output.raw in raw_outputs
         value = output.raw
         if output.column is not None:
             value = _node(graph, "Gather", value, np.asarray(output.column), output.name, axis=1)

@@ -81,24 +81,27 @@ def _probes(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:
         texts = [*TEXTS, *(s.upper() for s in samples), *(s.title() for s in samples)]
         yield "texts", rows.take([0] * len(texts)).replaced(0, texts)
         return
-    for i, column in list(enumerate(rows.columns))[:MOST_COLUMNS]:
-        name = rows.names[i]
+    columns = list(enumerate(rows.columns))[:MOST_COLUMNS]
+    for i, column in columns:
         if column.dtype == object:
             base = rows.take([0] * len(UNKNOWN))
-            yield f"unknown values in {name!r}", base.replaced(i, UNKNOWN)
-        takes_null = column.dtype.kind in "Of" or rows.kind == "matrix"
-        if takes_null and _can_hold_nan(rows, i):
-            yield f"a missing {name!r}", rows.take([0]).replaced(i, [missing_value(rows)])
-        if column.dtype.kind == "f":
-            infinite = [float("inf"), float("-inf")]
-            yield f"an infinite {name!r}", rows.take([0, 0]).replaced(i, infinite)
+            yield f"unknown values in {rows.names[i]!r}", base.replaced(i, UNKNOWN)
+    missing = [i for i, _ in columns if _can_hold_missing(rows, i)]
+    if missing:
+        cells = [(row, i, missing_value(rows)) for row, i in enumerate(missing)]
+        yield "rows with a missing value", rows.take([0] * len(cells)).with_cells(cells)
+    reals = [i for i, column in columns if column.dtype.kind == "f"]
+    signed = [(i, sign * np.inf) for i in reals for sign in (1, -1)]
+    if signed:
+        infinite = [(row, i, value) for row, (i, value) in enumerate(signed)]
+        yield "rows with an infinite value", rows.take([0] * len(infinite)).with_cells(infinite)
     yield from _around_thresholds(model, rows)
 
 
-def _can_hold_nan(rows: Rows, column: int) -> bool:
-    if rows.framed or rows.kind == "columns":
-        return rows.columns[column].dtype.kind in "Of"
-    return bool(rows.native.dtype.kind == "f")
+def _can_hold_missing(rows: Rows, column: int) -> bool:
+    if not rows.framed and rows.native.dtype.kind != "O":
+        return bool(rows.native.dtype.kind == "f")
+    return rows.columns[column].dtype.kind in "Of"
 
 
 def _around_thresholds(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:

@@ -108,6 +108,26 @@ class Rows:
         native = _replace(self.native, self.kind, column, self.names, values)
         return rows_of(native, like=self)
 
+    def with_cells(self, cells: Sequence[tuple[int, int, object]]) -> "Rows":
+        """The same rows with single cells changed: ``(row, column, value)`` each."""
+        changed = self
+        for column in sorted({column for _, column, _ in cells}):
+            values = changed._native_values(column)
+            for row, at, value in cells:
+                if at == column:
+                    values[row] = value
+            changed = changed.replaced(column, values)
+        return changed
+
+    def _native_values(self, column: int) -> list[object]:
+        if is_pandas(self.native):
+            return list(self.native.iloc[:, column].tolist())
+        if is_polars(self.native):
+            return list(self.native[:, column].to_list())
+        if self.kind == "text":
+            return list(self.native.tolist())
+        return list(self.native[:, column].tolist())
+
     def row(self, position: int) -> dict[str, object]:
         """One row by column name, as plain Python values."""
         return {
