@@ -14,9 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
-from gateway.forward import METHODS, ControlProxy, problem
+from gateway.forward import ControlProxy, problem
 from gateway.invoke import Invoker
-from gateway.lane import Application, PredictionLane
+from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.routes import CatalogRoutes
@@ -37,6 +37,8 @@ from runtime.follower import ChangeFollower
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=300.0, write=300.0)
 PROXY_CONNECTIONS = 200
+OWN_PREFIXES = ("/v1/", "/v2/")
+OWN_PATHS = frozenset({"/v1", "/v2", "/metrics"})
 
 
 class Gateway:
@@ -156,18 +158,20 @@ class Gateway:
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
         app.include_router(self.routes.router())
-        for version in ("v1", "v2"):
-            app.add_api_route(f"/{version}/{{rest:path}}", _nothing_here, methods=METHODS)
         app.add_exception_handler(TollwayError, _prediction_error)
         app.add_exception_handler(HTTPException, _http_error)
-        app.add_route("/{rest:path}", ControlProxy(self._proxy), methods=METHODS)
-        return app
+        proxy = ControlProxy(self._proxy)
+
+        async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+            own = scope["type"] != "http" or is_own(scope["path"])
+            await (app if own else proxy)(scope, receive, send)
+
+        return dispatch
 
 
-async def _nothing_here(request: Request) -> Response:
-    raise TollwayError(
-        Code.NOT_FOUND, f"there is no {request.method} {request.url.path[:200]} in this protocol"
-    )
+def is_own(path: str) -> bool:
+    """Whether the gateway answers a path itself; all others are control's."""
+    return path in OWN_PATHS or path.startswith(OWN_PREFIXES)
 
 
 async def _prediction_error(_request: Request, error: Exception) -> Response:
@@ -177,14 +181,10 @@ async def _prediction_error(_request: Request, error: Exception) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Routing errors of the framework, in the form that the path's clients expect."""
+    """The framework's routing errors, in the form that the protocols' clients expect."""
     assert isinstance(error, HTTPException)
-    if request.url.path.startswith(("/v1", "/v2")):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-    return problem(
-        Code.METHOD_NOT_ALLOWED if error.status_code == 405 else Code.NOT_FOUND,  # noqa: PLR2004
-        str(error.detail),
-    )
+    text = f"{request.method} {request.url.path[:200]}: {error.detail}"
+    return JSONResponse({"error": text}, error.status_code, error.headers)
 
 
 def _proxy_client(url: str) -> httpx.AsyncClient:

@@ -1,10 +1,12 @@
 """Passes every path that is not the data plane's on to control, streaming both ways."""
 
 from collections.abc import AsyncIterator
+from posixpath import normpath
 
 import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from protocol.errors import STATUS, Code
 
@@ -17,7 +19,6 @@ HOP_BY_HOP = frozenset(
 """RFC 9110, 7.6.1: these belong to one connection."""
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
 INTERNAL_PREFIX = "/internal"
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class ControlProxy:
@@ -27,10 +28,14 @@ class ControlProxy:
         """``client`` must carry no credential of its own: callers bring theirs."""
         self._client = client
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application, so that any method passes."""
+        response = await self.answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
         """Control's answer to ``request``; 404 for internal paths, 503 when control is away."""
-        path = request.url.path
-        if path == INTERNAL_PREFIX or path.startswith(INTERNAL_PREFIX + "/"):
+        if is_internal(request.scope["path"]):
             return problem(Code.NOT_FOUND, "there is nothing at this path")
         target = self._client.base_url.copy_with(
             raw_path=request.scope["raw_path"] + _query(request.scope["query_string"])
@@ -52,6 +57,12 @@ class ControlProxy:
             if name.lower().decode("latin-1") not in HOP_BY_HOP
         ]
         return answer
+
+
+def is_internal(path: str) -> bool:
+    """Whether a path, however it is spelled, could reach control's internal routes."""
+    tidy = normpath("/" + path.lstrip("/"))
+    return tidy == INTERNAL_PREFIX or tidy.startswith(INTERNAL_PREFIX + "/")
 
 
 def problem(code: Code, detail: str) -> JSONResponse:

@@ -75,5 +75,5 @@ async def client(gateway: Gateway, world: World) -> AsyncIterator[httpx.AsyncCli
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     """Wait for what another task or process brings about."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- another process's state
             await asyncio.sleep(0.002)

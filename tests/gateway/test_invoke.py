@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
+from gateway.settings import GatewaySettings
 from protocol.frames import Frame, Operation
 from protocol.keys import generate
 from tests.gateway.conftest import until
@@ -91,7 +92,7 @@ async def test_version_is_chosen_in_the_contracts_order(
         (INFER, {"tollway-deadline-ms": "0"}, 400),
         (INFER, {"inference-header-content-length": "-3"}, 400),
         ("/v2/models/iris/versions/1/infer/more", {}, 404),
-        ("/v1/models/iris:train", {}, 404),
+        ("/v1/models/iris:train", {}, 405),
     ],
 )
 async def test_refusals_have_their_documented_status_and_form(
@@ -265,7 +266,7 @@ async def test_binary_reply_carries_its_header_length(
 
 
 async def test_usage_is_written_before_the_answer_leaves(
-    client: httpx.AsyncClient, gateway: Gateway, settings
+    client: httpx.AsyncClient, gateway: Gateway, settings: GatewaySettings
 ) -> None:
     answer = await client.post(INFER, content=b"{}")
     (segment,) = (settings.data_dir / "gateway" / "usage").glob("*.usage")
