@@ -53,7 +53,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.notifier.open()
         services.jobs.open()
         yield
-        services.notifier.close()
+        await services.notifier.closed()
         await services.jobs.close()
         services.database.close()
 

@@ -22,7 +22,7 @@ Histogram = dict[int, int]
 """Bucket index -> count. Only buckets that hold something are there."""
 
 _decoder = msgspec.msgpack.Decoder(dict[int, int])
-_encoder = msgspec.msgpack.Encoder(order="sorted")
+_encoder = msgspec.msgpack.Encoder()
 
 
 def bucket(value: int) -> int:

@@ -60,6 +60,12 @@ class ChangeNotifier:
         self._wake()
         self._look.set()
 
+    async def closed(self) -> None:
+        """Close, and return once the database is not being asked any more."""
+        self.close()
+        if self._task is not None:
+            await self._task
+
     def _wake(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()

@@ -70,7 +70,6 @@ class Rollup:
 
 
 _record = msgspec.json.Decoder(UsageRecord)
-_records = msgspec.json.Decoder(list[UsageRecord])
 
 
 class Batch(NamedTuple):
@@ -90,10 +89,12 @@ def decode_lines(body: bytes) -> Batch:
     if not whole:
         return Batch([], 0, 0)
     try:
-        # One array decodes twice as fast as its lines one by one.
-        return Batch(_records.decode(b"[" + whole[:-1].replace(b"\n", b",") + b"]"), 0, end)
+        records = _record.decode_lines(whole)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _decode_one_by_one(whole)
+    if len(records) != whole.count(b"\n"):  # empty lines among them, or lines that hold several
+        return _decode_one_by_one(whole)
+    return Batch(records, 0, end)
 
 
 def _decode_one_by_one(whole: bytes) -> Batch:

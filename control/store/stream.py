@@ -60,7 +60,7 @@ class Stream:
 
     def page(self, stream: str, after: int) -> ChangePage:
         """What a follower that holds ``after`` of ``stream`` needs next."""
-        with self._snapshot() as connection:
+        with self._database.read() as connection:
             return changes.read(connection, stream, after)
 
     def rows(self, after: int, limit: int) -> list[Change]:
@@ -96,14 +96,3 @@ class Stream:
         """Drop superseded rows. Followers that are behind start over. Returns how many went."""
         with self._database.write() as connection:
             return changes.compact(connection)
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """A read that sees head and rows of the same moment: SQLite always does, PostgreSQL when
-        asked. Otherwise a compaction between the two could hide a deletion from a follower."""
-        if self._database.is_sqlite:
-            with self._database.read() as connection:
-                yield connection
-            return
-        with self._database.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ")

@@ -1,0 +1,44 @@
+"""Control built whole, on SQLite and on PostgreSQL."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from control.app import create_app
+from control.settings import ControlSettings
+from control.store import schema
+from registry.store.database import Database
+from tests.control.running import Control, FakeClock, connect
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database as the migrations leave it; the test runs on both kinds."""
+    opened = Database(database_url)
+    schema.upgrade(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> ControlSettings:
+    return ControlSettings(data_dir=tmp_path / "data", database_url=database_url)
+
+
+@pytest.fixture
+async def control(settings: ControlSettings, clock: FakeClock) -> AsyncIterator[Control]:
+    """Control with its lifespan running."""
+    app = create_app(settings, clock=clock)
+    async with (
+        app.router.lifespan_context(app),
+        connect(app, settings.admin_token_path.read_text().strip()) as admin,
+        connect(app, settings.cluster_token_path.read_text().strip()) as cluster,
+        connect(app, None) as anonymous,
+    ):
+        yield Control(app, app.state.services, settings, clock, admin, cluster, anonymous)

@@ -1,0 +1,121 @@
+"""Workers register, are silent, are lost, and tell the registry what serves."""
+
+from typing import Any
+
+import pytest
+
+from control.store.workers import summary
+from registry.status import EngineStatus
+from tests.control.running import Control
+
+
+def document(id: str, state: str = "ready", error: str = "", version: int = 1) -> dict[str, Any]:
+    engine = {
+        "model": "risk",
+        "version": version,
+        "slot": 0,
+        "address": "unix:/run/e.sock",
+        "state": state,
+        "error": error,
+    }
+    return {"id": id, "engines": [engine]}
+
+
+async def report(control: Control, body: dict[str, Any]) -> None:
+    answer = await control.cluster.put(f"/internal/v1/workers/{body['id']}", json=body)
+    assert answer.status_code == 204, answer.text
+
+
+def worker_changes(control: Control) -> list[tuple[str, bool]]:
+    return [
+        (one.key, bytes(one.doc) == b"null")
+        for one in control.services.stream.rows(0, 1000)
+        if one.kind == "worker"
+    ]
+
+
+async def test_a_heartbeat_makes_a_change_only_when_engines_differ(control: Control) -> None:
+    await report(control, document("w1", "starting"))
+    await report(control, document("w1", "starting"))
+    assert worker_changes(control) == [("w1", False)]
+
+    await report(control, document("w1", "ready"))
+
+    assert worker_changes(control) == [("w1", False), ("w1", False)]
+    shown = (await control.admin.get("/api/v1/workers")).json()["items"]
+    assert [(one["id"], one["engines"][0]["state"]) for one in shown] == [("w1", "ready")]
+
+
+async def test_a_silent_worker_is_dropped_and_comes_back(control: Control) -> None:
+    control.clock.advance(20)
+    await report(control, document("w1"))
+    await report(control, document("w2"))
+    control.clock.advance(10)
+    await report(control, document("w2"))
+    assert control.services.workers.drop_lost() == []
+
+    control.clock.advance(5)
+    assert control.services.workers.drop_lost() == ["w1"]
+    assert control.services.workers.drop_lost() == []
+
+    assert worker_changes(control)[-1] == ("w1", True)
+    assert control.services.workers.status("risk", 1).engines[0].worker == "w2"
+    await report(control, document("w1"))
+    assert worker_changes(control)[-1] == ("w1", False)
+
+
+async def test_nobody_is_lost_while_control_itself_has_just_started(control: Control) -> None:
+    control.services.workers.report(_doc("w1"))
+    control.clock.advance(14.9)
+    assert control.services.workers.drop_lost() == []
+    control.clock.advance(0.1)
+    assert control.services.workers.drop_lost() == ["w1"]
+
+
+async def test_a_worker_that_says_goodbye_is_gone_at_once(control: Control) -> None:
+    await report(control, document("w1"))
+    for _ in range(2):
+        answer = await control.cluster.delete("/internal/v1/workers/w1")
+        assert answer.status_code == 204
+
+    assert worker_changes(control) == [("w1", False), ("w1", True)]
+    assert control.services.workers.status("risk", 1).state == "none"
+
+
+async def test_documents_that_are_none_are_refused(control: Control) -> None:
+    url = "/internal/v1/workers/w1"
+    assert (await control.cluster.put(url, content=b"{")).status_code == 400
+    assert (await control.cluster.put(url, json={"engines": []})).status_code == 422
+    assert (await control.cluster.put(url, json={"id": "w2"})).status_code == 422
+    bad_name = await control.cluster.put("/internal/v1/workers/W_1", json={"id": "W_1"})
+    assert bad_name.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "none"),
+        (["starting"], "loading"),
+        (["failed", "ready"], "ready"),
+        (["failed", "starting"], "failed"),
+        (["stopped"], "none"),
+    ],
+)
+def test_one_state_stands_for_all_engines_of_a_version(states: list[str], expected: str) -> None:
+    engines = [
+        EngineStatus(worker=f"w{n}", slot=0, state=state, error="why" if state == "failed" else "")
+        for n, state in enumerate(states)
+    ]
+
+    status = summary(engines)
+
+    assert status.state == expected
+    assert status.error == ("why" if "failed" in states else "")
+
+
+def _doc(id: str) -> Any:
+    import msgspec
+
+    from protocol.configuration import WorkerDoc
+
+    return msgspec.convert(document(id), WorkerDoc)
