@@ -1,0 +1,76 @@
+"""What keeps the stack from starting is said in one line, with exit code 1."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from supervisor.data_directory import FORMAT, StartError, open_data_directory
+
+
+def tollwayd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "supervisor.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 1, result
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = one_line(tollwayd("up", "--port", str(port), "--data", str(tmp_path / "d")))
+    assert f"127.0.0.1:{port}" in line
+    assert "--port" in line
+
+
+def test_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = one_line(tollwayd("up", "--port", "0", "--data", str(tmp_path / "file" / "d")))
+    assert "--data" in line
+
+
+def test_data_directory_of_a_newer_version(tmp_path: Path) -> None:
+    (tmp_path / "tollway.json").write_text(json.dumps({"format": FORMAT + 1}))
+    line = one_line(tollwayd("up", "--port", "0", "--data", str(tmp_path)))
+    assert "newer" in line
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": "x"}', "\x00"])
+def test_damaged_marker_is_not_guessed_at(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tollway.json").write_text(content)
+    with pytest.raises(StartError, match="damaged"):
+        open_data_directory(tmp_path)
+
+
+def test_one_directory_serves_one_stack(tmp_path: Path) -> None:
+    lock = open_data_directory(tmp_path)
+    try:
+        line = one_line(tollwayd("up", "--port", "0", "--data", str(tmp_path)))
+        assert "in use" in line
+    finally:
+        os.close(lock)
+    os.close(open_data_directory(tmp_path))
+
+
+def test_setting_that_is_missing_or_wrong_is_named() -> None:
+    line = one_line(tollwayd("gateway", TOLLWAY_PORT="-1"))
+    assert "TOLLWAY_" in line
+
+
+def test_usage_error_is_exit_2() -> None:
+    assert tollwayd("up", "--port", "many").returncode == 2
