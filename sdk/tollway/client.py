@@ -117,8 +117,8 @@ class Client:
         path to an ``.onnx`` file, or an ``onnx.ModelProto``. ``X`` (and ``y``) are the rows on
         which the converted graph must answer as the model does: labels equal, numbers within
         ``rtol`` and ``atol``. With ``stage`` the version is loaded and can be called by its
-        number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that stay with the version.
-        ``progress`` None shows a bar on a terminal; a function gets one line per step.
+        number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that
+        stay with the version. ``progress`` None shows a bar on a terminal; a function gets one line per step.
         ``timeout_s`` bounds each wait for the server to take the version up.
 
         Raises :class:`ConversionError`, :class:`ParityError` (with the counterexample row), and

@@ -64,7 +64,7 @@ class PermissionDeniedError(TollwayError):
 class NotFoundError(TollwayError):
     """No such model, version, key or application."""
 
-    hint = "`tollway models` and `tollway versions MODEL` list what there is"
+    hint = "`tollway models`, `versions MODEL`, `apps` and `keys` list what there is"
 
 
 class ConflictError(TollwayError):

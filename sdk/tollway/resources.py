@@ -6,6 +6,8 @@ Fields that a newer server adds are ignored; ones that an older server lacks tak
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 ServingState = Literal["none", "loading", "ready", "failed"]
 
 
@@ -107,7 +109,7 @@ class Version:
     digest: str
     state: str
     loaded: bool
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
     serving: Serving = field(default_factory=Serving)
     created_at: str | float | None = None
     created_by: str | None = None
@@ -152,11 +154,13 @@ class AliasMove:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """One change of a version's state: who, when and why."""
+class Transition(msgspec.Struct, frozen=True, kw_only=True, rename={"from_state": "from"}):
+    """One change of a version's state: who, when and why; ``digest`` is that of the manifest."""
 
+    from_state: str | None = None
+    """None for the registration. In JSON: ``from``, which Python keeps for itself."""
     to: str
+    digest: str = ""
     reason: str | None = None
     actor: str | None = None
     at: str | float | None = None
