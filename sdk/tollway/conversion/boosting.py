@@ -46,24 +46,23 @@ def _tools() -> None:
 @cache
 def _register_lightgbm() -> None:
     import lightgbm  # noqa: PLC0415
-    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import (  # noqa: PLC0415
-        convert_lightgbm,
-    )
     from skl2onnx import update_registered_converter  # noqa: PLC0415
-    from skl2onnx.common import shape_calculator as shapes  # noqa: PLC0415
+
+    from tollway.conversion.converters.hist_gradient_boosting import (  # noqa: PLC0415
+        classifier_shapes,
+        regressor_shapes,
+    )
+    from tollway.conversion.converters.thresholds import convert_lightgbm  # noqa: PLC0415
 
     update_registered_converter(
         lightgbm.LGBMClassifier,
         "LightGbmLGBMClassifier",
-        shapes.calculate_linear_classifier_output_shapes,
+        classifier_shapes,
         convert_lightgbm,
         options=OPTIONS,
     )
     update_registered_converter(
-        lightgbm.LGBMRegressor,
-        "LightGbmLGBMRegressor",
-        shapes.calculate_linear_regressor_output_shapes,
-        convert_lightgbm,
+        lightgbm.LGBMRegressor, "LightGbmLGBMRegressor", regressor_shapes, convert_lightgbm
     )
 
 

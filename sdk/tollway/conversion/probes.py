@@ -1,5 +1,6 @@
 """Rows beyond the ones given, made to find differences: thresholds, unknowns, nulls, other scripts."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -150,7 +151,35 @@ def _splits(model: Any) -> Iterator[tuple[int, float]]:
                 for node in predictor.nodes:
                     if not node["is_leaf"]:
                         yield int(node["feature_idx"]), float(node["num_threshold"])
+        yield from _boosted_splits(part)
         stages = getattr(part, "estimators_", None)
         if isinstance(stages, np.ndarray):
             for stage in stages.ravel()[:20]:
                 yield from _splits(stage)
+
+
+def _boosted_splits(part: Any) -> Iterator[tuple[int, float]]:
+    if hasattr(part, "booster_"):
+        for tree in part.booster_.dump_model()["tree_info"]:
+            yield from _lightgbm_splits(tree["tree_structure"])
+    elif hasattr(part, "get_booster"):
+        booster = part.get_booster()
+        names = booster.feature_names
+        for text in booster.get_dump(dump_format="json"):
+            yield from _xgboost_splits(json.loads(text), names)
+
+
+def _lightgbm_splits(node: dict[str, Any]) -> Iterator[tuple[int, float]]:
+    if "left_child" in node:
+        yield int(node["split_feature"]), float(node["threshold"])
+        yield from _lightgbm_splits(node["left_child"])
+        yield from _lightgbm_splits(node["right_child"])
+
+
+def _xgboost_splits(node: dict[str, Any], names: list[str] | None) -> Iterator[tuple[int, float]]:
+    if "children" in node:
+        name = str(node["split"])
+        feature = names.index(name) if names else int(name.removeprefix("f"))
+        yield feature, float(node["split_condition"])
+        for child in node["children"]:
+            yield from _xgboost_splits(child, names)

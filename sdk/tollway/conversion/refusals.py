@@ -148,6 +148,42 @@ def _float_labels(model: Any) -> Refusal:
     )
 
 
+def _lightgbm(model: Any) -> Refusal:
+    trees = model.booster_.dump_model()["tree_info"]
+    if not any(_has_sets(tree["tree_structure"]) for tree in trees):
+        return None
+    return (
+        "it splits on native categoricals, which do not convert reliably",
+        "Ways out: fit it without categorical_feature on a frame whose categories went through an "
+        "OrdinalEncoder or OneHotEncoder in a ColumnTransformer.",
+    )
+
+
+def _has_sets(node: dict[str, Any]) -> bool:
+    if "left_child" not in node:
+        return False
+    if node["decision_type"] == "==":
+        return True
+    return _has_sets(node["left_child"]) or _has_sets(node["right_child"])
+
+
+def _xgboost(model: Any) -> Refusal:
+    missing = getattr(model, "missing", np.nan)
+    if missing is not None and not np.isnan(missing):
+        return (
+            f"it takes {missing!r} for a missing value",
+            "Way out: fit it with missing=np.nan on data that has NaN where values are missing.",
+        )
+    types = model.get_booster().feature_types or []
+    if "c" not in types:
+        return None
+    return (
+        "it splits on native categoricals, which do not convert reliably",
+        "Ways out: fit it with enable_categorical=False on a frame whose categories went through "
+        "an OrdinalEncoder or OneHotEncoder in a ColumnTransformer.",
+    )
+
+
 def _any(*checks: Callable[[Any], Refusal]) -> Callable[[Any], Refusal]:
     def check(model: Any) -> Refusal:
         return next((found for found in (c(model) for c in checks) if found), None)
@@ -165,6 +201,10 @@ CHECKS: dict[str, Callable[[Any], Refusal]] = {
     "MultiOutputClassifier": _multi_output,
     "ClassifierChain": _multi_output,
     "IsotonicRegression": _isotonic,
+    **dict.fromkeys(("LGBMClassifier", "LGBMRegressor"), _lightgbm),
+    **dict.fromkeys(
+        ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor"), _xgboost
+    ),
     **dict.fromkeys(
         (
             "DecisionTreeClassifier", "ExtraTreeClassifier", "RandomForestClassifier",

@@ -23,8 +23,7 @@ TREES = frozenset(
 
 FLOAT_ONLY = frozenset(
     {
-        "LGBMClassifier", "LGBMRegressor", "XGBClassifier", "XGBRegressor", "XGBRFClassifier",
-        "XGBRFRegressor", "SVC", "NuSVC", "SVR", "NuSVR", "OneClassSVM", "LinearSVC",
+        "XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor", "SVC", "NuSVC", "SVR", "NuSVR", "OneClassSVM", "LinearSVC",
         "RidgeClassifier", "RidgeClassifierCV", "KNNImputer",
     }
 )  # fmt: skip

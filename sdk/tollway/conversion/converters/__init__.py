@@ -1,30 +1,25 @@
 """Converters that skl2onnx lacks or gets wrong, registered with it once."""
 
 from functools import cache
+from typing import Any
 
-CLASSIFIER_OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
+CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
+    "zipmap": [True, False, "columns"],
+    "nocl": [True, False],
+    "raw_scores": [True, False],
+    "optim": [None, "cdist"],
+}
 
 
 @cache
 def register() -> None:
     """Register all of them, replacing skl2onnx's own where it has one. Safe to call again."""
     from skl2onnx import update_registered_converter  # noqa: PLC0415
-    from sklearn import compose, covariance, ensemble, feature_selection, impute  # noqa: PLC0415
-    from sklearn import isotonic, model_selection, preprocessing  # noqa: PLC0415
 
-    from tollway.conversion.converters import encoders, functions, models  # noqa: PLC0415
     from tollway.conversion.converters.missing_values import patch_tree_writers  # noqa: PLC0415
-    from tollway.conversion.converters import (  # noqa: PLC0415
-        hist_gradient_boosting as hist,
-    )
 
     patch_tree_writers()
-    classifiers = (
-        (ensemble.HistGradientBoostingClassifier, hist.classifier_shapes, hist.convert_classifier),
-        (model_selection.TunedThresholdClassifierCV, models.threshold_shapes, models.convert_threshold),
-        (model_selection.FixedThresholdClassifier, models.threshold_shapes, models.convert_threshold),
-    )
-    for estimator, shapes, convert in classifiers:
+    for estimator, shapes, convert in _classifiers():
         update_registered_converter(
             estimator,
             f"Tollway{estimator.__name__}",
@@ -33,22 +28,76 @@ def register() -> None:
             overwrite=True,
             options=CLASSIFIER_OPTIONS,
         )
-    others = (
+    for estimator, shapes, convert in (*_regressors(), *_others()):
+        update_registered_converter(
+            estimator, f"Tollway{estimator.__name__}", shapes, convert, overwrite=True
+        )
+
+
+def _classifiers() -> tuple[tuple[Any, Any, Any], ...]:
+    from skl2onnx.common import shape_calculator as shapes  # noqa: PLC0415
+    from sklearn import ensemble, model_selection, neighbors  # noqa: PLC0415
+
+    from tollway.conversion.converters import (  # noqa: PLC0415
+        hist_gradient_boosting as hist,
+    )
+    from tollway.conversion.converters import models, neighbours  # noqa: PLC0415
+
+    return (
+        (ensemble.HistGradientBoostingClassifier, hist.classifier_shapes, hist.convert_classifier),
+        (
+            neighbors.KNeighborsClassifier,
+            shapes.calculate_linear_classifier_output_shapes,
+            neighbours.convert_classifier,
+        ),
+        (
+            model_selection.TunedThresholdClassifierCV,
+            models.threshold_shapes,
+            models.convert_threshold,
+        ),
+        (
+            model_selection.FixedThresholdClassifier,
+            models.threshold_shapes,
+            models.convert_threshold,
+        ),
+    )
+
+
+def _regressors() -> tuple[tuple[Any, Any, Any], ...]:
+    from skl2onnx.shape_calculators import nearest_neighbours as shapes  # noqa: PLC0415
+    from sklearn import compose, ensemble, isotonic, neighbors  # noqa: PLC0415
+
+    from tollway.conversion.converters import functions, models, neighbours  # noqa: PLC0415
+    from tollway.conversion.converters import (  # noqa: PLC0415
+        hist_gradient_boosting as hist,
+    )
+
+    return (
         (ensemble.HistGradientBoostingRegressor, hist.regressor_shapes, hist.convert_regressor),
+        (
+            neighbors.KNeighborsRegressor,
+            shapes.calculate_sklearn_nearest_neighbours_regressor,
+            neighbours.convert_regressor,
+        ),
+        (compose.TransformedTargetRegressor, functions.target_shapes, functions.convert_target),
+        (isotonic.IsotonicRegression, models.isotonic_shapes, models.convert_isotonic),
+    )
+
+
+def _others() -> tuple[tuple[Any, Any, Any], ...]:
+    from sklearn import covariance, feature_selection, impute, preprocessing  # noqa: PLC0415
+
+    from tollway.conversion.converters import encoders, functions, models  # noqa: PLC0415
+
+    return (
         (impute.SimpleImputer, encoders.imputer_shapes, encoders.convert_imputer),
         (preprocessing.OneHotEncoder, encoders.one_hot_shapes, encoders.convert_one_hot),
         (preprocessing.OrdinalEncoder, encoders.ordinal_shapes, encoders.convert_ordinal),
         (preprocessing.FunctionTransformer, functions.function_shapes, functions.convert_function),
-        (compose.TransformedTargetRegressor, functions.target_shapes, functions.convert_target),
         (covariance.EllipticEnvelope, models.outlier_shapes, models.convert_elliptic_envelope),
-        (isotonic.IsotonicRegression, models.isotonic_shapes, models.convert_isotonic),
         (
             feature_selection.SequentialFeatureSelector,
             models.selector_shapes,
             models.convert_selector,
         ),
     )
-    for estimator, shapes, convert in others:
-        update_registered_converter(
-            estimator, f"Tollway{estimator.__name__}", shapes, convert, overwrite=True
-        )
