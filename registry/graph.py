@@ -9,7 +9,7 @@ from importlib.resources import files as resource_files
 import msgspec
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import checker, shape_inference
+from onnx import checker
 
 from protocol.datatypes import ONNX_ELEMENT_TYPES
 from protocol.manifest import Tensor
@@ -45,15 +45,15 @@ def supported_operators() -> Operators:
 def inspect_graph(job: Job) -> Inspection:
     """Inspect the artifact. Raises :class:`Refused`."""
     model = _parsed(job.artifact)
+    # Before the checker, whose words for the same things do not say what to do.
+    inputs = tuple(_tensor(value, "input") for value in _true_inputs(model))
+    outputs = tuple(_tensor(value, "output") for value in model.graph.output)
     _check_external_data(model, job.files)
     _check_with_checker(job.artifact)
     _check_runtime(model, supported_operators())
-    inputs = tuple(_tensor(value, "input") for value in _true_inputs(model))
-    if any(not output.type.tensor_type.HasField("shape") for output in model.graph.output):
-        model = _with_inferred_shapes(model)
     return Inspection(
         inputs=inputs,
-        outputs=tuple(_tensor(value, "output") for value in model.graph.output),
+        outputs=outputs,
         opsets={opset.domain or DEFAULT_DOMAIN: opset.version for opset in model.opset_import},
         ir_version=model.ir_version,
     )
@@ -155,23 +155,14 @@ def _tensor(value: onnx.ValueInfoProto, what: str) -> Tensor:
 
 def _shape(value: onnx.ValueInfoProto, what: str) -> tuple[int, ...]:
     if not value.type.tensor_type.HasField("shape"):
-        if what == "input":
-            raise Refused(
-                f"input {value.name[:80]!r} declares no shape; declare one, free where "
-                "a dimension may vary"
-            )
-        return (-1,)  # an output of a rank that only a run can tell
+        raise Refused(
+            f"{what} {value.name[:80]!r} declares no shape; declare one, with a name or nothing "
+            "for each dimension that may vary"
+        )
     return tuple(
         dimension.dim_value if dimension.WhichOneof("value") == "dim_value" else -1
         for dimension in value.type.tensor_type.shape.dim
     )
-
-
-def _with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    try:
-        return shape_inference.infer_shapes(model)
-    except (shape_inference.InferenceError, ValueError):
-        return model  # larger than one protobuf message, or an operator without inference
 
 
 def _node_lists(

@@ -7,5 +7,13 @@ from tests.fixtures.postgres import (
     postgres_url,
     sqlite_database,
 )
+from tests.fixtures.seaweed import s3_server
 
-__all__ = ["database", "database_url", "postgres_server", "postgres_url", "sqlite_database"]
+__all__ = [
+    "database",
+    "database_url",
+    "postgres_server",
+    "postgres_url",
+    "s3_server",
+    "sqlite_database",
+]
