@@ -118,8 +118,8 @@ class Client:
         which the converted graph must answer as the model does: labels equal, numbers within
         ``rtol`` and ``atol``. With ``stage`` the version is loaded and can be called by its
         number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that
-        stay with the version. ``progress`` None shows a bar on a terminal; a function gets one line per step.
-        ``timeout_s`` bounds each wait for the server to take the version up.
+        stay with the version. ``progress`` None shows a bar on a terminal; a function gets one
+        line per step. ``timeout_s`` bounds each wait for the server to take the version up.
 
         Raises :class:`ConversionError`, :class:`ParityError` (with the counterexample row), and
         :class:`DeploymentError` when no engine can run it: the traffic stays where it was.

@@ -3,10 +3,7 @@
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from typing import Protocol, Self
 
 Choice = bool | Callable[[str], None] | None
 """``progress=``: None shows a bar when stderr is a terminal; True always, False never; a function
@@ -63,88 +60,14 @@ class Lines:
         """Bytes are for bars."""
 
 
-class Bar:
-    """A rich progress display on stderr."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 -- importing tollway stays light
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TransferSpeedColumn,
-        )
-
-        console = Console(stderr=True)
-        self._steps: Progress = Progress(
-            SpinnerColumn(finished_text="[green]✓[/green]"),
-            TextColumn("{task.description}"),
-            console=console,
-        )
-        self._bytes_columns = (
-            SpinnerColumn(finished_text="[green]✓[/green]"),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-        )
-        self._console = console
-        self._upload: Progress | None = None
-        self._task: TaskID | None = None
-        self._upload_task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._steps.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end_upload()
-        if error is None:
-            self._finish_step()
-        self._steps.stop()
-
-    def step(self, message: str) -> None:
-        """Tick the step before off and show the new one."""
-        self._end_upload()
-        self._finish_step()
-        self._task = self._steps.add_task(message, total=1)
-
-    def uploading(self, total: int) -> None:
-        """Show a bar of bytes in place of the spinner."""
-        from rich.progress import Progress  # noqa: PLC0415
-
-        self._steps.stop()
-        self._upload = Progress(*self._bytes_columns, console=self._console)
-        self._upload_task = self._upload.add_task("uploading", total=total)
-        self._upload.start()
-
-    def uploaded(self, sent: int) -> None:
-        """Move the bar."""
-        if self._upload is not None and self._upload_task is not None:
-            self._upload.update(self._upload_task, completed=sent)
-
-    def _end_upload(self) -> None:
-        if self._upload is not None:
-            self._upload.stop()
-            self._upload = None
-            self._steps.start()
-
-    def _finish_step(self) -> None:
-        if self._task is not None:
-            self._steps.update(self._task, completed=1)
-
-
 def reporter(choice: Choice) -> Reporter:
     """The reporter that ``progress=`` asks for."""
     if callable(choice):
         return Lines(choice)
     if choice is None:
         choice = sys.stderr.isatty()
-    return Bar() if choice else Lines()
+    if not choice:
+        return Lines()
+    from tollway.bar import Bar  # noqa: PLC0415 -- importing tollway stays light
+
+    return Bar()
