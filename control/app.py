@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from prometheus_fastapi_instrumentator import Instrumentator
-from registry.routes import registry_router
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -34,6 +33,7 @@ from control.services import Services, build
 from control.settings import ControlSettings
 from protocol.errors import TollwayError
 from registry.clock import Clock, system_clock
+from registry.routes import registry_router
 from runtime.logs import logger
 
 API = "/api/v1"
