@@ -1,9 +1,12 @@
 """A registry over each database, and a hand to publish with."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,9 @@ from registry.store.blobs import BlobRecord
 from registry.store.database import Database
 from registry.store.versions import VersionRecord
 from tests.registry import models_onnx
+
+Crowd = Callable[[int, Callable[[int], Any]], list[Any]]
+"""``crowd(count, work)``: see the fixture."""
 
 
 class FakeClock:
@@ -97,7 +103,7 @@ def remembered(
     return found
 
 
-def make_bench(database: Database, folder: Path, **settings: object) -> Bench:
+def make_bench(database: Database, folder: Path, **settings: Any) -> Bench:
     """A registry in ``folder``."""
     clock = FakeClock()
     store = LocalBlobStore(folder / "blobs")
@@ -129,17 +135,14 @@ def small_bench(sqlite_database: Database, tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def crowd() -> Iterator[Callable[[int, Callable[[int], object]], list[object]]]:
+def crowd() -> Iterator[Crowd]:
     """Runs a function in several threads at the same moment, and gives results or exceptions."""
-    import threading
-    from concurrent.futures import ThreadPoolExecutor
-
     pool = ThreadPoolExecutor(16)
 
-    def run(count: int, work: Callable[[int], object]) -> list[object]:
+    def run(count: int, work: Callable[[int], Any]) -> list[Any]:
         barrier = threading.Barrier(count)
 
-        def one(index: int) -> object:
+        def one(index: int) -> Any:
             barrier.wait(timeout=30)
             try:
                 return work(index)

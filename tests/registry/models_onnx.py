@@ -1,5 +1,7 @@
 """Small ONNX models to publish."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -27,7 +29,7 @@ def one_node(
     domain: str = "",
     opset: int = 17,
     element: int = TensorProto.FLOAT,
-    **attributes: object,
+    **attributes: Any,
 ) -> onnx.ModelProto:
     """A graph of one node from ``x`` to ``y``."""
     node = helper.make_node(operator, ["x"], ["y"], domain=domain, **attributes)

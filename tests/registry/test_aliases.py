@@ -8,7 +8,7 @@ from protocol.errors import Code, TollwayError
 from registry.aliases import alias_etag
 from registry.conditions import ABSENT, ANY
 from registry.store import changes
-from tests.registry.conftest import Bench
+from tests.registry.conftest import Bench, Crowd
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def test_an_alias_moves_only_from_where_it_was_expected(published: Bench) -> Non
     assert announced(published) == {"champion": 2}
 
 
-def test_one_of_many_who_expect_the_same_state_moves_the_alias(published: Bench, crowd) -> None:
+def test_one_of_many_who_expect_the_same_state_moves_the_alias(
+    published: Bench, crowd: Crowd
+) -> None:
     aliases = published.registry.aliases
     first, _ = aliases.set("credit", "stable", 1, actor="ann", expected=None)
 
@@ -60,7 +62,7 @@ def test_one_of_many_who_expect_the_same_state_moves_the_alias(published: Bench,
     assert len(aliases.history("credit", "stable", 0, 10)) == 2
 
 
-def test_one_of_many_who_make_the_alias_makes_it(published: Bench, crowd) -> None:
+def test_one_of_many_who_make_the_alias_makes_it(published: Bench, crowd: Crowd) -> None:
     def make(index: int) -> object:
         return published.registry.aliases.set(
             "credit", "stable", 1, actor=f"p{index}", expected=ABSENT
@@ -72,7 +74,7 @@ def test_one_of_many_who_make_the_alias_makes_it(published: Bench, crowd) -> Non
 
 
 def test_the_announced_document_has_every_alias_however_many_move_at_once(
-    published: Bench, crowd
+    published: Bench, crowd: Crowd
 ) -> None:
     def make(index: int) -> object:
         return published.registry.aliases.set(
@@ -132,7 +134,7 @@ def test_only_a_version_that_may_be_called_gets_an_alias(published: Bench) -> No
 
 
 def test_an_alias_and_a_retirement_at_once_never_leave_it_on_a_retired_version(
-    bench: Bench, crowd
+    bench: Bench, crowd: Crowd
 ) -> None:
     bench.to_state(bench.publish(), "deprecated")
 

@@ -18,6 +18,8 @@ from registry.blobstore_local import LocalBlobStore
 from registry.blobstore_object import RANGE_BYTES, ObjectBlobStore
 from tests.fixtures.seaweed import S3Server
 
+Source = Callable[[bytes], Path]
+
 
 @pytest.fixture(scope="module")
 def bucket(s3_server: S3Server) -> S3Store:
@@ -52,7 +54,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Callable[[bytes], Path]:
+def source(tmp_path: Path) -> Source:
     """Writes bytes to a file to store them from."""
 
     def write(data: bytes) -> Path:
@@ -63,7 +65,7 @@ def source(tmp_path: Path) -> Callable[[bytes], Path]:
     return write
 
 
-def test_what_is_stored_is_read_back(store: BlobStore, source) -> None:
+def test_what_is_stored_is_read_back(store: BlobStore, source: Source) -> None:
     for data in (b"", b"x", bytes(range(256)) * 5000, b"y" * (RANGE_BYTES + 1)):
         digest = sha256_digest(data)
         store.put(digest, source(data))
@@ -71,7 +73,7 @@ def test_what_is_stored_is_read_back(store: BlobStore, source) -> None:
         assert b"".join(store.read(digest)) == data
 
 
-def test_bytes_with_another_digest_leave_nothing(store: BlobStore, source) -> None:
+def test_bytes_with_another_digest_leave_nothing(store: BlobStore, source: Source) -> None:
     announced = sha256_digest(b"announced")
     with pytest.raises(TollwayError) as refused:
         store.put(announced, source(b"something else"))
@@ -88,7 +90,7 @@ def test_what_is_not_there_has_no_size_and_cannot_be_read(store: BlobStore) -> N
     assert missing.value.code is Code.NOT_FOUND
 
 
-def test_deleting_is_final_and_may_be_repeated(store: BlobStore, source) -> None:
+def test_deleting_is_final_and_may_be_repeated(store: BlobStore, source: Source) -> None:
     digest = sha256_digest(b"delete me")
     store.put(digest, source(b"delete me"))
     for _ in range(2):
@@ -96,14 +98,14 @@ def test_deleting_is_final_and_may_be_repeated(store: BlobStore, source) -> None
         assert store.size(digest) is None
 
 
-def test_storing_again_changes_nothing(store: BlobStore, source) -> None:
+def test_storing_again_changes_nothing(store: BlobStore, source: Source) -> None:
     data = b"twice"
     for _ in range(2):
         store.put(sha256_digest(data), source(data))
     assert b"".join(store.read(sha256_digest(data))) == data
 
 
-def test_the_list_names_every_blob_with_size_and_time(store: BlobStore, source) -> None:
+def test_the_list_names_every_blob_with_size_and_time(store: BlobStore, source: Source) -> None:
     wanted = {sha256_digest(bytes([n]) * n): n for n in range(1, 6)}
     for digest, n in wanted.items():
         store.put(digest, source(bytes([n]) * n))
@@ -113,7 +115,9 @@ def test_the_list_names_every_blob_with_size_and_time(store: BlobStore, source) 
     assert all(abs(found[digest].modified_ms - now) < 120_000 for digest in wanted)
 
 
-def test_writers_of_the_same_blob_do_not_disturb_each_other(store: BlobStore, source) -> None:
+def test_writers_of_the_same_blob_do_not_disturb_each_other(
+    store: BlobStore, source: Source
+) -> None:
     data = b"contested" * 20_000
     path, digest = source(data), sha256_digest(data)
     failures: list[Exception] = []
@@ -134,14 +138,16 @@ def test_writers_of_the_same_blob_do_not_disturb_each_other(store: BlobStore, so
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "sha256:../../x", "sha256:ABC"])
-def test_what_is_not_a_digest_never_becomes_a_path(store: BlobStore, source, digest: str) -> None:
+def test_what_is_not_a_digest_never_becomes_a_path(
+    store: BlobStore, source: Source, digest: str
+) -> None:
     for call in (store.read, store.size, store.delete):
         with pytest.raises(TollwayError) as refused:
             call(digest)
         assert refused.value.code is Code.INVALID
 
 
-def test_nothing_is_left_to_clean_after_whole_writes(store: BlobStore, source) -> None:
+def test_nothing_is_left_to_clean_after_whole_writes(store: BlobStore, source: Source) -> None:
     store.put(sha256_digest(b"whole"), source(b"whole"))
     assert store.clean(2**53) == 0
 
@@ -153,14 +159,16 @@ def test_a_store_that_does_not_answer_is_unavailable() -> None:
     assert refused.value.code is Code.UNAVAILABLE
 
 
-def test_a_location_says_which_store_is_meant(tmp_path: Path, monkeypatch) -> None:
+def test_a_location_says_which_store_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert isinstance(open_blob_store(str(tmp_path / "a")), LocalBlobStore)
     assert isinstance(open_blob_store(f"file://{tmp_path / 'b'}"), LocalBlobStore)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     assert isinstance(open_blob_store("s3://bucket/prefix"), ObjectBlobStore)
 
 
-def test_local_blobs_are_private_real_files(tmp_path: Path, source) -> None:
+def test_local_blobs_are_private_real_files(tmp_path: Path, source: Source) -> None:
     store = LocalBlobStore(tmp_path / "blobs")
     store.put(sha256_digest(b"secret"), source(b"secret"))
     (path,) = [p for p in (tmp_path / "blobs").rglob("*") if p.is_file()]

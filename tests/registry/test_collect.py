@@ -1,6 +1,7 @@
 """Garbage collection: nothing that a version needs or a push is bringing is ever collected."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from registry.collect import Collector
 from registry.publish import VersionRequest
 from registry.store.blobs import BlobRecord
 from tests.registry import models_onnx
-from tests.registry.conftest import Bench
+from tests.registry.conftest import Bench, Crowd
 
 GRACE_S = 3600
 
@@ -129,7 +130,7 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
 
 
 def test_bytes_deleted_between_a_push_s_bytes_and_its_row_are_stored_again(
-    bench: Bench, tmp_path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"raced"
     source = tmp_path / "source"
@@ -138,7 +139,7 @@ def test_bytes_deleted_between_a_push_s_bytes_and_its_row_are_stored_again(
     put = bench.store.put
     puts = []
 
-    def put_and_lose(target: str, path) -> None:
+    def put_and_lose(target: str, path: Path) -> None:
         put(target, path)
         puts.append(target)
         if len(puts) == 1:
@@ -151,7 +152,9 @@ def test_bytes_deleted_between_a_push_s_bytes_and_its_row_are_stored_again(
     assert b"".join(blobs.open(digest)[1]) == data
 
 
-def test_pushes_and_collections_at_once_lose_nothing_that_is_needed(bench: Bench, crowd) -> None:
+def test_pushes_and_collections_at_once_lose_nothing_that_is_needed(
+    bench: Bench, crowd: Crowd
+) -> None:
     """Collections without any grace beside publishers: who was told 'published' has the bytes."""
     registry = bench.registry
     eager = Collector(

@@ -1,7 +1,8 @@
-"""Inspection: what the graph says, what is refused and why, and that nothing comes out of its cage."""
+"""Inspection: what the graph says, what is refused and why, and that its cage holds."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -16,9 +17,11 @@ from registry.inspect import Inspection, Job, inspect_bundle
 from tests.registry import models_onnx
 from tests.registry.models_onnx import EXTERNAL_WEIGHTS, one_node, with_external_weights
 
+Inspected = Callable[..., Inspection]
+
 
 @pytest.fixture
-def inspected(tmp_path: Path):
+def inspected(tmp_path: Path) -> Inspected:
     """Inspects a model in this process; the cage has tests of its own below."""
 
     def inspect(model: onnx.ModelProto | bytes, **files: bytes) -> Inspection:
@@ -36,14 +39,16 @@ def inspected(tmp_path: Path):
 
 
 @pytest.mark.parametrize("element", sorted(ONNX_ELEMENT_TYPES))
-def test_every_element_type_of_the_protocol_is_recognised(inspected, element: int) -> None:
+def test_every_element_type_of_the_protocol_is_recognised(
+    inspected: Inspected, element: int
+) -> None:
     found = inspected(one_node("Identity", element=element))
     expected = Tensor(name="x", datatype=ONNX_ELEMENT_TYPES[element], shape=(-1, 1))
     assert found.inputs == (expected,)
 
 
 @pytest.mark.parametrize("element", [TensorProto.COMPLEX64, TensorProto.COMPLEX128])
-def test_complex_tensors_are_refused(inspected, element: int) -> None:
+def test_complex_tensors_are_refused(inspected: Inspected, element: int) -> None:
     with pytest.raises(graph.Refused, match="input 'x' has element type COMPLEX"):
         inspected(one_node("Identity", element=element))
 
@@ -55,7 +60,7 @@ def typed(value_type: onnx.TypeProto) -> onnx.ModelProto:
     return models_onnx.model_of(helper.make_graph([node], "g", values[:1], values[1:]))
 
 
-def test_sequences_maps_and_optionals_are_refused_with_the_way_out(inspected) -> None:
+def test_sequences_maps_and_optionals_are_refused_with_the_way_out(inspected: Inspected) -> None:
     tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [None])
     mapped = helper.make_map_type_proto(TensorProto.INT64, tensor)
     for value_type, name in (
@@ -68,7 +73,7 @@ def test_sequences_maps_and_optionals_are_refused_with_the_way_out(inspected) ->
         assert ("zipmap=False" in str(refused.value)) == (name == "sequence")
 
 
-def test_dimensions_without_a_number_are_dynamic(inspected) -> None:
+def test_dimensions_without_a_number_are_dynamic(inspected: Inspected) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None, 3]) for name in "xy"
@@ -78,22 +83,22 @@ def test_dimensions_without_a_number_are_dynamic(inspected) -> None:
 
 
 @pytest.mark.parametrize("what", ["input", "output"])
-def test_a_tensor_without_a_rank_is_refused(inspected, what: str) -> None:
+def test_a_tensor_without_a_rank_is_refused(inspected: Inspected, what: str) -> None:
     model = one_node("Identity")
     getattr(model.graph, what)[0].type.tensor_type.ClearField("shape")
-    with pytest.raises(graph.Refused, match=f"{what} .* declares no shape"):
+    with pytest.raises(graph.Refused, match=rf"{what} .* declares no shape"):
         inspected(model)
 
 
-def test_inputs_that_have_a_default_are_not_asked_for(inspected) -> None:
+def test_inputs_that_have_a_default_are_not_asked_for(inspected: Inspected) -> None:
     model = models_onnx.linear()
     model.graph.input.append(helper.make_tensor_value_info("weights", TensorProto.FLOAT, [3, 1]))
     assert [tensor.name for tensor in inspected(model).inputs] == ["input"]
 
 
-def test_an_opset_that_the_runtime_lacks_is_refused(inspected) -> None:
+def test_an_opset_that_the_runtime_lacks_is_refused(inspected: Inspected) -> None:
     newest = graph.supported_operators().opsets["ai.onnx"]
-    with pytest.raises(graph.Refused, match="opset|Opset"):
+    with pytest.raises(graph.Refused, match=r"opset|Opset"):
         inspected(one_node("Identity", opset=newest + 1))
     model = one_node("Identity")
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 99))
@@ -101,12 +106,12 @@ def test_an_opset_that_the_runtime_lacks_is_refused(inspected) -> None:
         inspected(model)
 
 
-def test_an_operator_that_the_runtime_lacks_is_named(inspected) -> None:
+def test_an_operator_that_the_runtime_lacks_is_named(inspected: Inspected) -> None:
     with pytest.raises(graph.Refused, match=r"lacks .*com\.example\.Magic \(opset 1\)"):
         inspected(one_node("Magic", domain="com.example"))
 
 
-def test_an_operator_that_hides_in_a_branch_is_found(inspected) -> None:
+def test_an_operator_that_hides_in_a_branch_is_found(inspected: Inspected) -> None:
     branch = helper.make_graph(
         [helper.make_node("Magic", ["x"], ["z"], domain="com.example")],
         "branch",
@@ -130,7 +135,7 @@ def test_an_operator_that_hides_in_a_branch_is_found(inspected) -> None:
         inspected(model)
 
 
-def test_a_function_that_the_model_brings_along_is_supported(inspected) -> None:
+def test_a_function_that_the_model_brings_along_is_supported(inspected: Inspected) -> None:
     model = one_node("Magic", domain="com.example")
     model.functions.append(
         helper.make_function(
@@ -148,14 +153,14 @@ def test_a_function_that_the_model_brings_along_is_supported(inspected) -> None:
         inspected(model)
 
 
-def test_a_file_format_newer_than_the_runtime_s_is_refused(inspected) -> None:
+def test_a_file_format_newer_than_the_runtime_s_is_refused(inspected: Inspected) -> None:
     model = models_onnx.linear()
     model.ir_version = 999
     with pytest.raises(graph.Refused):
         inspected(model)
 
 
-def test_external_data_inside_the_bundle_is_accepted(inspected) -> None:
+def test_external_data_inside_the_bundle_is_accepted(inspected: Inspected) -> None:
     found = inspected(with_external_weights("weights.bin"), **{"weights.bin": EXTERNAL_WEIGHTS})
     assert found.inputs[0].name == "input"
 
@@ -164,23 +169,25 @@ def test_external_data_inside_the_bundle_is_accepted(inspected) -> None:
     "location",
     ["/etc/passwd", "../weights.bin", "a/../../weights.bin", "..", "C:weights.bin", "..\\w", ""],
 )
-def test_external_data_that_leaves_the_bundle_is_refused(inspected, location: str) -> None:
-    with pytest.raises(graph.Refused, match="outside of the bundle|not among the files"):
+def test_external_data_that_leaves_the_bundle_is_refused(
+    inspected: Inspected, location: str
+) -> None:
+    with pytest.raises(graph.Refused, match=r"outside of the bundle|not among the files"):
         inspected(with_external_weights(location), **{"weights.bin": EXTERNAL_WEIGHTS})
 
 
-def test_external_data_that_was_not_sent_or_ends_too_early_is_refused(inspected) -> None:
+def test_external_data_that_was_not_sent_or_ends_too_early_is_refused(inspected: Inspected) -> None:
     with pytest.raises(graph.Refused, match="not among the files"):
         inspected(with_external_weights("other.bin"), **{"weights.bin": EXTERNAL_WEIGHTS})
     for entries in ({"offset": "8", "length": "12"}, {"length": "999"}, {"offset": "x"}):
-        with pytest.raises(graph.Refused, match="ends before|not a number"):
+        with pytest.raises(graph.Refused, match=r"ends before|not a number"):
             inspected(
                 with_external_weights("weights.bin", **entries),
                 **{"weights.bin": EXTERNAL_WEIGHTS},
             )
 
 
-def test_external_data_in_a_node_s_attribute_is_looked_at_too(inspected) -> None:
+def test_external_data_in_a_node_s_attribute_is_looked_at_too(inspected: Inspected) -> None:
     value = with_external_weights("/etc/passwd").graph.initializer[0]
     node = helper.make_node("Constant", [], ["y"], value=value)
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 1])
@@ -188,7 +195,7 @@ def test_external_data_in_a_node_s_attribute_is_looked_at_too(inspected) -> None
         inspected(models_onnx.model_of(helper.make_graph([node], "g", [], [y])))
 
 
-def test_the_cage_answers_as_the_inspection_does(tmp_path: Path, inspected) -> None:
+def test_the_cage_answers_as_the_inspection_does(tmp_path: Path, inspected: Inspected) -> None:
     expected = inspected(models_onnx.linear())
     found = inspect_bundle(tmp_path / "model.onnx", {}, timeout_s=60, memory_bytes=1 << 31)
     assert found == expected
@@ -225,7 +232,8 @@ def test_a_bundle_cannot_bring_code_into_the_inspection(
 def test_the_control_process_loads_neither_onnx_nor_numpy() -> None:
     program = (
         "import sys, registry.routes, registry.service, registry.blobstore_local\n"
-        "loaded = {'onnx', 'numpy', 'onnxruntime', 'google.protobuf', 'obstore'} & set(sys.modules)\n"
+        "heavy = {'onnx', 'numpy', 'onnxruntime', 'google.protobuf', 'obstore'}\n"
+        "loaded = heavy & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)

@@ -1,6 +1,7 @@
 """Publishing: what becomes a version, what is refused, and what happens when two come at once."""
 
 import hashlib
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,8 +11,9 @@ from protocol.errors import Code, TollwayError
 from protocol.manifest import Blob, Column, Tensor, canonical_json, sha256_digest
 from registry.publish import VersionRequest
 from registry.store import changes
+from registry.store.database import Database
 from tests.registry import models_onnx
-from tests.registry.conftest import Bench, make_bench
+from tests.registry.conftest import Bench, Crowd, make_bench
 
 
 def test_a_version_says_what_its_graph_says(bench: Bench) -> None:
@@ -41,7 +43,7 @@ def test_a_version_travels_on_the_change_stream(bench: Bench) -> None:
     assert (doc.digest, doc.state, doc.loaded) == (version.digest, "registered", True)
 
 
-def test_two_publishers_at_once_get_two_numbers(bench: Bench, crowd) -> None:
+def test_two_publishers_at_once_get_two_numbers(bench: Bench, crowd: Crowd) -> None:
     artifact = bench.upload(models_onnx.linear().SerializeToString())
     bench.registry.models.put("credit")
     publisher = bench.registry.publisher
@@ -57,7 +59,9 @@ def test_numbers_are_each_model_s_own(bench: Bench) -> None:
     assert [bench.publish(model).number for model in ("a", "b", "a", "b")] == [1, 1, 2, 2]
 
 
-def test_a_repeated_request_gives_the_version_that_the_first_one_made(bench: Bench, crowd) -> None:
+def test_a_repeated_request_gives_the_version_that_the_first_one_made(
+    bench: Bench, crowd: Crowd
+) -> None:
     request = VersionRequest(artifact=bench.upload(models_onnx.linear().SerializeToString()))
     bench.registry.models.put("credit")
 
@@ -121,7 +125,9 @@ def test_a_size_that_is_not_the_blob_s_is_refused(small_bench: Bench) -> None:
     assert refusal(small_bench, VersionRequest(artifact=wrong)).code is Code.INVALID
 
 
-def test_a_version_larger_than_the_limit_is_refused(sqlite_database, tmp_path) -> None:
+def test_a_version_larger_than_the_limit_is_refused(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
     bench = make_bench(sqlite_database, tmp_path, max_artifact_bytes=300)
     artifact = bench.upload(models_onnx.linear().SerializeToString())
     more = msgspec.structs.replace(bench.upload(b"x" * 200), path="weights.bin")

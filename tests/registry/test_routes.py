@@ -1,6 +1,6 @@
 """The registry's routes: each is named by its outcome."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import msgspec
@@ -14,6 +14,7 @@ from registry.access import Actor, Role
 from registry.routes import registry_router
 from registry.settings import RegistrySettings
 from registry.status import EngineStatus, ServingStatus
+from registry.store.uploads import UploadRecord
 from tests.registry import models_onnx
 from tests.registry.conftest import Bench
 
@@ -75,7 +76,9 @@ async def publish(client: httpx.AsyncClient, bench: Bench) -> int:
     return number
 
 
-async def test_putting_a_model_makes_it_once_and_changes_it_later(client) -> None:
+async def test_putting_a_model_makes_it_once_and_changes_it_later(
+    client: httpx.AsyncClient,
+) -> None:
     made = await client.put("/models/credit", json={"title": "Credit"})
     assert made.status_code == 201
     assert made.headers["location"] == "/api/v1/models/credit"
@@ -95,7 +98,7 @@ async def test_putting_a_model_makes_it_once_and_changes_it_later(client) -> Non
     assert found.json()["created_at"].endswith("Z")
 
 
-async def test_a_stale_update_of_a_model_is_refused(client) -> None:
+async def test_a_stale_update_of_a_model_is_refused(client: httpx.AsyncClient) -> None:
     made = await client.put("/models/credit", json={"title": "one"})
     stale = {"If-Match": made.headers["etag"]}
     assert (await client.put("/models/credit", json={"title": "two"}, headers=stale)).is_success
@@ -105,11 +108,14 @@ async def test_a_stale_update_of_a_model_is_refused(client) -> None:
     assert exists.status_code == 412
 
 
-async def test_lists_come_in_pages_that_join_without_gap_or_overlap(client) -> None:
+async def test_lists_come_in_pages_that_join_without_gap_or_overlap(
+    client: httpx.AsyncClient,
+) -> None:
     names = [f"m{index}" for index in range(5)]
     for name in names:
         await client.put(f"/models/{name}")
-    seen, after = [], ""
+    seen: list[str] = []
+    after: str | None = ""
     while after is not None:
         page = (await client.get("/models", params={"limit": 2, "after": after})).json()
         seen += [item["name"] for item in page["items"]]
@@ -118,7 +124,7 @@ async def test_lists_come_in_pages_that_join_without_gap_or_overlap(client) -> N
 
 
 async def test_a_registered_version_is_shown_with_its_manifest_and_engines(
-    client, small_bench: Bench
+    client: httpx.AsyncClient, small_bench: Bench
 ) -> None:
     made = await register(client, description="first", metrics={"auc": 0.9}, labels=[0, "b", True])
     assert made.status_code == 201, made.text
@@ -142,7 +148,7 @@ async def test_a_registered_version_is_shown_with_its_manifest_and_engines(
     assert listed == [found]
 
 
-async def test_the_same_idempotency_key_registers_once(client) -> None:
+async def test_the_same_idempotency_key_registers_once(client: httpx.AsyncClient) -> None:
     await client.put("/models/credit")
     body = {"artifact": await upload(client, MODEL)}
     headers = {"Idempotency-Key": "abc"}
@@ -166,26 +172,32 @@ async def test_the_same_idempotency_key_registers_once(client) -> None:
         {"libraries": {"x": 1}},
     ],
 )
-async def test_a_request_that_is_not_acceptable_is_refused_by_its_field(client, change) -> None:
+async def test_a_request_that_is_not_acceptable_is_refused_by_its_field(
+    client: httpx.AsyncClient, change: dict[str, object]
+) -> None:
     await client.put("/models/credit")
     body = {"artifact": {"digest": sha256_digest(MODEL), "size": len(MODEL)}} | change
     assert (await client.post("/models/credit/versions", json=body)).status_code == 422
 
 
 @pytest.mark.parametrize("path", ["/abs", "../up", "a/../b", "a//b", "a\\b", "model.onnx", "c:x"])
-async def test_a_file_outside_of_the_bundle_is_refused(client, path: str) -> None:
+async def test_a_file_outside_of_the_bundle_is_refused(
+    client: httpx.AsyncClient, path: str
+) -> None:
     file = await upload(client, b"weights") | {"path": path}
     refused = await register(client, files=[file])
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
 
 
-async def test_what_is_not_onnx_is_refused(client) -> None:
+async def test_what_is_not_onnx_is_refused(client: httpx.AsyncClient) -> None:
     refused = await register(client, artifact=await upload(client, b"hello"))
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_model")
 
 
 @pytest.mark.parametrize("name", ["UPPER", "a_b", "a" * 64, "%00"])
-async def test_a_name_outside_the_rule_is_refused_everywhere(client, name: str) -> None:
+async def test_a_name_outside_the_rule_is_refused_everywhere(
+    client: httpx.AsyncClient, name: str
+) -> None:
     for method, path in (
         ("PUT", f"/models/{name}"),
         ("GET", f"/models/{name}"),
@@ -195,20 +207,20 @@ async def test_a_name_outside_the_rule_is_refused_everywhere(client, name: str) 
         assert (await client.request(method, path)).status_code == 422
 
 
-async def test_numbers_beyond_every_database_are_refused(client) -> None:
+async def test_numbers_beyond_every_database_are_refused(client: httpx.AsyncClient) -> None:
     await client.put("/models/credit")
     assert (await client.get(f"/models/credit/versions/{2**70}")).status_code == 422
     assert (await client.get("/models/credit/versions/0")).status_code == 422
 
 
-async def test_text_that_a_database_cannot_hold_is_refused(client) -> None:
+async def test_text_that_a_database_cannot_hold_is_refused(client: httpx.AsyncClient) -> None:
     for text in ('"a\\u0000b"', '"\\ud800"'):
         refused = await client.put("/models/credit", content=f'{{"title": {text}}}')
         assert refused.status_code == 422, text
 
 
 async def test_transitions_are_taken_in_order_and_shown_with_who_and_why(
-    client, small_bench: Bench
+    client: httpx.AsyncClient, small_bench: Bench
 ) -> None:
     number = await publish(client, small_bench)
     path = f"/models/credit/versions/{number}/transitions"
@@ -225,7 +237,9 @@ async def test_transitions_are_taken_in_order_and_shown_with_who_and_why(
     assert items[-1]["digest"].startswith("sha256:")
 
 
-async def test_a_version_is_unloaded_and_loaded_under_a_condition(client) -> None:
+async def test_a_version_is_unloaded_and_loaded_under_a_condition(
+    client: httpx.AsyncClient,
+) -> None:
     made = await register(client)
     path = "/models/credit/versions/1"
     stale = {"If-Match": made.headers["etag"]}
@@ -235,7 +249,9 @@ async def test_a_version_is_unloaded_and_loaded_under_a_condition(client) -> Non
     assert (await client.patch(path, json={"loaded": 1})).status_code == 422
 
 
-async def test_an_alias_moves_by_compare_and_swap(client, small_bench: Bench) -> None:
+async def test_an_alias_moves_by_compare_and_swap(
+    client: httpx.AsyncClient, small_bench: Bench
+) -> None:
     first, second = [await publish(client, small_bench) for _ in range(2)]
     path = "/models/credit/aliases/champion"
     body = {"version": first}
@@ -259,7 +275,7 @@ async def test_an_alias_moves_by_compare_and_swap(client, small_bench: Bench) ->
 
 @pytest.mark.parametrize("tag", ["abc", 'W/"abc"', '"a", "b"', ""])
 async def test_a_condition_that_is_not_understood_is_never_taken_for_none(
-    client, small_bench: Bench, tag: str
+    client: httpx.AsyncClient, small_bench: Bench, tag: str
 ) -> None:
     number = await publish(client, small_bench)
     for method, path in (
@@ -271,7 +287,9 @@ async def test_a_condition_that_is_not_understood_is_never_taken_for_none(
         assert refused.status_code == 400
 
 
-async def test_the_rollout_is_the_stable_alias(client, small_bench: Bench) -> None:
+async def test_the_rollout_is_the_stable_alias(
+    client: httpx.AsyncClient, small_bench: Bench
+) -> None:
     number = await publish(client, small_bench)
     assert (await client.get("/models/credit/rollout")).json() == {"stable": None}
     moved = await client.put("/models/credit/rollout", json={"stable": number})
@@ -285,7 +303,7 @@ async def test_the_rollout_is_the_stable_alias(client, small_bench: Bench) -> No
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
-async def test_an_upload_goes_on_where_it_stands(client) -> None:
+async def test_an_upload_goes_on_where_it_stands(client: httpx.AsyncClient) -> None:
     data = b"0123456789" * 1000
     blob = {"digest": sha256_digest(data), "size": len(data)}
     begun = await client.post("/blobs/uploads", json=blob)
@@ -307,7 +325,7 @@ async def test_an_upload_goes_on_where_it_stands(client) -> None:
     assert (there.status_code, there.json()) == (200, {"exists": True} | blob)
 
 
-async def test_a_piece_needs_its_offset(client) -> None:
+async def test_a_piece_needs_its_offset(client: httpx.AsyncClient) -> None:
     begun = await client.post("/blobs/uploads", json={"digest": sha256_digest(b"x"), "size": 1})
     path = f"/blobs/uploads/{begun.json()['id']}"
     assert (await client.patch(path, content=b"x")).status_code == 422
@@ -316,7 +334,9 @@ async def test_a_piece_needs_its_offset(client) -> None:
         assert refused.status_code == 422
 
 
-async def test_bytes_with_another_digest_are_refused_and_forgotten(client) -> None:
+async def test_bytes_with_another_digest_are_refused_and_forgotten(
+    client: httpx.AsyncClient,
+) -> None:
     begun = await client.post("/blobs/uploads", json={"digest": sha256_digest(b"x"), "size": 1})
     path = f"/blobs/uploads/{begun.json()['id']}"
     await client.patch(path, content=b"y", headers={"Upload-Offset": "0"})
@@ -326,7 +346,7 @@ async def test_bytes_with_another_digest_are_refused_and_forgotten(client) -> No
 
 
 async def test_what_is_too_large_is_refused_at_once_and_while_it_arrives(
-    client, small_bench: Bench
+    client: httpx.AsyncClient, small_bench: Bench
 ) -> None:
     limit = small_bench.settings.max_artifact_bytes
     huge = {"digest": sha256_digest(b"x"), "size": limit + 1}
@@ -343,14 +363,14 @@ async def test_what_is_too_large_is_refused_at_once_and_while_it_arrives(
     assert (await client.head(path)).headers["upload-offset"] == "0"
 
 
-async def test_an_upload_can_be_cancelled(client) -> None:
+async def test_an_upload_can_be_cancelled(client: httpx.AsyncClient) -> None:
     begun = await client.post("/blobs/uploads", json={"digest": sha256_digest(b"x"), "size": 1})
     path = f"/blobs/uploads/{begun.json()['id']}"
     assert (await client.delete(path)).status_code == 204
     assert (await client.delete(path)).status_code == 404
 
 
-async def test_a_blob_streams_back(client) -> None:
+async def test_a_blob_streams_back(client: httpx.AsyncClient) -> None:
     data = bytes(range(256)) * 10_000
     blob = await upload(client, data)
     found = await client.get(f"/blobs/{blob['digest']}")
@@ -366,7 +386,8 @@ async def test_a_blob_streams_back(client) -> None:
 async def test_a_client_that_goes_away_leaves_what_it_sent(small_bench: Bench) -> None:
     data = b"k" * 5000
     record = small_bench.registry.uploads.begin(sha256_digest(data), len(data), actor="ann")
-    messages = iter(
+    assert isinstance(record, UploadRecord)
+    messages: Iterator[dict[str, object]] = iter(
         [
             {"type": "http.request", "body": data[:2000], "more_body": True},
             {"type": "http.disconnect"},

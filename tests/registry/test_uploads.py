@@ -1,6 +1,7 @@
 """Uploads: resumable, checked, and invisible until they are whole."""
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from registry.service import create_registry
 from registry.store.blobs import BlobRecord
 from registry.store.uploads import UploadRecord
 from registry.uploads import OffsetConflict
-from tests.registry.conftest import Bench
+from tests.registry.conftest import Bench, Crowd
 
 DATA = bytes(range(256)) * 8
 
@@ -61,7 +62,7 @@ def test_pieces_cut_anywhere_and_resumed_by_another_process_are_the_whole(
     record = begin(small_bench, data)
     bounds = [0, *sorted(cuts), len(data)]
     dead = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         # A fresh registry knows of the upload only what a crash leaves: its row and its file.
         again = create_registry(
             small_bench.registry.database, small_bench.store, small_bench.settings
@@ -88,7 +89,7 @@ def test_a_piece_elsewhere_than_at_the_offset_is_told_the_offset(bench: Bench) -
     assert bench.registry.uploads.offset(record.id) == 100
 
 
-def test_two_pieces_at_once_do_not_mix(bench: Bench, crowd) -> None:
+def test_two_pieces_at_once_do_not_mix(bench: Bench, crowd: Crowd) -> None:
     record = begin(bench)
     held = bench.registry.uploads.open_piece(record.id, 0)
     with pytest.raises(OffsetConflict):
@@ -180,7 +181,7 @@ def test_what_is_there_already_needs_no_upload(bench: Bench) -> None:
     assert refused.value.code is Code.INVALID
 
 
-def test_two_who_upload_the_same_bytes_both_succeed(bench: Bench, crowd) -> None:
+def test_two_who_upload_the_same_bytes_both_succeed(bench: Bench, crowd: Crowd) -> None:
     records = [begin(bench) for _ in range(4)]
     for record in records:
         send(bench, record.id, 0, DATA)
