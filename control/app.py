@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -31,7 +32,8 @@ from control.routes_internal import internal_router
 from control.routes_observation import observation_router
 from control.services import Services, build
 from control.settings import ControlSettings
-from protocol.errors import TollwayError
+from control.store.failures import DatabaseAway, DatabaseRefusal
+from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
 from registry.routes import registry_router
 from runtime.logs import logger
@@ -64,12 +66,23 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # Behind the gateway a redirect would name a host and scheme that are not the client's.
+        redirect_slashes=False,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         # From the outside in.
         middleware=[
             # First, so that a defect in any other layer is answered without its details.
             Middleware(ErrorBoundary),
+            # Before anything refuses, so that refusals are counted. Labels are route templates.
+            Middleware(
+                PrometheusInstrumentatorMiddleware,
+                should_ignore_untemplated=True,
+                excluded_handlers=_UNMEASURED,
+                metric_namespace="tollway",
+                metric_subsystem="control",
+                registry=services.metrics.registry,
+            ),
             # Before bodies are read: nobody without a credential makes this process store bytes.
             Middleware(
                 Authentication,
@@ -82,13 +95,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
     app.state.services = services
     _add_error_handlers(app)
     _add_routes(app, services)
-    instrumentator = Instrumentator(
-        excluded_handlers=_UNMEASURED,
-        should_ignore_untemplated=True,
-        registry=services.metrics.registry,
-    )
-    instrumentator.instrument(app, metric_namespace="tollway", metric_subsystem="control")
-    instrumentator.expose(app, include_in_schema=False)
+    Instrumentator(registry=services.metrics.registry).expose(app, include_in_schema=False)
     return app
 
 
@@ -161,6 +168,19 @@ def _add_error_handlers(app: FastAPI) -> None:
             log = logger("control")
             log.warning("refused", path=request.url.path, code=error.code, reason=error.internal)
         return _answer(problems.of_error(error))
+
+    async def database_away(request: Request, error: Exception) -> Response:
+        log = logger("control")
+        log.error("the database does not answer", path=request.url.path, error=repr(error))
+        detail = "the database does not answer; try again in a moment"
+        return _answer(problems.problem(Code.UNAVAILABLE, detail))
+
+    async def unstorable(_request: Request, _error: Exception) -> Response:
+        return _answer(problems.problem(Code.INVALID, "a value holds what cannot be stored"))
+
+    app.add_exception_handler(DatabaseRefusal, unstorable)
+    for kind in DatabaseAway:
+        app.add_exception_handler(kind, database_away)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:

@@ -11,11 +11,11 @@ from typing import Never
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.app import create_app
 from control.services import Services
 from control.settings import ControlSettings
+from control.store.failures import DatabaseError
 from protocol.errors import TollwayError
 from runtime.logs import configure_logs, logger
 from runtime.process import run, set_title
@@ -44,7 +44,7 @@ def main() -> None:
         _refuse(error.public)
     except OSError as error:
         _refuse(f"{error.strerror or error}: {error.filename or settings.bind}")
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         _refuse(f"the database cannot be used: {str(error).splitlines()[0]}")
 
     async def serving(stop: asyncio.Event) -> None:

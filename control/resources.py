@@ -6,14 +6,24 @@ Names are checked where they are used, so that a bad one is refused the same way
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from registry.clock import rfc3339
 
 DEFAULT_CONSUMER = "default"
 """Owner of applications that name none; made when it is first needed."""
 
-Title = Annotated[str, Field(max_length=200)]
+MAX_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999, behind which times cannot be written."""
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("text must not contain NUL")
+    return text
+
+
+Title = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 
 
 class _Request(BaseModel):

@@ -61,8 +61,8 @@ def internal_router(
     @router.get("/blobs/{digest}")
     def read_blob(digest: str) -> StreamingResponse:
         """The bytes of a blob."""
-        size, chunks = blobs.open(digest)
-        headers = {"Content-Length": str(size)}
+        found, chunks = blobs.open(digest)
+        headers = {"Content-Length": str(found.size)}
         return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
     @router.put("/workers/{worker}", status_code=204)

@@ -98,7 +98,7 @@ def observation_router(
     ) -> Page[UsageItem]:
         """Report usage: requests, rows, errors, latency and compute time of answered requests."""
         query = parse_query(start, to, by, step, clock())
-        if after and not after.isdecimal():
+        if after and not (after.isascii() and after.isdecimal()):
             raise TollwayError(Code.INVALID, "query.after: is not the 'next' of a page")
         begin = int(after or 0)
         items = report(query, usage.rows(query.start, query.end, query.by))
@@ -114,7 +114,9 @@ def observation_router(
 
     @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
     def list_changes(
-        after: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
+        after: Annotated[
+            int, Query(ge=0, lt=1 << 53, description="`next` of the page before.")
+        ] = 0,
         limit: Limit = 100,
     ) -> Page[ChangeItem]:
         """List configuration changes in their order. Superseded ones disappear over time."""

@@ -15,6 +15,7 @@ from control.resources import (
     Item,
     Page,
 )
+from control.store.failures import repeated
 from control.store.tables import applications, consumers
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
@@ -36,6 +37,7 @@ class Directory:
         self._database = database
         self._clock = clock
 
+    @repeated
     def put_consumer(
         self, name: str, request: ConsumerRequest, condition: Precondition = NO_PRECONDITION
     ) -> Put[Consumer]:
@@ -75,6 +77,7 @@ class Directory:
         following = items[limit - 1].name if len(items) > limit else None
         return Page(items=items[:limit], next=following)
 
+    @repeated
     def put_application(
         self, name: str, request: ApplicationRequest, condition: Precondition = NO_PRECONDITION
     ) -> Put[Application]:

@@ -7,8 +7,17 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.resources import Key, KeyRequest, NewKey, Page, milliseconds, optional_time
+from control.resources import (
+    MAX_TIME_MS,
+    Key,
+    KeyRequest,
+    NewKey,
+    Page,
+    milliseconds,
+    optional_time,
+)
 from control.store.directory import get_application
+from control.store.failures import repeated
 from control.store.tables import api_keys
 from protocol import keys
 from protocol.configuration import KeyDoc
@@ -37,6 +46,7 @@ class Keys:
         self._pepper = pepper
         self._clock = clock
 
+    @repeated
     def create(
         self, request: KeyRequest, *, created_by: str, idempotency_key: str | None = None
     ) -> NewKey:
@@ -53,8 +63,8 @@ class Keys:
                 Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
             )
         expires_ms = milliseconds(request.expires_at)
-        if expires_ms is not None and expires_ms <= self._clock():
-            raise TollwayError(Code.INVALID, "expires_at is in the past")
+        if expires_ms is not None and not self._clock() < expires_ms <= MAX_TIME_MS:
+            raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
         creation = _Creation(request, expires_ms, created_by, idempotency_key)
         with self._database.write() as connection:
             return self._create(connection, creation)

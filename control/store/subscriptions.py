@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from control.preconditions import NO_PRECONDITION, Precondition
 from control.resources import Page, Plan, Subscription
 from control.store.directory import Put, get_application
+from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import subscriptions
 from protocol.configuration import PlanDoc, SubscriptionDoc
@@ -40,6 +41,7 @@ class Subscriptions:
             for name, document in documents.items():
                 publish_if_new(connection, "plan", name, document)
 
+    @repeated
     def put(
         self,
         application: str,

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import management_tokens
 from protocol.configuration import KeyDoc
@@ -31,6 +32,7 @@ class Tokens:
         role = _role(row.role)
         return None if role is None else Actor(row.name, role)
 
+    @repeated
     def put(self, id: str, hash: str, role: Role, name: str, expires_ms: int | None = None) -> None:
         """Store the token's hash and publish it; an earlier token of this id ends."""
         table = management_tokens

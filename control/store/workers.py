@@ -5,6 +5,7 @@ import threading
 import msgspec
 import sqlalchemy as sa
 
+from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import workers
 from protocol.configuration import EngineDoc, WorkerDoc
@@ -37,6 +38,7 @@ class Workers:
         self._lock = threading.Lock()
         self._cached: tuple[int, dict[tuple[str, int], list[EngineStatus]]] | None = None
 
+    @repeated
     def report(self, document: WorkerDoc) -> None:
         """Take a heartbeat. The stream gets a change only when the engines differ."""
         check_name(document.id, "worker")
