@@ -15,7 +15,7 @@ from tollway.access import Access
 from tollway.deployment import Deployer, Deployment
 from tollway.prediction import Predictor
 from tollway.progress import Choice
-from tollway.registry import STABLE, UNPUBLISHED, Registry, Waiter, check_name, previous_stable
+from tollway.registry import STABLE, Registry, Waiter, check_name, previous_stable
 from tollway.resources import (
     AliasMove,
     Application,
@@ -138,6 +138,7 @@ class Client:
             progress=progress,
             timeout_s=timeout_s,
         )
+        self._signatures.forget(name)
         return self._deployer.deploy(wish)
 
     def predict(
@@ -242,12 +243,7 @@ class Client:
 
         A published version is deprecated on the way; one that never was published is rejected.
         """
-        state = self._registry.version(name, number).state
-        if state in UNPUBLISHED:
-            return self._registry.transition(name, number, "rejected", reason)
-        if state == "published":
-            self._registry.transition(name, number, "deprecated", reason)
-        return self._registry.transition(name, number, "retired", reason)
+        return self._registry.retire(name, number, reason)
 
     def applications(self) -> list[Application]:
         """Every application, by name."""

@@ -25,8 +25,9 @@ class TollwayError(Exception):
         code: str = "",
         request_id: str = "",
         retry_after_s: float | None = None,
+        hinted: bool = True,
     ) -> None:
-        super().__init__(f"{message} - {self.hint}" if self.hint else message)
+        super().__init__(f"{message} - {self.hint}" if hinted and self.hint else message)
         self.message = message
         self.status = status
         self.code = code
@@ -49,10 +50,7 @@ class TimedOut(TollwayError):  # noqa: N818 -- TimeoutError is the language's ow
 class AuthenticationError(TollwayError):
     """No token, or one that the server does not know."""
 
-    hint = (
-        "give a token: Client(token=...), TOLLWAY_TOKEN or `tollway login`"
-        " (the server's own is in DIR/admin.token)"
-    )
+    hint = "give another token: Client(token=...), TOLLWAY_TOKEN or `tollway login`"
 
 
 class PermissionDeniedError(TollwayError):
@@ -129,6 +127,14 @@ _BY_STATUS: dict[int, type[TollwayError]] = {
     504: TimedOut,
 }
 _SERVER_ERROR = 500
+_SELF_EXPLAINING = {
+    PermissionDeniedError,
+    ConflictError,
+    GoneError,
+    TooLargeError,
+    NotReadyError,
+}
+"""Of these the server's own words say what to do; a hint is for where a proxy answered."""
 
 
 class _Body(msgspec.Struct):
@@ -149,15 +155,16 @@ def from_response(
     except msgspec.DecodeError:
         said = _Body()
     detail = said.detail if isinstance(said.detail, str) else None
-    message = said.error or detail or said.title or f"the server answered {status}"
+    words = said.error or detail or said.title
     fallback = ServerError if status >= _SERVER_ERROR else InvalidRequestError
     kind = _BY_STATUS.get(status, fallback)
     return kind(
-        " ".join(message.split()),
+        " ".join((words or f"the server answered {status}").split()),
         status=status,
         code=said.code,
         request_id=request_id,
         retry_after_s=_seconds(retry_after),
+        hinted=words is None or kind not in _SELF_EXPLAINING,
     )
 
 

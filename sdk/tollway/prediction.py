@@ -65,8 +65,8 @@ class Predictor:
     ) -> Array:
         signature = self._signatures.get(model, version)
         for _ in range(_ATTEMPTS):
-            inputs = _encode(signature, X)
             try:
+                inputs = _encode(signature, X)
                 answer = self._infer(model, version, inputs, wanted(signature))
             except (errors.InvalidRequestError, errors.NotFoundError):
                 # Perhaps the model was deployed again with other columns since we last looked.

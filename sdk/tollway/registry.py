@@ -146,6 +146,23 @@ class Registry:
                 raise
         return self.version(name, number)
 
+    def retire(self, name: str, number: int, reason: str) -> Version:
+        """Take a version out of service by the steps that its state asks for."""
+        state = self.version(name, number).state
+        # Asked before the first step, which is not to be taken when the last one is refused.
+        held = [alias for alias, at in self.model(name).aliases.items() if at == number]
+        if held:
+            raise errors.ConflictError(
+                f"version {number} of model '{name}' cannot be retired while alias '{held[0]}'"
+                " points at it: promote another version first",
+                hinted=False,
+            )
+        if state in UNPUBLISHED:
+            return self.transition(name, number, "rejected", reason)
+        if state == "published":
+            self.transition(name, number, "deprecated", reason)
+        return self.transition(name, number, "retired", reason)
+
     def walk(self, version: Version, to: str) -> Version:
         """Take the version through the states up to ``to`` (of ``TO_PUBLISHED``)."""
         for state in TO_PUBLISHED[: TO_PUBLISHED.index(to) + 1]:

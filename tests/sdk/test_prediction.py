@@ -100,6 +100,15 @@ def test_a_redeployed_model_with_other_columns_is_noticed(
     assert client.predict("m", [[1, 2]]).tolist() == ["v2"]
 
 
+def test_rows_that_fit_only_the_redeployed_model_are_accepted(
+    client: tollway.Client, served: FakeServer
+) -> None:
+    client.predict("m", [[1, 2]])
+    served.add_version("m", _matrix(3))
+    served.move("m", "stable", 2)
+    assert client.predict("m", [[1, 2, 3]]).tolist() == ["v2"]
+
+
 def test_rows_are_encoded_again_when_another_version_has_answered_them(
     client: tollway.Client, served: FakeServer
 ) -> None:

@@ -111,6 +111,16 @@ def test_retiring_deprecates_on_the_way_and_rejects_what_was_never_published(
     assert client.retire("m", 2).state == "rejected"
 
 
+def test_a_version_that_cannot_be_retired_is_not_deprecated_either(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    server.add_version("m", {})
+    server.move("m", "stable", 1)
+    with pytest.raises(tollway.ConflictError, match="while alias 'stable' points at it"):
+        client.retire("m", 1)
+    assert client.version("m", 1).state == "published"
+
+
 def test_listings_follow_every_page(client: tollway.Client, server: FakeServer) -> None:
     for name in ("a", "b", "c", "d", "e"):
         server.add_version(name, {})
