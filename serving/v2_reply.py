@@ -29,8 +29,10 @@ class V2Replies:
             _json(signature.model),
             signature.version,
         )
-        self.plain = self.encoder([(i, False) for i in range(len(signature.outputs))], None, {})
-        """For requests that ask for nothing special: every output, as JSON."""
+        whole = [(index, False) for index in range(len(signature.outputs))]
+        has_json = all(spec.datatype not in BINARY_ONLY for spec in signature.outputs)
+        self.plain = self.encoder(whole, None, {}) if has_json else None
+        """For requests that ask for nothing special: every output, as JSON (None: it has none)."""
 
     def encoder(
         self, wanted: list[tuple[int, bool]], request_id: str | None, echo: dict[str, object]

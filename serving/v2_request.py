@@ -162,8 +162,15 @@ def choose_encoder(
     binary_default: bool = False,
 ) -> V2Encoder:
     """The encoder for the outputs, their order and their form that the request asks for."""
-    if request_id is UNSET and parameters is UNSET and not outputs and not binary_default:
-        return replies.plain
+    plain = replies.plain
+    if (
+        plain is not None
+        and request_id is UNSET
+        and parameters is UNSET
+        and not outputs
+        and not binary_default
+    ):
+        return plain
     echo: dict[str, object] = {}
     if parameters is not UNSET:
         parameters = read_parameters(parameters, "parameters")

@@ -1,0 +1,226 @@
+"""The worker's agent: follows the configuration, keeps an engine for every loaded version, reports."""
+
+import asyncio
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from protocol.configuration import VersionDoc, WorkerDoc
+from runtime.follower import ChangeFollower
+from runtime.logs import logger
+from serving.fetch import BlobCache
+from serving.launch import EngineOrder
+from serving.process import StartEngine
+from serving.settings import WorkerSettings
+from serving.slots import Slot, files_of
+
+HEARTBEAT_S: Final = 5.0
+REPORT_RETRY_S: Final = 0.5
+NOT_SERVED: Final = frozenset({"retired", "rejected"})
+SOCKET_PATH_BYTES: Final = 100
+
+Key = tuple[str, int]
+
+
+class Agent:
+    """One worker. Engines start from the disk copy and the blob cache when control is away."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        client: httpx.AsyncClient,
+        cluster_token: str,
+        start: StartEngine,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._token = cluster_token
+        self._start = start
+        self._root = settings.data_dir / f"worker-{settings.worker_id}"
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._blobs = BlobCache(self._root, client)
+        self.follower = ChangeFollower(client, self._root / "changes.journal", self._apply)
+        self._loading = asyncio.Semaphore(settings.loading_at_once)
+        self._versions: dict[str, VersionDoc] = {}
+        self.slots: dict[Key, Slot] = {}
+        self._stopping: dict[Key, asyncio.Task[None]] = {}
+        self._reconcile_wanted = asyncio.Event()
+        self._report_wanted = asyncio.Event()
+        self._ports: dict[Key, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; then drain every engine and take leave of control."""
+        self.follower.load()
+        tasks = [
+            asyncio.create_task(self.follower.run()),
+            asyncio.create_task(self._reconcile()),
+            asyncio.create_task(self._report()),
+            asyncio.create_task(stop.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a defect ends the agent, and its supervisor starts another
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(slot.stop() for slot in self.slots.values()))
+            await asyncio.gather(*self._stopping.values())
+            with contextlib.suppress(httpx.HTTPError):
+                await self._client.delete(self._path, timeout=2.0)
+
+    @property
+    def _path(self) -> str:
+        return f"/internal/v1/workers/{self._settings.worker_id}"
+
+    def ready(self) -> bool:
+        """Whether the configuration is known and every engine that can be ready is."""
+        return self.follower.synchronised.is_set() and all(
+            slot.doc.state in ("ready", "failed") for slot in self.slots.values()
+        )
+
+    def document(self) -> WorkerDoc:
+        """What control is told."""
+        engines = sorted(
+            (slot.doc for slot in self.slots.values()), key=lambda doc: (doc.model, doc.version)
+        )
+        return WorkerDoc(id=self._settings.worker_id, engines=tuple(engines))
+
+    def _apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
+        if reset:
+            self._versions.clear()
+        for kind, key, document in changes:
+            if kind != "version":
+                continue
+            if isinstance(document, VersionDoc):
+                self._versions[key] = document
+            else:
+                self._versions.pop(key, None)
+        self._reconcile_wanted.set()
+
+    def _wanted(self) -> dict[Key, VersionDoc]:
+        return {
+            (doc.model, doc.number): doc
+            for doc in self._versions.values()
+            if doc.loaded and doc.state not in NOT_SERVED
+        }
+
+    async def _reconcile(self) -> None:
+        """Make the engines what the configuration says. Touches no engine that stays as it is."""
+        while True:
+            await self._reconcile_wanted.wait()
+            self._reconcile_wanted.clear()
+            wanted = self._wanted()
+            for key, slot in list(self.slots.items()):
+                now = wanted.get(key)
+                if now is None or now.digest != slot.version.digest or _try_again(slot, now):
+                    del self.slots[key]
+                    self._stopping[key] = asyncio.create_task(self._end(key, slot))
+            for key, version in wanted.items():
+                if key not in self.slots and key not in self._stopping:
+                    try:
+                        self.slots[key] = self._slot(key, version)
+                    except ValueError as error:
+                        logger("agent").error("no engine", model=version.model, error=str(error))
+            await asyncio.to_thread(
+                self._blobs.keep_only, [version.manifest for version in wanted.values()]
+            )
+            self._report_wanted.set()
+
+    async def _end(self, key: Key, slot: Slot) -> None:
+        await slot.stop()
+        del self._stopping[key]
+        self._ports.pop(key, None)
+        self._reconcile_wanted.set()  # the same version may be wanted again by now
+
+    def _slot(self, key: Key, version: VersionDoc) -> Slot:
+        settings = self._settings
+        address, advertised = self._addresses(key)
+        name = f"{version.model}-{version.number}-0"
+        order = EngineOrder(
+            model=version.model,
+            version=version.number,
+            slot=0,
+            digest=version.digest,
+            manifest=version.manifest,
+            folder=str(self._root / "engines" / name),
+            address=address,
+            cluster_token=self._token,
+            max_queue_requests=settings.max_queue_requests,
+            max_queue_bytes=settings.max_queue_bytes,
+            max_batch_rows=settings.max_batch_rows,
+            max_frame_bytes=settings.max_frame_bytes,
+            threads=settings.engine_threads,
+            drain_s=settings.engine_drain_s,
+            log_level=settings.log_level,
+            **files_of(version),
+        )
+        return Slot(
+            version,
+            0,
+            order,
+            advertised=advertised,
+            blobs=self._blobs,
+            loading=self._loading,
+            start=self._start,
+            changed=self._report_wanted.set,
+            load_timeout_s=settings.engine_load_timeout_s,
+        )
+
+    def _addresses(self, key: Key) -> tuple[str, str]:
+        """Where an engine listens, and where gateways find it. Raises ``ValueError`` if nowhere."""
+        settings = self._settings
+        if settings.engine_host is None:
+            # Names have up to 63 characters, a socket's whole path about 100: a digest is short.
+            short = hashlib.sha256(f"{key[0]}/{key[1]}/0".encode()).hexdigest()[:16]
+            path = (settings.run_dir / f"{short}.sock").absolute()
+            if len(str(path)) > SOCKET_PATH_BYTES:
+                raise ValueError(f"the path {path} is too long for a socket: set TOLLWAY_RUN_DIR")
+            return f"unix:{path}", f"unix:{path}"
+        used = set(self._ports.values())
+        ports = range(
+            settings.engine_first_port, settings.engine_first_port + settings.engine_ports
+        )
+        port = next((port for port in ports if port not in used), None)
+        if port is None:
+            raise ValueError("every TCP port for engines is in use: raise TOLLWAY_ENGINE_PORTS")
+        self._ports[key] = port
+        host = settings.engine_advertised_host or settings.engine_host
+        return f"tcp:{settings.engine_host}:{port}", f"tcp:{host}:{port}"
+
+    async def _report(self) -> None:
+        """Tell control on every change, and every few seconds that we live."""
+        failing = False
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._report_wanted.wait(), HEARTBEAT_S)
+            self._report_wanted.clear()
+            if not self.follower.synchronised.is_set():
+                continue  # an empty report would take engines away that another start had promised
+            try:
+                response = await self._client.put(
+                    self._path, content=msgspec.json.encode(self.document())
+                )
+                response.raise_for_status()
+                failing = False
+            except httpx.HTTPError as error:
+                if not failing:
+                    logger("agent").warning("control takes no report", error=repr(error))
+                failing = True
+                self._report_wanted.set()
+                await asyncio.sleep(REPORT_RETRY_S)
+
+
+def _try_again(slot: Slot, now: VersionDoc) -> bool:
+    """Whether a version whose engine failed has changed since, so that it may work now."""
+    return slot.doc.state == "failed" and now != slot.version
+
+
+def make_run_dir(path: Path) -> None:
+    """The folder of the engines' sockets, closed to other users."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,35 @@
+"""The worker's process."""
+
+import asyncio
+from pathlib import Path
+
+from runtime.addresses import control_client
+from runtime.logs import configure_logs, logger
+from runtime.process import Lifeline, run, set_title
+from serving.agent import Agent, make_run_dir
+from serving.endpoint import serve_endpoint
+from serving.process import starter
+from serving.settings import WorkerSettings
+
+
+def main() -> None:
+    """Serve until SIGTERM, SIGINT or the parent's death."""
+    settings = WorkerSettings()  # type: ignore[call-arg]  # fields come from the environment
+    configure_logs("worker", settings.log_level)
+    set_title("worker")
+    token = Path(settings.cluster_token_file).read_text().strip()
+    make_run_dir(settings.run_dir)
+    run(lambda stop: work(settings, token, stop))
+
+
+async def work(settings: WorkerSettings, token: str, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set; engines are drained before it returns."""
+    lifeline = Lifeline()
+    try:
+        async with control_client(settings.control_url, token) as client:
+            agent = Agent(settings, client, token, starter(lifeline))
+            async with serve_endpoint(settings.metrics_bind, agent, token):
+                await agent.run(stop)
+    finally:
+        lifeline.close()
+    logger("worker").info("stopped")

@@ -1,0 +1,96 @@
+"""The worker's metrics: every engine's own counts, asked for by STATS, in Prometheus' text form."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from protocol.frames import EngineStats, FrameDecoder, Hello, Kind, auth_proof, encode_header
+from serving.slots import Slot
+
+ASK_S: Final = 2.0
+READ_BYTES: Final = 1 << 16
+NANOSECONDS: Final = 1e9
+
+_METRICS: Final = (
+    ("tollway_engine_rows_total", "counter", "Rows inferred.", "inference_count", 1.0),
+    ("tollway_engine_runs_total", "counter", "Runs of the graph.", "execution_count", 1.0),
+    ("tollway_engine_requests_total", "counter", "Requests answered.", "success_count", 1.0),
+    ("tollway_engine_errors_total", "counter", "Requests refused or failed.", "fail_count", 1.0),
+    (
+        "tollway_engine_queue_seconds_total",
+        "counter",
+        "Time that requests waited.",
+        "queue_ns",
+        NANOSECONDS,
+    ),
+    (
+        "tollway_engine_run_seconds_total",
+        "counter",
+        "Time that the graph ran.",
+        "compute_infer_ns",
+        NANOSECONDS,
+    ),
+    ("tollway_engine_queued_requests", "gauge", "Requests that wait now.", "queued", 1.0),
+    ("tollway_engine_batching", "gauge", "1 while requests share runs.", "batching", 1.0),
+)
+
+
+async def scrape(slots: Iterable[Slot], token: bytes) -> str:
+    """The exposition. An engine that does not answer in time has only its state."""
+    kept = list(slots)
+    stats = await asyncio.gather(*(_ask(slot, token) for slot in kept))
+    lines = [
+        "# HELP tollway_engine_state Engines by state.",
+        "# TYPE tollway_engine_state gauge",
+    ]
+    lines += [f'tollway_engine_state{_labels(slot, state=slot.doc.state)} 1' for slot in kept]
+    for name, kind, text, field, unit in _METRICS:
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+        lines += [
+            f"{name}{_labels(slot)} {getattr(found, field) / unit:.9g}"
+            for slot, found in zip(kept, stats, strict=True)
+            if found is not None
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(slot: Slot, **more: str) -> str:
+    # Names match [a-z0-9-]: nothing to escape.
+    labels = {"model": slot.doc.model, "version": str(slot.doc.version), **more}
+    return "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
+
+
+async def _ask(slot: Slot, token: bytes) -> EngineStats | None:
+    if slot.doc.state != "ready":
+        return None
+    try:
+        return await asyncio.wait_for(ask_stats(slot.address, token), ASK_S)
+    except (OSError, TimeoutError, msgspec.DecodeError):
+        return None
+
+
+async def ask_stats(address: str, token: bytes) -> EngineStats:
+    """One engine's counts, over a connection of their own."""
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        reader, writer = await asyncio.open_unix_connection(place)
+    else:
+        host, _, port = place.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    decoder = FrameDecoder()
+    try:
+        while data := await reader.read(READ_BYTES):
+            for frame in decoder.feed(data):
+                if frame.kind == Kind.HELLO:
+                    nonce = msgspec.json.decode(frame.body, type=Hello).nonce
+                    if nonce:
+                        proof = auth_proof(token, nonce)
+                        writer.write(encode_header(Kind.AUTH, len(proof)) + proof)
+                    writer.write(encode_header(Kind.STATS, 0))
+                elif frame.kind == Kind.REPLY:
+                    return msgspec.json.decode(frame.body, type=EngineStats)
+        raise ConnectionError("the engine closed the connection")
+    finally:
+        writer.close()

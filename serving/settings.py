@@ -1,0 +1,51 @@
+"""Settings of the worker role, read from ``TOLLWAY_...`` environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Frozen once read; units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="TOLLWAY_", frozen=True, extra="ignore")
+
+    data_dir: Path
+    """Folder that the role keeps its state in, below ``worker-ID/``."""
+    control_url: str
+    """Where control listens: ``http://host:port`` or ``unix:/path``."""
+    cluster_token_file: Path
+    """File with the token by which roles prove themselves to each other."""
+    worker_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """Name of this worker, unique in the installation."""
+    run_dir: Path
+    """Private folder for the engines' sockets; keep its path short (a socket's may have about 100
+    characters)."""
+    engine_host: str | None = None
+    """Address that engines listen on by TCP; unset: Unix sockets, for a gateway on this machine."""
+    engine_advertised_host: str | None = None
+    """Host name by which gateways reach this machine, if not ``engine_host``."""
+    engine_first_port: int = Field(default=9100, ge=1, le=65535)
+    """TCP ports of engines count up from here."""
+    engine_ports: int = Field(default=400, ge=1, le=65535)
+    """How many TCP ports engines may use."""
+    engine_threads: int = Field(default=1, ge=1, le=256)
+    """Threads that one run may use inside ONNX Runtime."""
+    engine_load_timeout_s: float = Field(default=300.0, ge=1, le=3600)
+    """Time that an engine gets to load, warm up and replay its golden rows."""
+    engine_drain_s: float = Field(default=8.0, ge=0, le=300)
+    """Time that requests in flight get when an engine is stopped."""
+    max_queue_requests: int = Field(default=1024, ge=1)
+    """Requests that may wait in one engine; more are answered 503."""
+    max_queue_bytes: int = Field(default=256 << 20, ge=1 << 16)
+    """Bytes of request bodies that may wait in one engine."""
+    max_batch_rows: int = Field(default=1024, ge=1)
+    """Rows that requests may share one run with."""
+    max_frame_bytes: int = Field(default=256 << 20, ge=1 << 16, le=1 << 30)
+    """Largest frame that an engine takes."""
+    loading_at_once: int = Field(default=2, ge=1, le=64)
+    """Engines that may load at the same time."""
+    metrics_bind: str | None = None
+    """``host:port`` of the worker's own ``/metrics``, ``/healthz`` and ``/readyz``; unset: none."""
+    log_level: str = "info"

@@ -1,0 +1,166 @@
+"""The life of one engine: fetch, start, ready; restarted with back-off when it dies; drained to stop."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocol.configuration import EngineDoc, EngineState, VersionDoc
+from runtime.logs import logger
+from serving.fetch import ARTIFACT, GOLDEN, BlobCache, FetchError
+from serving.launch import EngineOrder, EngineWord
+from serving.process import EngineProcess, StartEngine
+
+RETRY_MIN_S: Final = 0.2
+RETRY_MAX_S: Final = 30.0
+REFUSED_RETRY_S: Final = 300.0
+"""An engine that said why it cannot serve will most likely say so again: ask rarely."""
+SURELY_FAILED: Final = 4
+"""Attempts in a row after which a version counts as failed, not as still starting: a blob that
+control cannot send yet, or an engine killed once, deserves another try first."""
+STEADY_S: Final = 60.0
+"""An engine that lived this long starts its successor without delay."""
+
+
+class Slot:
+    """Keeps one engine of one version alive until :meth:`stop`."""
+
+    def __init__(
+        self,
+        version: VersionDoc,
+        number: int,
+        order: EngineOrder,
+        *,
+        advertised: str,
+        blobs: BlobCache,
+        loading: asyncio.Semaphore,
+        start: StartEngine,
+        changed: Callable[[], None],
+        load_timeout_s: float,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``changed`` is called whenever :attr:`doc` has become another."""
+        self.version = version
+        self._order = order
+        self._blobs = blobs
+        self._loading = loading
+        self._start = start
+        self._changed = changed
+        self._load_timeout_s = load_timeout_s
+        self._jitter = jitter
+        self._process: EngineProcess | None = None
+        self._log = logger("slot").bind(model=version.model, version=version.number)
+        self.doc = EngineDoc(
+            model=version.model,
+            version=version.number,
+            slot=number,
+            address=advertised,
+            state="starting",
+        )
+        self._task = asyncio.create_task(self._live(), name=f"slot {version.model}")
+
+    @property
+    def address(self) -> str:
+        """Where the engine listens, as this machine reaches it."""
+        return self._order.address
+
+    async def stop(self) -> None:
+        """Drain and end the engine; its memory is the system's again when this returns."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._become("stopped")
+
+    async def _live(self) -> None:
+        delay, attempts = RETRY_MIN_S, 0
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                word = await self._load()
+                if word.ready:
+                    attempts = 0
+                    assert self._process is not None
+                    begun = loop.time()
+                    self._become("ready")
+                    self._log.info("engine ready", load_ms=word.load_ms, pid=self._process.pid)
+                    code = await self._process.wait()
+                    self._log.warning("engine died", code=code)
+                    self._become("starting", f"the engine ended with code {code}")
+                    delay = RETRY_MIN_S if loop.time() - begun > STEADY_S else delay
+                else:
+                    attempts += 1
+                    giving_up = word.final or attempts >= SURELY_FAILED
+                    self._become("failed" if giving_up else "starting", word.error)
+                    self._log.error("engine not ready", error=word.error)
+                pause = REFUSED_RETRY_S if word.final else delay
+                await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
+                delay = min(delay * 2, RETRY_MAX_S)
+        finally:
+            await self._end()
+
+    async def _load(self) -> "_Outcome":
+        """One attempt, from the blobs to the engine's word."""
+        folder = Path(self._order.folder)
+        async with self._loading:
+            try:
+                await self._blobs.stage(self.version.manifest, folder)
+                self._process = await self._started()
+                word = await asyncio.wait_for(self._process.word(), self._load_timeout_s)
+            except FetchError as error:
+                return _Outcome(ready=False, error=str(error))
+            except TimeoutError:
+                await self._end()
+                text = f"the engine did not load within {self._load_timeout_s:.0f} s"
+                return _Outcome(ready=False, error=text)
+            except OSError as error:
+                return _Outcome(ready=False, error=f"this machine cannot start it: {error}")
+            finally:
+                # The engine has read what it needs, or mapped it: the copies are not needed again.
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if word is None:
+            code = await self._process.wait()
+            return _Outcome(ready=False, error=f"the engine died while loading (code {code})")
+        if not word.ready:
+            await self._process.wait()
+        return _Outcome(
+            ready=word.ready, error=word.error, load_ms=word.load_ms, final=not word.ready
+        )
+
+    async def _started(self) -> EngineProcess:
+        """Start the process; being cancelled half-way must not lose sight of it."""
+        starting = asyncio.ensure_future(self._start(self._order))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._process = await starting
+            raise
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop(self._order.drain_s)
+
+    def _become(self, state: EngineState, error: str = "") -> None:
+        if (state, error) != (self.doc.state, self.doc.error):
+            self.doc = msgspec.structs.replace(self.doc, state=state, error=error[:2000])
+            self._changed()
+
+
+class _Outcome(EngineWord, frozen=True, kw_only=True):
+    """An engine's word, or what was wrong before it could speak."""
+
+    final: bool = False
+    """Whether the engine itself said no."""
+
+
+def files_of(version: VersionDoc) -> dict[str, str | None]:
+    """The fields of an order that name staged files."""
+    return {
+        "artifact": ARTIFACT,
+        "golden": GOLDEN if version.manifest.golden is not None else None,
+    }
