@@ -136,18 +136,6 @@ def _isotonic(model: Any) -> Refusal:
     )
 
 
-def _float_labels(model: Any) -> Refusal:
-    classes = getattr(model, "classes_", None)
-    if not isinstance(classes, np.ndarray) or classes.dtype.kind != "f":
-        return None
-    if np.array_equal(classes, np.trunc(classes)):
-        return None
-    return (
-        f"its labels are fractions ({', '.join(map(str, classes[:3].tolist()))} ...)",
-        "Way out: fit it on labels that are integers or strings.",
-    )
-
-
 def _lightgbm(model: Any) -> Refusal:
     trees = model.booster_.dump_model()["tree_info"]
     if not any(_has_sets(tree["tree_structure"]) for tree in trees):
@@ -184,15 +172,8 @@ def _xgboost(model: Any) -> Refusal:
     )
 
 
-def _any(*checks: Callable[[Any], Refusal]) -> Callable[[Any], Refusal]:
-    def check(model: Any) -> Refusal:
-        return next((found for found in (c(model) for c in checks) if found), None)
-
-    return check
-
-
 CHECKS: dict[str, Callable[[Any], Refusal]] = {
-    "HistGradientBoostingClassifier": _any(_hist_gradient_boosting, _float_labels),
+    "HistGradientBoostingClassifier": _hist_gradient_boosting,
     "HistGradientBoostingRegressor": _hist_gradient_boosting,
     "FunctionTransformer": _function_transformer,
     "TfidfVectorizer": _text,
@@ -211,7 +192,7 @@ CHECKS: dict[str, Callable[[Any], Refusal]] = {
             "ExtraTreesClassifier", "KNeighborsClassifier", "MLPClassifier",
             "OneVsRestClassifier", "LogisticRegression", "GradientBoostingClassifier",
         ),
-        _any(_many_answers, _float_labels),
+        _many_answers,
     ),
 }  # fmt: skip
 

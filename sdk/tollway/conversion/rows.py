@@ -154,7 +154,7 @@ def _replace(
         else:
             try:
                 frame[name] = new.astype(old.dtype)
-            except (TypeError, ValueError):  # for example NaN in a column of integers
+            except (TypeError, ValueError, OverflowError):  # for example NaN in a column of integers
                 frame[name] = new.infer_objects()
         return frame
     if is_polars(native):

@@ -179,7 +179,8 @@ def _ints_frame() -> tuple[Any, Any]:
     return table[["city", "grade"]].fillna("none").astype(object), y
 
 
-def _with_gaps() -> tuple[Any, Any]:
+def with_gaps() -> tuple[Any, Any]:
+    """Wine with one value in twenty missing."""
     X, y = several()
     X = X.copy()
     X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
@@ -192,6 +193,19 @@ def _gp() -> tuple[Any, Any]:
 
 
 KERNEL = gaussian_process.kernels.RBF(1.0) + gaussian_process.kernels.WhiteKernel(0.5)
+
+
+def _lightgbm(name: str, data: Callable[[], tuple[Any, Any]]) -> Example:
+    import lightgbm
+
+    return on(data, getattr(lightgbm, name)(n_estimators=8, verbose=-1, n_jobs=1))
+
+
+def _xgboost(name: str, data: Callable[[], tuple[Any, Any]]) -> Example:
+    import xgboost
+
+    return on(data, getattr(xgboost, name)(n_estimators=8, n_jobs=1))
+
 
 EXAMPLES: dict[str, Callable[[], Example]] = {
     # linear classifiers
@@ -238,7 +252,7 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "ExtraTreesRegressor": lambda: on(_two_targets, ens.ExtraTreesRegressor(8, max_depth=5)),
     "GradientBoostingClassifier": lambda: on(binary, ens.GradientBoostingClassifier(n_estimators=8), scaled=True),
     "GradientBoostingRegressor": lambda: on(numbers, ens.GradientBoostingRegressor(n_estimators=8)),
-    "HistGradientBoostingClassifier": lambda: on(_with_gaps, ens.HistGradientBoostingClassifier(max_iter=8)),
+    "HistGradientBoostingClassifier": lambda: on(with_gaps, ens.HistGradientBoostingClassifier(max_iter=8)),
     "HistGradientBoostingRegressor": lambda: on(numbers, ens.HistGradientBoostingRegressor(max_iter=8, loss="poisson")),
     "AdaBoostClassifier": lambda: on(several, ens.AdaBoostClassifier(n_estimators=5)),
     "AdaBoostRegressor": lambda: on(numbers, ens.AdaBoostRegressor(n_estimators=5)),
@@ -280,7 +294,6 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "LinearDiscriminantAnalysis": lambda: on(several, discriminant_analysis.LinearDiscriminantAnalysis()),
     "QuadraticDiscriminantAnalysis": lambda: on(flowers, discriminant_analysis.QuadraticDiscriminantAnalysis()),
     "GaussianProcessRegressor": lambda: on(_gp, gaussian_process.GaussianProcessRegressor(KERNEL, optimizer=None, normalize_y=True)),
-    "GaussianProcessClassifier": lambda: on(binary, gaussian_process.GaussianProcessClassifier(1.0 * gaussian_process.kernels.RBF(3.0), optimizer=None), scaled=True),
     # meta-estimators
     "CalibratedClassifierCV": lambda: on(several, calibration.CalibratedClassifierCV(lm.RidgeClassifier(), cv=2), scaled=True),
     "OneVsRestClassifier": lambda: on(flowers, multiclass.OneVsRestClassifier(lm.LogisticRegression(max_iter=500))),
@@ -321,8 +334,7 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "FunctionTransformer": lambda: after(preprocessing.FunctionTransformer(np.log1p)),
     "OneHotEncoder": lambda: alone(preprocessing.OneHotEncoder(handle_unknown="ignore", drop="if_binary"), _ints_frame),
     "OrdinalEncoder": lambda: alone(preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), _ints_frame),
-    "SimpleImputer": lambda: after(impute.SimpleImputer(add_indicator=True), _with_gaps),
-    "KNNImputer": lambda: after(impute.KNNImputer(n_neighbors=3), _with_gaps),
+    "SimpleImputer": lambda: after(impute.SimpleImputer(add_indicator=True), with_gaps),
     "PCA": lambda: after(decomposition.PCA(3)),
     "IncrementalPCA": lambda: alone(decomposition.IncrementalPCA(2)),
     "TruncatedSVD": lambda: alone(decomposition.TruncatedSVD(2)),
@@ -339,4 +351,9 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "ColumnTransformer": lambda: on(frame, pipeline.make_pipeline(mixed_preprocessing(), lm.LogisticRegression())),
     "FeatureUnion": lambda: after(pipeline.FeatureUnion([("pca", decomposition.PCA(2)), ("best", feature_selection.SelectKBest(k=2))])),
     "Pipeline": lambda: on(frame, pipeline.Pipeline([("prep", mixed_preprocessing()), ("model", ens.GradientBoostingClassifier(n_estimators=8))])),
+    # boosting libraries
+    "LGBMClassifier": lambda: _lightgbm("LGBMClassifier", several),
+    "LGBMRegressor": lambda: _lightgbm("LGBMRegressor", numbers),
+    "XGBClassifier": lambda: _xgboost("XGBClassifier", binary),
+    "XGBRegressor": lambda: _xgboost("XGBRegressor", numbers),
 }  # fmt: skip

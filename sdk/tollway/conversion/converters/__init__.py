@@ -16,9 +16,9 @@ def register() -> None:
     """Register all of them, replacing skl2onnx's own where it has one. Safe to call again."""
     from skl2onnx import update_registered_converter  # noqa: PLC0415
 
-    from tollway.conversion.converters.missing_values import patch_tree_writers  # noqa: PLC0415
+    from tollway.conversion.converters.patches import patch  # noqa: PLC0415
 
-    patch_tree_writers()
+    patch()
     for estimator, shapes, convert in _classifiers():
         update_registered_converter(
             estimator,
@@ -28,10 +28,22 @@ def register() -> None:
             overwrite=True,
             options=CLASSIFIER_OPTIONS,
         )
+    _register_tfidf()
     for estimator, shapes, convert in (*_regressors(), *_others()):
         update_registered_converter(
             estimator, f"Tollway{estimator.__name__}", shapes, convert, overwrite=True
         )
+
+
+def _register_tfidf() -> None:
+    """By name: TfidfVectorizer uses the operator too."""
+    from skl2onnx.common._registration import register_converter  # noqa: PLC0415
+
+    from tollway.conversion.converters.text import convert_tfidf  # noqa: PLC0415
+
+    register_converter(
+        "SklearnTfidfTransformer", convert_tfidf, overwrite=True, options={"nan": [False]}
+    )
 
 
 def _classifiers() -> tuple[tuple[Any, Any, Any], ...]:

@@ -22,11 +22,15 @@ ML = "ai.onnx.ml"
 class Nodes:
     """Adds nodes and constants to the graph of one operator and names their results."""
 
-    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
+    def __init__(
+        self, scope: Any, operator: Any, container: Any, *, double: bool | None = None
+    ) -> None:
         self.scope = scope
         self.operator = operator
         self.container = container
-        self.double = any(isinstance(i.type, DoubleTensorType) for i in operator.inputs)
+        if double is None:
+            double = any(isinstance(i.type, DoubleTensorType) for i in operator.inputs)
+        self.double = double
         self.dtype: type[np.float32] | type[np.float64] = np.float64 if self.double else np.float32
         self.real: int = TensorProto.DOUBLE if self.double else TensorProto.FLOAT
 

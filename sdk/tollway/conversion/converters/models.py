@@ -42,24 +42,39 @@ def isotonic_shapes(operator: Any) -> None:
 
 
 def convert_isotonic(scope: Any, operator: Any, container: Any) -> None:
-    """``y0 + sum of slope * clip(x - x_i, 0, x_i+1 - x_i)``; flat outside the range."""
+    """Linear between the thresholds, flat outside them."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
     if model.out_of_bounds == "raise":
         raise NotImplementedError("out_of_bounds='raise'")
-    xs, ys = np.asarray(model.X_thresholds_), np.asarray(model.y_thresholds_)
-    output = operator.outputs[0].full_name
-    x = nodes.real_input()
+    value = piecewise_linear(nodes, nodes.real_input(), model)
+    nodes.add("Identity", [value], operator.outputs[0].full_name)
+
+
+def piecewise_linear(nodes: Nodes, x: str, model: Any) -> str:
+    """``y0 + sum of slope * clip(x - x_i, 0, x_i+1 - x_i)`` over an [N, 1] tensor."""
+    xs = np.asarray(model.X_thresholds_, dtype=np.float64)
+    ys = np.asarray(model.y_thresholds_, dtype=np.float64)
     if len(xs) == 1:
         zero = nodes.add("Mul", [x, nodes.reals([[0.0]])])
-        nodes.add("Add", [zero, nodes.reals(ys[:1][None, :])], output)
-        return
+        return nodes.add("Add", [zero, nodes.reals(ys[:1][None, :])])
     widths = np.diff(xs)
     inside = nodes.add("Sub", [x, nodes.reals(xs[:-1][None, :])])
     clipped = nodes.add("Max", [inside, nodes.reals([[0.0]])])
     clipped = nodes.add("Min", [clipped, nodes.reals(widths[None, :])])
     rise = nodes.add("MatMul", [clipped, nodes.reals((np.diff(ys) / widths)[:, None])])
-    nodes.add("Add", [rise, nodes.reals([[ys[0]]])], output)
+    return nodes.add("Add", [rise, nodes.reals([[ys[0]]])])
+
+
+def calibrate_isotonic(
+    scope: Any, container: Any, model: Any, scores: str, k: int, dtype: Any, proto_type: Any
+) -> str:
+    """In place of skl2onnx's own, which takes the nearest threshold and does not interpolate."""
+    del dtype
+    double = proto_type == TensorProto.DOUBLE
+    nodes = Nodes(scope, None, container, double=double)
+    column = nodes.add("Reshape", [scores, nodes.const(np.asarray([-1, 1], dtype=np.int64))])
+    return piecewise_linear(nodes, column, model.calibrators[k])
 
 
 # --- Support masks ---------------------------------------------------------------------------

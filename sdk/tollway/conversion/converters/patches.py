@@ -1,4 +1,8 @@
-"""Missing values in scikit-learn's trees: skl2onnx 1.20 drops the side that each split sends them to."""
+"""Two functions inside skl2onnx 1.20 that answer differently from scikit-learn, put right.
+
+Its tree writer drops the side that each split sends missing values to; its isotonic calibration
+takes the nearest threshold where scikit-learn interpolates.
+"""
 
 import sys
 from typing import Any
@@ -24,8 +28,17 @@ def with_missing_sides(original: Any) -> Any:
     return add_tree
 
 
-def patch_tree_writers() -> None:
-    """Put the completed writer in every skl2onnx module that imported the original by name."""
+def patch() -> None:
+    """Put both right, in every skl2onnx module that imported them by name."""
+    from skl2onnx.operator_converters import calibrated_classifier_cv  # noqa: PLC0415
+
+    from tollway.conversion.converters.models import calibrate_isotonic  # noqa: PLC0415
+
+    _patch_tree_writers()
+    calibrated_classifier_cv._transform_isotonic = calibrate_isotonic
+
+
+def _patch_tree_writers() -> None:
     from skl2onnx.common import tree_ensemble  # noqa: PLC0415
 
     original = getattr(tree_ensemble, NAME)
