@@ -79,12 +79,12 @@ class Collector:
 
     def _adopt_orphans(self, before: int) -> int:
         adopted = 0
+        with self._database.read() as connection:
+            known = store.digests(connection)
         for stored in self._store.list():
-            if stored.modified_ms > before:
-                continue  # perhaps a push between its bytes and its row
-            with self._database.read() as connection:
-                if store.has_row(connection, stored.digest):
-                    continue
+            # A young one is perhaps a push between its bytes and its row.
+            if stored.digest in known or stored.modified_ms > before:
+                continue
             with self._database.write() as connection:
                 now = self._clock()
                 store.ensure(connection, stored.digest, stored.size, now)

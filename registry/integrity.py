@@ -63,6 +63,8 @@ class Integrity:
     def _problem(self, blob: BlobRecord) -> Literal["missing", "corrupt"] | None:
         try:
             found = digest_of(self._store.read(blob.digest))
+        except OSError:
+            return "corrupt"  # the medium itself refuses to give it
         except TollwayError as error:
             if error.code is Code.NOT_FOUND:
                 return "missing"

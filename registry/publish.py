@@ -5,7 +5,9 @@ of its own → golden rows and columns fit the graph → manifest and its digest
 references and change, in one transaction
 """
 
+import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -130,6 +132,18 @@ class Publisher:
             f"too many publishers of model {model!r} at this moment; try again",
             repr(conflict),
         )
+
+    def clean(self) -> int:
+        """Remove bundles that a crash left behind. Returns how many."""
+        age_s = max(self._settings.upload_ttl_s, 10 * self._settings.inspect_timeout_s)
+        before = self._clock() - int(age_s * 1000)
+        removed = 0
+        for left in self._bundles.iterdir():
+            with suppress(FileNotFoundError):  # its own inspection has just ended
+                if left.stat().st_mtime_ns // 1_000_000 < before:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                    removed += 1
+        return removed
 
     def _earlier(
         self, model: str, actor: str, key: str | None, request_digest: str

@@ -7,6 +7,8 @@ from fastapi import APIRouter, Depends, Response
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.aliases import STABLE, alias_etag
 from registry.conditions import expected_state, quoted, required_state
+from registry.inputs import AliasInput, RolloutInput
+from registry.outputs import AliasOutput, MoveOutput, Page, RolloutOutput
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterName,
@@ -18,7 +20,6 @@ from registry.routes_parameters import (
     Model,
     page_of,
 )
-from registry.schemas import AliasInput, AliasOutput, MoveOutput, Page, RolloutInput, RolloutOutput
 from registry.service import Registry
 
 

@@ -12,13 +12,8 @@ from registry.access import ARTIFACT_READERS, PUBLISHERS, Actor, Require
 from registry.blobs import Blobs
 from registry.blobstore import CHUNK_BYTES
 from registry.digests import DIGEST_PATTERN
-from registry.schemas import (
-    MAX_EXACT,
-    BlobInput,
-    BlobOutput,
-    PresentOutput,
-    UploadOutput,
-)
+from registry.inputs import MAX_EXACT, BlobInput
+from registry.outputs import BlobOutput, PresentOutput, UploadOutput
 from registry.service import Registry
 from registry.store.blobs import BlobRecord
 from registry.uploads import OffsetConflict, Piece

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Depends, Response
 
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.conditions import expected_state, quoted
+from registry.inputs import ModelInput
 from registry.models import model_etag
+from registry.outputs import ModelOutput, Page
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterName,
@@ -16,7 +18,6 @@ from registry.routes_parameters import (
     Model,
     page_of,
 )
-from registry.schemas import ModelInput, ModelOutput, Page
 from registry.service import Registry
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import Header, Path, Query
 
-from registry.schemas import MAX_INTEGER, Item, Name, Page
+from registry.inputs import MAX_INTEGER, Name
+from registry.outputs import Item, Page
 
 Model = Annotated[Name, Path(description="Name of the model.")]
 Alias = Annotated[Name, Path(description="Name of the alias.")]

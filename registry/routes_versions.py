@@ -6,6 +6,8 @@ from fastapi import APIRouter, Depends, Header, Response
 
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.conditions import expected_state, quoted
+from registry.inputs import LoadedInput, TransitionInput, VersionInput
+from registry.outputs import Page, TransitionOutput, VersionOutput
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterNumber,
@@ -14,14 +16,6 @@ from registry.routes_parameters import (
     Model,
     VersionNumber,
     page_of,
-)
-from registry.schemas import (
-    LoadedInput,
-    Page,
-    TransitionInput,
-    TransitionOutput,
-    VersionInput,
-    VersionOutput,
 )
 from registry.service import Registry
 from registry.store.versions import VersionRecord

@@ -40,8 +40,9 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     integrity: Integrity
 
     def maintain(self) -> Collected:
-        """What is to be done every so often: drop expired uploads, collect garbage."""
+        """What is to be done every so often: drop what expired or crashed, collect garbage."""
         self.uploads.expire()
+        self.publisher.clean()
         return self.collector.collect()
 
 

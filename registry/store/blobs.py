@@ -36,10 +36,9 @@ def get(connection: Connection, digest: str) -> BlobRecord | None:
     return None if row is None else _record(row)
 
 
-def has_row(connection: Connection, digest: str) -> bool:
-    """Whether the digest is known at all, in whatever state."""
-    query = sa.select(blobs.c.digest).where(blobs.c.digest == digest)
-    return connection.execute(query).first() is not None
+def digests(connection: Connection) -> set[str]:
+    """Every digest that is known at all, in whatever state."""
+    return set(connection.execute(sa.select(blobs.c.digest)).scalars())
 
 
 def lock(connection: Connection, digests: Iterable[str]) -> dict[str, BlobRecord]:

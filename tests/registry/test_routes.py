@@ -456,7 +456,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_the_version_body_reaches_the_domain_whole() -> None:
-    from registry.schemas import VersionInput
+    from registry.inputs import VersionInput
 
     body = {
         "artifact": {"digest": sha256_digest(b"a"), "size": 1},
