@@ -20,7 +20,7 @@ from protocol.errors import TollwayError
 from runtime.logs import configure_logs, logger
 from runtime.process import run, set_title
 
-GRACE_S = 3
+GRACE_S = 2
 """How long requests under way may take to end when the process is told to."""
 KEEP_ALIVE_S = 75
 BACKLOG = 512
