@@ -185,6 +185,8 @@ _READERS: dict[bytes, Callable[[Call, bytes], None]] = {
     b"content-encoding": _content_encoding,
     b"accept": _accept,
 }
+HEADERS_READ = frozenset(name.decode() for name in _READERS)
+"""Request headers that have a meaning here."""
 
 
 async def _send(answer: Answer, send: Send) -> None:

@@ -20,13 +20,18 @@ class GatewaySettings(BaseSettings):
     key_pepper_file: Path
     """File with the pepper that API keys are hashed under."""
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on."""
     listen_fd: int | None = None
     """A listening socket inherited from the supervisor, used instead of ``host`` and ``port``: it
     outlives the gateway, so that clients who connect during a restart wait instead of failing."""
     tls_certificate_file: Path | None = None
+    """Certificate chain (PEM); with ``tls_key_file`` the port speaks TLS."""
     tls_key_file: Path | None = None
+    """Private key of the certificate (PEM)."""
     log_level: str = "info"
+    """debug, info, warning or error."""
     max_body_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
     """Largest prediction body."""
     default_deadline_ms: int = Field(default=30_000, ge=1, le=600_000)

@@ -14,6 +14,7 @@ class StackSettings:
     workers: int = 1
     log_level: str = "warning"
     stop_gateway_s: float = 6.0
-    """Time that requests in flight get at shutdown."""
+    """Time that the gateway gets to answer what is in flight and to ship its usage."""
     stop_others_s: float = 3.0
-    """Time that control and the workers get afterwards; then they are killed."""
+    """Time that control and the workers get afterwards. What has not stopped then is killed, so that
+    all is over within 10 seconds."""

@@ -18,6 +18,8 @@ from supervisor.settings import StackSettings
 
 POLL_S = 0.05
 LISTEN_BACKLOG = 2048
+SPARE_S = 1.5
+"""What a role needs beyond the time it gives its requests."""
 
 
 class Stack:
@@ -51,7 +53,10 @@ class Stack:
         self.gateway = self._child(
             "gateway",
             "gateway.main",
-            {"TOLLWAY_LISTEN_FD": str(self._socket.fileno())},
+            {
+                "TOLLWAY_LISTEN_FD": str(self._socket.fileno()),
+                "TOLLWAY_SHUTDOWN_GRACE_S": str(settings.stop_gateway_s - SPARE_S),
+            },
             self._socket.fileno(),
         )
 
@@ -115,6 +120,7 @@ class Stack:
         return {
             "TOLLWAY_WORKER_ID": f"worker-{number}",
             "TOLLWAY_RUN_DIR": str(run_dir),
+            "TOLLWAY_ENGINE_DRAIN_S": str(self._settings.stop_others_s - SPARE_S),
         }
 
 
