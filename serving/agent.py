@@ -1,4 +1,4 @@
-"""The worker's agent: follows the configuration, keeps an engine for every loaded version, reports."""
+"""The worker's agent: follows the configuration, keeps an engine per loaded version, reports."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ import msgspec
 from protocol.configuration import VersionDoc, WorkerDoc
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
-from serving.fetch import BlobCache
+from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.launch import EngineOrder
 from serving.process import StartEngine
 from serving.settings import WorkerSettings
-from serving.slots import Slot, files_of
+from serving.slots import Slot
 
 HEARTBEAT_S: Final = 5.0
 REPORT_RETRY_S: Final = 0.5
@@ -158,7 +158,8 @@ class Agent:
             threads=settings.engine_threads,
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
-            **files_of(version),
+            artifact=ARTIFACT,
+            golden=GOLDEN if version.manifest.golden is not None else None,
         )
         return Slot(
             version,

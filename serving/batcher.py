@@ -1,8 +1,8 @@
 """Work-conserving batching: whatever arrived while the engine was busy forms the next run.
 
-Nobody waits for company. A request shares a run only with requests of the same key, and gets its own
-rows of the outputs back; when a shared run fails, its requests are run alone, and only the guilty
-one gets the error.
+Nobody waits for company. A request shares a run only with requests of the same key, and gets its
+own rows of the outputs back; when a shared run fails, its requests are run alone, and only the
+guilty one gets the error.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""The engine's process: reads its order, loads, warms, replays the golden rows, says so, and serves."""
+"""The engine's process: reads its order, loads, replays the golden rows, warms, and serves."""
 
 import asyncio
 import gc
@@ -106,25 +106,29 @@ def _log_defect(order: EngineOrder, error: BaseException) -> None:
 
 
 async def listen(engine: Engine, address: str) -> asyncio.Server:
-    """Listen on ``unix:/path`` (mode 0600, replacing a dead engine's socket) or ``tcp:host:port``."""
+    """Listen on ``unix:/path`` or ``tcp:host:port``."""
     loop = asyncio.get_running_loop()
     kind, _, place = address.partition(":")
     if kind == "unix":
-        path = Path(place)
-        path.unlink(missing_ok=True)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        old = os.umask(0o177)
-        try:
-            bound.bind(place)
-        finally:
-            os.umask(old)
         return await loop.create_unix_server(
-            lambda: Connection(engine), sock=bound, backlog=BACKLOG
+            lambda: Connection(engine), sock=_private_socket(Path(place)), backlog=BACKLOG
         )
     host, _, port = place.rpartition(":")
     return await loop.create_server(
         lambda: Connection(engine), host.strip("[]"), int(port), backlog=BACKLOG
     )
+
+
+def _private_socket(path: Path) -> socket.socket:
+    """A socket of mode 0600 from its first moment, in the place of a dead engine's."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(old)
+    return bound
 
 
 async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None:
@@ -144,5 +148,5 @@ async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None
     for connection in list(engine.connections):
         connection.close()
     # Let what was written leave; a peer that does not read cannot hold the process.
-    while engine.connections and loop.time() < until:
+    while engine.connections and loop.time() < until:  # noqa: ASYNC110 -- bounded, and at the end
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a run costs, learnt from the runs: ``a + b * rows`` by exponentially weighted least squares."""
+"""What a run costs, ``a + b * rows``, learnt by exponentially weighted least squares."""
 
 from typing import Final
 

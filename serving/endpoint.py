@@ -1,4 +1,4 @@
-"""The worker's own HTTP endpoint: ``/metrics``, ``/healthz``, ``/readyz``. Three GETs and no framework."""
+"""The worker's own ``/metrics``, ``/healthz`` and ``/readyz``: three GETs and no framework."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,8 @@ async def serve_endpoint(bind: str | None, agent: Agent, token: str) -> AsyncIte
             status, body = await _answer(head.split(b"\r\n", 1)[0], agent, token)
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: {TEXT}\r\nContent-Length: {len(body)}\r\n"
-                "Connection: close\r\n\r\n".encode() + body
+                "Connection: close\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

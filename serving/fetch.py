@@ -23,7 +23,7 @@ class FetchError(Exception):
 
 
 class BlobCache:
-    """``blobs/HEX`` are whole and verified when they were written; ``partial/HEX`` are on their way.
+    """``blobs/HEX`` were verified when they were written; ``partial/HEX`` are on their way.
 
     Nothing read from the cache is trusted: staging verifies again what it copies, so an engine only
     ever sees bytes whose digest was right a moment ago, in files that nothing else links to.
@@ -69,7 +69,7 @@ class BlobCache:
         return lock is not None and lock.locked()
 
     def _copy(self, blob: Blob, target: Path) -> bool:
-        """Copy a blob from the cache while taking its digest; False, and forgotten, if it is wrong."""
+        """Copy a blob from the cache, taking its digest; False, and forgotten, if it is wrong."""
         source = self._blobs / _hex(blob.digest)
         digest = hashlib.sha256()
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,7 +108,9 @@ class BlobCache:
         have = await asyncio.to_thread(_size, partial)
         if have >= blob.size:
             have = 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
         url = f"/internal/v1/blobs/{blob.digest}"
         async with self._client.stream("GET", url, headers=headers, timeout=30.0) as response:
             response.raise_for_status()
@@ -116,7 +118,7 @@ class BlobCache:
             file = await asyncio.to_thread(partial.open, "ab" if resumed else "wb")
             try:
                 received = have if resumed else 0
-                async for chunk in response.aiter_bytes(CHUNK):
+                async for chunk in response.aiter_raw():
                     received += len(chunk)
                     if received > blob.size:
                         raise FetchError(f"{blob.digest} is larger than its manifest says")

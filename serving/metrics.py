@@ -45,7 +45,7 @@ async def scrape(slots: Iterable[Slot], token: bytes) -> str:
         "# HELP tollway_engine_state Engines by state.",
         "# TYPE tollway_engine_state gauge",
     ]
-    lines += [f'tollway_engine_state{_labels(slot, state=slot.doc.state)} 1' for slot in kept]
+    lines += [f"tollway_engine_state{_labels(slot, state=slot.doc.state)} 1" for slot in kept]
     for name, kind, text, field, unit in _METRICS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         lines += [

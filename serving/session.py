@@ -1,4 +1,4 @@
-"""ONNX Runtime, and nothing else of it anywhere: sessions sized for many small engines on few cores."""
+"""ONNX Runtime, imported nowhere else: sessions sized for many small engines on few cores."""
 
 import ctypes
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped]
 
 from protocol.datatypes import ONNX_ELEMENT_TYPES
 from protocol.errors import Code, TollwayError

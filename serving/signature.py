@@ -33,7 +33,7 @@ class Signature:
         """The key of every request, where only the number of rows can differ between them."""
 
     def key(self, feeds: list[Array | None]) -> Key:
-        """What must be equal for requests to share a run: inputs present and their other dimensions."""
+        """What must be equal for requests to share a run: inputs given, other dimensions."""
         if not self.dynamic:
             return None
         present = [feed for feed in feeds if feed is not None]

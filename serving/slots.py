@@ -1,4 +1,4 @@
-"""The life of one engine: fetch, start, ready; restarted with back-off when it dies; drained to stop."""
+"""The life of one engine: fetched, started, ready; restarted when it dies; drained to stop."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.configuration import EngineDoc, EngineState, VersionDoc
 from runtime.logs import logger
-from serving.fetch import ARTIFACT, GOLDEN, BlobCache, FetchError
+from serving.fetch import BlobCache, FetchError
 from serving.launch import EngineOrder, EngineWord
 from serving.process import EngineProcess, StartEngine
 
@@ -156,11 +156,3 @@ class _Outcome(EngineWord, frozen=True, kw_only=True):
 
     final: bool = False
     """Whether the engine itself said no."""
-
-
-def files_of(version: VersionDoc) -> dict[str, str | None]:
-    """The fields of an order that name staged files."""
-    return {
-        "artifact": ARTIFACT,
-        "golden": GOLDEN if version.manifest.golden is not None else None,
-    }

@@ -1,4 +1,4 @@
-"""Tensors: what the model declares, and JSON values turned into arrays with errors that say where."""
+"""Tensors as the model declares them, and JSON values made arrays with errors that say where."""
 
 from collections.abc import Callable
 from itertools import chain

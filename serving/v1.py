@@ -1,22 +1,17 @@
-"""The V1 predict convention of TensorFlow Serving and KServe: ``instances`` by row, ``inputs`` by column.
+"""The V1 convention of TensorFlow Serving and KServe: ``instances`` by row, ``inputs`` by column.
 
 Rows are lists (values in column order, or the one input's row) or objects keyed by column name, or
-by input name where the model declares no columns. An answer to ``instances`` is
-``{"predictions": [...]}``, one item a row: the value itself when the model has one output, an object
-keyed by output name when it has several. An answer to ``inputs`` is ``{"outputs": ...}``, whole
-tensors likewise. An output of one value a row, ``[N, 1]``, is written without its inner brackets
-for models whose task says that the value is a label, a score or an estimate; otherwise nested as it is.
+by input name where the model declares no columns. :mod:`serving.v1_reply` has the answers.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from protocol.datatypes import BINARY_ONLY
-from protocol.frames import NO_HEADER
 from protocol.manifest import Column
-from serving.call import Call, Results, first_rows
+from serving.call import Call, first_rows
 from serving.json_text import parse
 from serving.signature import Signature, malformed
 from serving.tensors import (
@@ -30,11 +25,11 @@ from serving.tensors import (
     to_elements,
     unnest,
 )
+from serving.v1_reply import ColumnEncoder, RowEncoder
 
-_json: Final = msgspec.json.Encoder().encode
-_NUMBER_TASKS: Final = frozenset({"classification", "regression", "clustering", "outlier"})
 _KNOWN: Final = frozenset({"instances", "inputs", "signature_name", "parameters", "id"})
-Rows = list[float | None | list[float | None]]
+Rows = list[float | list[float | None] | None]
+MATRIX_DIMENSIONS: Final = 2
 
 
 class _Instances(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,18 +43,19 @@ class V1:
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._columns = {column.name: column for column in signature.manifest.columns}
-        squeeze = signature.manifest.task in _NUMBER_TASKS
-        self._by_row = RowEncoder(signature, squeeze)
-        self._by_column = ColumnEncoder(signature, squeeze)
+        self._by_row = RowEncoder(signature)
+        self._by_column = ColumnEncoder(signature)
         self._no_json = [s.name for s in signature.outputs if s.datatype in BINARY_ONLY]
         single = signature.inputs[0] if len(signature.inputs) == 1 else None
         self._matrix = (
-            single if single and len(single.shape) == 2 and single.datatype in FLOATS else None
+            single
+            if single and len(single.shape) == MATRIX_DIMENSIONS and single.datatype in FLOATS
+            else None
         )
         self._instances = msgspec.json.Decoder(_Instances)
 
     def decode(self, body: bytes) -> Call:
-        """The call that a request body asks for. Raises ``TollwayError`` with the reason if none."""
+        """The call that a body asks for. Raises ``TollwayError`` with the reason if none."""
         if self._no_json:
             raise invalid(f"output {self._no_json[0]!r} has no JSON form: use V2 with binary data")
         feeds = self._fast(body) if self._matrix is not None else None
@@ -77,7 +73,7 @@ class V1:
             return self._call(self._from_inputs(value["inputs"]), self._by_column)
         return self._call(self._from_instances(value["instances"]), self._by_row)
 
-    def _call(self, feeds: list[Array | None], encoder: "RowEncoder | ColumnEncoder") -> Call:
+    def _call(self, feeds: list[Array | None], encoder: ColumnEncoder) -> Call:
         signature = self._signature
         signature.check_complete(feeds)
         for spec, feed in zip(signature.inputs, feeds, strict=True):
@@ -94,7 +90,7 @@ class V1:
         except (ValueError, OverflowError, FloatingPointError, RecursionError):
             return None
         wanted = self._matrix.shape[1]
-        if array.ndim != 2 or not array.size or wanted not in (-1, array.shape[1]):
+        if array.ndim != MATRIX_DIMENSIONS or not array.size or wanted not in (-1, array.shape[1]):
             return None
         return [array]
 
@@ -127,9 +123,9 @@ class V1:
                 raise invalid(f"instances[{index}]: {show(row)} is not an array or an object")
             if len(row) != len(columns):
                 raise invalid(
-                    f"instances[{index}] has {len(row)} values; the model has {len(columns)} columns"
+                    f"instances[{index}] has {len(row)} values; {len(columns)} columns are needed"
                 )
-        rows: list[list[object]] = instances  # type: ignore[assignment]  # all are lists, see above
+        rows: list[list[object]] = instances  # type: ignore[assignment]  # all are
         values = {column.name: [row[place] for row in rows] for place, column in enumerate(columns)}
         return self._place(values, "instances[{}]")
 
@@ -215,7 +211,7 @@ class V1:
 
 
 def _column_elements(values: list[object], column: Column, spec: TensorSpec, where: str) -> Array:
-    """One column's values as its tensor has them: booleans as numbers, missing strings as declared."""
+    """One column's values as its tensor has them: true as 1, missing strings as declared."""
     if spec.datatype == "BYTES":
         if column.null is not None:
             values = [column.null if value is None else value for value in values]
@@ -267,45 +263,3 @@ def _whole(value: object, spec: TensorSpec) -> Array:
     if element_count(shape) != len(elements):
         raise invalid(f"{what} has an empty dimension")
     return array.reshape(shape)
-
-
-class ColumnEncoder:
-    """``{"outputs": ...}``: whole tensors; the one output bare, several keyed by name."""
-
-    def __init__(self, signature: Signature, squeeze: bool) -> None:
-        self._names = [spec.name for spec in signature.outputs]
-        self._squeeze = squeeze
-
-    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
-        """See :class:`serving.call.Encoder`."""
-        tensors = [self.nested(results, index, start, stop) for index in range(len(self._names))]
-        if len(tensors) == 1:
-            return _json({"outputs": tensors[0]}), NO_HEADER
-        return _json({"outputs": dict(zip(self._names, tensors, strict=True))}), NO_HEADER
-
-    def nested(self, results: Results, output: int, start: int, stop: int) -> Any:  # noqa: ANN401 -- as deep as the tensor
-        """A request's share of an output as nested lists."""
-        array = results.array(output, start, stop)
-        if self._squeeze and array.ndim > 1 and array.shape[1:] == (1,):
-            array = array.reshape(-1)
-        return array.tolist()
-
-
-class RowEncoder(ColumnEncoder):
-    """``{"predictions": [...]}``: an item a row."""
-
-    def encode(self, results: Results, start: int, stop: int) -> tuple[bytes, int]:
-        """See :class:`serving.call.Encoder`. Refuses outputs that have no item for each row."""
-        rows = stop - start
-        tensors = [self.nested(results, index, start, stop) for index in range(len(self._names))]
-        for name, tensor in zip(self._names, tensors, strict=True):
-            if not isinstance(tensor, list) or len(tensor) != rows:
-                raise invalid(
-                    f"output {name!r} does not have one item for each instance: "
-                    "ask with 'inputs' instead"
-                )
-        if len(tensors) == 1:
-            return _json({"predictions": tensors[0]}), NO_HEADER
-        names = self._names
-        items = [dict(zip(names, row, strict=True)) for row in zip(*tensors, strict=True)]
-        return _json({"predictions": items}), NO_HEADER

@@ -1,6 +1,6 @@
 """V2 inference requests in JSON: a typed fast path, and one that reads everything and says why."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from serving.v2_request import (
 )
 
 Elements = {
-    **dict.fromkeys(FLOATS, list[float | None | list[float | None]]),
+    **dict.fromkeys(FLOATS, list[float | list[float | None] | None]),
     "BOOL": list[bool | list[bool]],
     "BYTES": list[str | list[str]],
 }
@@ -139,7 +139,7 @@ def _fits(shape: list[int], spec: TensorSpec) -> bool:
     return True
 
 
-def _to_array(data: list[object], spec: TensorSpec, shape: list[int]) -> Array | None:
+def _to_array(data: Any, spec: TensorSpec, shape: list[int]) -> Array | None:  # noqa: ANN401
     """``data`` as msgspec typed it, in ``shape``; None where only the slow path can tell."""
     if spec.datatype == "BYTES":
         if any(type(item) is list for item in data) or len(data) != element_count(shape):

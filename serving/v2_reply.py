@@ -56,7 +56,7 @@ class V2Replies:
         return V2Encoder(self, head, wanted)
 
     def opened(self, output: int, shape: tuple[int, ...]) -> bytes:
-        """``{"name":...,"datatype":...,"shape":[...]``: an output up to its data, cached by shape."""
+        """An output up to its data, ``{"name":...,"datatype":...,"shape":[...]``; cached."""
         found = self._opened.get((output, shape))
         if found is None:
             if len(self._opened) >= MAX_CACHED_SHAPES:
@@ -109,10 +109,10 @@ class BinaryEncoder(V2Encoder):
 
 
 def to_binary(array: Array) -> bytes:
-    """An array as the binary extension has it: little-endian, row-major, strings length-prefixed."""
+    """An array as the extension has it: little-endian, row-major, strings length-prefixed."""
     if array.dtype.kind != "O":
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    parts = []
+    parts: list[bytes] = []
     for text in array.reshape(-1).tolist():
         data = text.encode() if isinstance(text, str) else bytes(text)
         parts += (pack("<I", len(data)), data)

@@ -14,7 +14,7 @@ from serving.v2_reply import V2Encoder, V2Replies
 Parameters = dict[str, Any] | UnsetType
 _PARAMETER_TYPES: Final = (str, bool, int, float)
 _OWN_PARAMETERS: Final = frozenset({"binary_data_output", "binary_data_size"})
-"""Parameters that speak to the server about this message; the rest is the client's and comes back."""
+"""Parameters that speak to the server about this message; the rest comes back to the client."""
 MAX_PARAMETER_INTEGER: Final = 2**64
 
 

@@ -1,7 +1,7 @@
 """The first runs: touch every kernel, learn what runs cost, and see whether rows may share a run.
 
-Sharing is allowed only when outputs follow the number of rows, and each row's answer does not depend
-on the others: a graph that normalises by the batch's mean would mix up its callers.
+Sharing is allowed only when outputs follow the number of rows, and no row's answer depends on the
+others: a graph that normalises by the batch's mean would mix up its callers.
 """
 
 import time
@@ -74,7 +74,7 @@ def _same(one: Array, other: Array) -> bool:
     if one.dtype.kind == "f":
         # Kernels for one row and for many may round differently; mixing rows differs by far more.
         return bool(np.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True))
-    return True if one.dtype.kind == "u" and one.dtype.itemsize == 2 else bool((one == other).all())
+    return bool((one == other).all())
 
 
 def _try(runner: Runner, feeds: Feeds) -> list[Array] | None:

@@ -98,7 +98,7 @@ def test_scalars_may_stand_for_rows_of_one(rig: MakeRig) -> None:
         ({"instances": [ROW | {"age": "abc"}]}, "instances[0] column 'age': 'abc' is not FP32"),
         ({"instances": [ROW | {"age": [1]}]}, "instances[0] column 'age': [1] is not FP32"),
         ({"instances": [ROW, [1]]}, "'instances' mixes objects and other rows"),
-        ({"instances": [[1, 2]]}, "instances[0] has 2 values; the model has 4 columns"),
+        ({"instances": [[1, 2]]}, "instances[0] has 2 values; 4 columns are needed"),
         ({"instances": [5]}, "instances[0]: 5 is not an array or an object"),
         ({"instances": []}, "'instances' is empty"),
         ({"instances": 5}, "'instances' is not an array"),

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.frames import NO_HEADER
 from protocol.datatypes import NUMPY_NAMES
+from protocol.frames import NO_HEADER
 from tests.serving import models
 from tests.serving.conftest import MakeRig
 from tests.serving.rig import Rig, one_input
@@ -73,7 +73,9 @@ def test_bf16_goes_in_and_out_as_its_bits(rig: MakeRig) -> None:
 
 def test_non_finite_floats_are_exact(rig: MakeRig) -> None:
     data = np.array([np.nan, np.inf, -np.inf], np.float32).tobytes()
-    body, length = binary_request(data, [1, 3], outputs=[{"name": "y", "parameters": {"binary_data": True}}])
+    body, length = binary_request(
+        data, [1, 3], outputs=[{"name": "y", "parameters": {"binary_data": True}}]
+    )
     _, answer, header = rig(models.identity()).ask(body, header=length)
     assert answer[header:] == data
 
@@ -98,8 +100,18 @@ def test_binary_and_json_inputs_mix(rig: MakeRig) -> None:
     inputs = [
         {"name": "age", "shape": [1, 1], "datatype": "FP32", "parameters": {"binary_data_size": 4}},
         {"name": "city", "shape": [1, 1], "datatype": "BYTES", "data": ["Ulm"]},
-        {"name": "visits", "shape": [1, 1], "datatype": "INT64", "parameters": {"binary_data_size": 8}},
-        {"name": "member", "shape": [1, 1], "datatype": "BOOL", "parameters": {"binary_data_size": 1}},
+        {
+            "name": "visits",
+            "shape": [1, 1],
+            "datatype": "INT64",
+            "parameters": {"binary_data_size": 8},
+        },
+        {
+            "name": "member",
+            "shape": [1, 1],
+            "datatype": "BOOL",
+            "parameters": {"binary_data_size": 1},
+        },
     ]
     header = json.dumps({"inputs": inputs}).encode()
     body = header + pack("<fq?", 1.5, 7, True)

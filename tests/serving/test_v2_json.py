@@ -81,7 +81,7 @@ def test_outputs_come_as_requested_and_in_that_order(rig: MakeRig) -> None:
 
 def test_id_and_parameters_come_back(rig: MakeRig) -> None:
     request = one_input([1, 2, 3], [1, 3])
-    request |= {"id": "a\"b", "parameters": {"trace": "x", "n": 3, "binary_data_output": False}}
+    request |= {"id": 'a"b', "parameters": {"trace": "x", "n": 3, "binary_data_output": False}}
     answer = rig(models.identity()).infer(request)
     assert answer["id"] == 'a"b'
     assert answer["parameters"] == {"trace": "x", "n": 3}
@@ -181,8 +181,12 @@ def test_what_the_graph_refuses_is_the_clients_error_without_internals(rig: Make
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=4)
-    | st.dictionaries(st.sampled_from(["name", "shape", "data", "inputs"]), children, max_size=4),
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["name", "shape", "data", "inputs"]), children, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 

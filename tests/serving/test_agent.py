@@ -1,0 +1,244 @@
+"""The agent: real engine processes, kept as the configuration says."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from protocol.configuration import EngineDoc
+from protocol.frames import Kind
+from runtime.process import Lifeline
+from serving.agent import Agent
+from serving.endpoint import serve_endpoint
+from serving.process import starter
+from serving.settings import WorkerSettings
+from tests.serving import models
+from tests.serving.fake_control import FakeControl
+from tests.serving.peer import Peer
+from tests.serving.rig import one_input, version_of
+
+BODY = json.dumps(one_input([1, 2, 3], [1, 3])).encode()
+
+
+class Place:
+    """Where a worker keeps its things; sockets need a short path."""
+
+    def __init__(self, data: Path, run: Path) -> None:
+        self.settings = WorkerSettings(
+            data_dir=data,
+            control_url="http://control",
+            cluster_token_file=data / "token",
+            worker_id="w",
+            run_dir=run,
+            engine_drain_s=2,
+        )
+
+    @asynccontextmanager
+    async def working(self, control: FakeControl, **settings: Any) -> AsyncIterator[Agent]:
+        """An agent at work."""
+        lifeline = Lifeline()
+        stop = asyncio.Event()
+        async with control.client() as client:
+            agent = Agent(
+                self.settings.model_copy(update=settings), client, "token", starter(lifeline)
+            )
+            task = asyncio.create_task(agent.run(stop))
+            try:
+                yield agent
+            finally:
+                stop.set()
+                await asyncio.wait_for(task, 20)
+                lifeline.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Any:
+    run = Path(tempfile.mkdtemp(prefix="tw"))
+    yield Place(tmp_path, run)
+    shutil.rmtree(run)
+
+
+async def answers(engine: EngineDoc | None) -> int:
+    """Status of a prediction by an engine."""
+    assert engine is not None
+    peer, _ = await Peer.connect(engine.address, b"token")
+    peer.infer(1, BODY)
+    status = (await peer.reply(1)).status
+    peer.writer.close()
+    return status
+
+
+def pids() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if child.status() != "zombie"}
+
+
+async def test_a_version_is_served_from_registration_to_unloading(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    document = version_of(models.manifest_of(graph))
+    before = pids()
+    async with place.working(control) as agent:
+        control.put("m/1", document)
+        assert await answers(await control.until("m", "ready")) == 200
+        assert agent.ready()
+        engines = place.settings.data_dir / "worker-w" / "engines"
+        assert not list(engines.iterdir()), "the staged copies are gone once loaded"
+        control.put("m/1", version_of(document.manifest, loaded=False))
+        await control.until("m", None)
+        async with asyncio.timeout(10):
+            while pids() - before:  # noqa: ASYNC110 -- another process's end
+                await asyncio.sleep(0.01)
+    assert control.removed
+
+
+async def test_loading_and_unloading_do_not_disturb_other_engines(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    async with place.working(control):
+        control.put("a/1", version_of(models.manifest_of(graph, name="a")))
+        engine = await control.until("a", "ready")
+        assert engine is not None
+        peer, _ = await Peer.connect(engine.address)
+        control.put("b/1", version_of(models.manifest_of(graph, name="b")))
+        await control.until("b", "ready")
+        control.put("b/1", None)
+        await control.until("b", None)
+        peer.infer(1, BODY)
+        assert (await peer.reply(1)).status == 200
+        peer.writer.close()
+
+
+async def test_an_engine_that_is_killed_comes_back_at_the_same_address(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    control.put("m/1", version_of(models.manifest_of(graph)))
+    before = pids()
+    async with place.working(control):
+        first = await control.until("m", "ready")
+        (pid,) = pids() - before
+        os.kill(pid, signal.SIGKILL)
+        starting = await control.until("m", "starting")
+        assert starting is not None
+        assert starting.error == "the engine ended with code -9"
+        second = await control.until("m", "ready")
+        assert first == second
+        assert await answers(second) == 200
+
+
+async def test_a_failed_golden_check_keeps_the_version_out_until_its_document_changes(
+    place: Place,
+) -> None:
+    control = FakeControl()
+    graph = models.linear(2)
+    golden = models.golden_bytes(
+        one_input([1, 2], [1, 2], name="input"),
+        {"outputs": [{"name": "prediction", "shape": [1, 1], "data": [9]}]},
+    )
+    control.add_model(graph)
+    control.add_blob(golden)
+    async with place.working(control):
+        control.put("m/1", version_of(models.manifest_of(graph, golden=golden)))
+        failed = await control.until("m", "failed")
+        assert failed is not None
+        assert failed.error == "golden rows: output 'prediction'[0, 0] is 2.5, expected 9.0"
+        control.put("m/1", version_of(models.manifest_of(graph)))
+        await control.until("m", "ready")
+
+
+async def test_a_worker_starts_from_its_disk_while_control_is_away(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    control.put("m/1", version_of(models.manifest_of(graph)))
+    async with place.working(control):
+        engine = await control.until("m", "ready")
+    control.away = True
+    async with place.working(control) as agent:
+        async with asyncio.timeout(20):
+            while not agent.slots or not agent.ready():  # noqa: ASYNC110 -- another process's state
+                await asyncio.sleep(0.01)
+        assert await answers(engine) == 200
+
+
+async def test_a_blob_that_control_cannot_send_yet_is_asked_for_again(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    async with place.working(control):
+        control.put("m/1", version_of(models.manifest_of(graph)))
+        starting = await control.until("m", "starting")
+        assert starting is not None
+        control.add_model(graph)
+        await control.until("m", "ready")
+
+
+async def test_engines_may_listen_on_tcp(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    control.put("m/1", version_of(models.manifest_of(graph)))
+    async with place.working(control, engine_host="127.0.0.1", engine_first_port=29_137):
+        engine = await control.until("m", "ready")
+        assert engine is not None
+        assert engine.address == "tcp:127.0.0.1:29137"
+        assert await answers(engine) == 200
+
+
+async def test_the_worker_has_health_and_metrics_of_its_own(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+
+    async def get(port: int, path: str) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        return answer
+
+    async with place.working(control) as agent, serve_endpoint("127.0.0.1:0", agent, "t") as port:
+        control.put("m/1", version_of(models.manifest_of(graph)))
+        assert await answers(await control.until("m", "ready")) == 200
+        assert (await get(port, "/healthz")).startswith("HTTP/1.1 200")
+        assert (await get(port, "/readyz")).startswith("HTTP/1.1 200")
+        assert (await get(port, "/x")).startswith("HTTP/1.1 404")
+        metrics = await get(port, "/metrics")
+    assert 'tollway_engine_state{model="m",version="1",state="ready"} 1' in metrics
+    assert 'tollway_engine_requests_total{model="m",version="1"} 1' in metrics
+
+
+async def test_an_engine_ends_when_its_agent_dies(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    control.put("m/1", version_of(models.manifest_of(graph)))
+    before = pids()
+    lifeline = Lifeline()
+    async with control.client() as client:
+        agent = Agent(place.settings, client, "token", starter(lifeline))
+        task = asyncio.create_task(agent.run(asyncio.Event()))
+        engine = await control.until("m", "ready")
+        assert engine is not None
+        (pid,) = pids() - before
+        peer, _ = await Peer.connect(engine.address)
+        lifeline.close()  # what the kernel does when the agent dies
+        frame = await peer.read()
+        assert frame is not None
+        assert frame.kind == Kind.DRAIN
+        peer.writer.close()
+        process = psutil.Process(pid)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not process.is_running()
