@@ -36,7 +36,7 @@ def load() -> Credentials | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not valid"
-        raise CredentialsError(f"{file}: {reason} - run `tollway login` again") from error
+        raise CredentialsError(f"{file}: {reason} - run `tollway login URL` again") from error
 
 
 def save(credentials: Credentials) -> Path:

@@ -97,8 +97,9 @@ class Signatures:
 
     def forget(self, model: str) -> None:
         """Ask again next time."""
-        for key in [key for key in self._known if key[0] == model]:
-            del self._known[key]
+        for key in list(self._known):  # a copy: other threads may be predicting
+            if key[0] == model:
+                self._known.pop(key, None)
 
     def _fetch(self, model: str, version: int | None) -> Signature:
         try:

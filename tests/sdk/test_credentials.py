@@ -43,7 +43,7 @@ def test_a_broken_file_says_what_to_do() -> None:
     file = credentials.path()
     file.parent.mkdir(parents=True)
     file.write_text("{")
-    with pytest.raises(tollway.CredentialsError, match="run `tollway login` again"):
+    with pytest.raises(tollway.CredentialsError, match="run `tollway login URL` again"):
         credentials.resolve(None, None)
 
 
