@@ -8,8 +8,8 @@ from typing import Annotated, cast
 
 import msgspec
 import typer
-from rich.console import Console
 
+import tollway
 from benchmarks import chart, machine, scenarios
 from benchmarks.interruption import end_on_sigterm
 from benchmarks.measure import Round
@@ -24,7 +24,7 @@ from benchmarks.models import (
     train_classifier,
 )
 from benchmarks.processes import Memory
-from benchmarks.report import Report, Verdict, judge, show, store
+from benchmarks.report import Report, Verdict, judge, make_console, show, store
 from benchmarks.systems import (
     HANDWRITTEN,
     HANDWRITTEN_TUNED,
@@ -81,7 +81,7 @@ def main(
 ) -> None:
     """Measure Tollway beside the hand-written service, and store the result."""
     end_on_sigterm()
-    console = Console()
+    console = make_console()
     plan = Plan(
         connections=[int(number) for number in connections.split(",")],
         rounds=rounds,
@@ -100,8 +100,8 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped; nothing stored")
         sys.exit(130)
-    except (OSError, RuntimeError) as error:
-        console.print(f"[red]{error}[/]", markup=True, highlight=False)
+    except (OSError, RuntimeError, tollway.TollwayError) as error:
+        console.print("\n".join([str(error), *getattr(error, "__notes__", [])]), markup=False)
         sys.exit(1)
     report = make_report(plan, conditions, trained, outcome)
     path = machine.result_path(output, conditions)

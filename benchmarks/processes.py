@@ -15,6 +15,7 @@ import psutil
 TITLE = "tollwayd: "
 STOP_S = 15.0
 TAIL_LINES = 25
+LINE_LENGTH = 600
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,12 @@ def started(
         stop(process)
 
 
+def tail(log: Path) -> str:
+    """The last lines of ``log``, each cut to a readable length."""
+    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    return "\n".join(line[-LINE_LENGTH:] for line in lines)
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, then SIGKILL for what is left of the tree after ``STOP_S``."""
     if process.poll() is not None:
@@ -132,7 +139,6 @@ def wait_until(
     deadline = time.monotonic() + timeout_s
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
             state = "has ended" if process.poll() is not None else "is not ready"
-            raise RuntimeError("\n".join([f"{process.args!r} {state}; its last lines:", *lines]))
+            raise RuntimeError(f"{process.args!r} {state}; its last lines:\n{tail(log)}")
         time.sleep(0.05)

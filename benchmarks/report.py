@@ -1,5 +1,6 @@
 """The result of a benchmark run: its JSON, its verdicts, its tables."""
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ JUDGED_CONNECTIONS = 32
 TARGET_RATIO = 10.0
 TARGET_ADDED_GATEWAY_MS = 1.0
 TARGET_IDLE_MB = 600.0
+WIDTH = 150
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,11 @@ def store(path: Path, report: msgspec.Struct) -> None:
     """Write ``report`` as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+
+
+def make_console() -> Console:
+    """A console that is wide enough for the tables where it is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
 
 
 def show(console: Console, report: Report) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 import tollway
 from benchmarks.models import CLASSIFIER
-from benchmarks.processes import free_port, started, wait_until
+from benchmarks.processes import free_port, started, tail, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER_PYTHON = ROOT / "build" / "bench-venv" / "bin" / "python"
@@ -106,7 +106,11 @@ def stack(folder: Path, *, workers: int = 1, port: int | None = None) -> Iterato
     with started(command, log, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
         wait_until(lambda: _said_ready(log), process=process, log=log, timeout_s=START_S)
         token = (data / "admin.token").read_text().strip()
-        yield Stack(pid=process.pid, port=port, data=data, log=log, token=token)
+        try:
+            yield Stack(pid=process.pid, port=port, data=data, log=log, token=token)
+        except Exception as error:
+            error.add_note(f"the last lines of the stack:\n{tail(log)}")
+            raise
 
 
 def _said_ready(log: Path) -> bool:

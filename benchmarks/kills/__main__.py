@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import tollway
 from benchmarks import machine
 from benchmarks.interruption import end_on_sigterm
 from benchmarks.kills.scenarios import SCENARIOS
 from benchmarks.kills.trial import Bench, KillResult
 from benchmarks.machine import Machine
 from benchmarks.models import train_classifier
-from benchmarks.report import store
+from benchmarks.report import make_console, store
 from benchmarks.systems import ROOT
 
 
@@ -38,12 +39,16 @@ def main(
 ) -> None:
     """Kill engines, workers, control and gateways under load; exit 1 when a guarantee broke."""
     end_on_sigterm()
-    console = Console()
+    console = make_console()
+    names = only.split(",")
+    if unknown := [name for name in names if name not in SCENARIOS]:
+        console.print(f"no such kill test: {unknown[0]}; there are {', '.join(SCENARIOS)}")
+        sys.exit(2)
     conditions = machine.describe()
     trained = train_classifier()
     results = []
     try:
-        for name in only.split(","):
+        for name in names:
             with (
                 console.status(f"kill test: {name}"),
                 tempfile.TemporaryDirectory(prefix="tollway-kill-") as folder,
@@ -52,9 +57,9 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped; nothing stored")
         sys.exit(130)
-    except KeyError as error:
-        console.print(f"there is no kill test {error}: choose from {', '.join(SCENARIOS)}")
-        sys.exit(2)
+    except (OSError, RuntimeError, tollway.TollwayError) as error:
+        console.print("\n".join([str(error), *getattr(error, "__notes__", [])]), markup=False)
+        sys.exit(1)
     report = KillReport(machine=conditions, seconds=seconds, results=results)
     path = machine.result_path(output, conditions, "kills")
     store(path, report)
@@ -66,8 +71,7 @@ def main(
 def show(console: Console, report: KillReport) -> None:
     """Print the table."""
     table = Table(title="Kill tests")
-    for name in ("test", "expected"):
-        table.add_column(name)
+    table.add_column("test")
     for name in ("answered", "errors", "of these lost", "gap ms", "acknowledged", "in usage"):
         table.add_column(name, justify="right")
     table.add_column("missing, doubled", justify="right")
@@ -76,7 +80,6 @@ def show(console: Console, report: KillReport) -> None:
         account = result.account
         table.add_row(
             result.name,
-            result.expectation,
             f"{result.answered:,}",
             str(result.errors),
             str(result.broken),
