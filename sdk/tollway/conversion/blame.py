@@ -1,14 +1,18 @@
 """Find the step that does not convert, by converting the steps one at a time."""
 
 import warnings
-from typing import Any
+
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
 from tollway.conversion.errors import ConversionError
+from tollway.conversion.foreign import Estimator
+from tollway.conversion.rewrites import rewritten
 from tollway.conversion.search import Failure
 from tollway.conversion.steps import WAYS_OUT, is_container, parts, refuse
 
 
-def blame(model: Any, failures: list[Failure]) -> ConversionError:
+def blame(model: Estimator, failures: list[Failure]) -> ConversionError:
     """The error for a model of which no candidate came out."""
     error = next((f.error for f in failures if f.error is not None), None)
     why = _first_line(error)
@@ -28,12 +32,7 @@ def _first_line(error: BaseException | None) -> str:
     return text[:300].rstrip(".") or type(error).__name__
 
 
-def _converts_alone(part: Any) -> bool:
-    from skl2onnx import convert_sklearn  # noqa: PLC0415
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415
-
-    from tollway.conversion.rewrites import rewritten  # noqa: PLC0415
-
+def _converts_alone(part: Estimator) -> bool:
     width = getattr(part, "n_features_in_", None) or 1
     for kind in (FloatTensorType, StringTensorType):
         try:
@@ -44,7 +43,7 @@ def _converts_alone(part: Any) -> bool:
                     initial_types=[("input", kind([None, int(width)]))],
                     target_opset={"": 18, "ai.onnx.ml": 3},
                 )
-        except Exception:  # noqa: BLE001, S112 - any failure only means: not this way
+        except Exception:  # noqa: S112 - any failure only means: not this way
             continue
         return True
     return False

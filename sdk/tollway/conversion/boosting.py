@@ -1,9 +1,22 @@
 """LightGBM and XGBoost, through onnxmltools (extra ``tollway[boosting]``)."""
 
+import json
+import tempfile
 from functools import cache
-from typing import Any
+from pathlib import Path
 
+import numpy as np
+from skl2onnx import update_registered_converter
+from skl2onnx.common import shape_calculator as shapes
+from sklearn.preprocessing import LabelEncoder
+
+from tollway.conversion.converters.hist_gradient_boosting import (
+    classifier_shapes,
+    regressor_shapes,
+)
+from tollway.conversion.converters.thresholds import convert_lightgbm
 from tollway.conversion.errors import ConversionError
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.steps import parts
 
 LIGHTGBM = frozenset({"LGBMClassifier", "LGBMRegressor"})
@@ -11,7 +24,7 @@ XGBOOST = frozenset({"XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFR
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
 
 
-def as_estimator(model: Any) -> Any:
+def as_estimator(model: Estimator) -> Foreign:
     """A bare Booster as the estimator that it would be inside; every other model as it is."""
     module = type(model).__module__.split(".", 1)[0]
     if type(model).__name__ != "Booster":
@@ -23,8 +36,8 @@ def as_estimator(model: Any) -> Any:
     return model
 
 
-def register_boosting(model: Any) -> None:
-    """Register the converters that ``model`` needs. Raises :class:`ConversionError` without them."""
+def register_boosting(model: Estimator) -> None:
+    """Register the converters that ``model`` needs, or raise :class:`ConversionError`."""
     names = {type(part).__name__ for _, part in parts(model)}
     if names & LIGHTGBM:
         _tools()
@@ -46,13 +59,6 @@ def _tools() -> None:
 @cache
 def _register_lightgbm() -> None:
     import lightgbm  # noqa: PLC0415
-    from skl2onnx import update_registered_converter  # noqa: PLC0415
-
-    from tollway.conversion.converters.hist_gradient_boosting import (  # noqa: PLC0415
-        classifier_shapes,
-        regressor_shapes,
-    )
-    from tollway.conversion.converters.thresholds import convert_lightgbm  # noqa: PLC0415
 
     update_registered_converter(
         lightgbm.LGBMClassifier,
@@ -72,8 +78,6 @@ def _register_xgboost() -> None:
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import (  # noqa: PLC0415
         convert_xgboost,
     )
-    from skl2onnx import update_registered_converter  # noqa: PLC0415
-    from skl2onnx.common import shape_calculator as shapes  # noqa: PLC0415
 
     for name in ("XGBClassifier", "XGBRFClassifier"):
         update_registered_converter(
@@ -92,11 +96,7 @@ def _register_xgboost() -> None:
         )
 
 
-def _xgboost_estimator(booster: Any) -> Any:
-    import json  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
+def _xgboost_estimator(booster: Estimator) -> Foreign:
     import xgboost  # noqa: PLC0415
 
     config = json.loads(booster.save_config())
@@ -110,9 +110,8 @@ def _xgboost_estimator(booster: Any) -> Any:
     return model
 
 
-def _lightgbm_estimator(booster: Any) -> Any:
+def _lightgbm_estimator(booster: Estimator) -> Foreign:
     import lightgbm  # noqa: PLC0415
-    import numpy as np  # noqa: PLC0415
 
     objective = str(booster.dump_model()["objective"]).split(" ", maxsplit=1)[0]
     classifies = objective.startswith(("binary", "multiclass"))
@@ -122,8 +121,6 @@ def _lightgbm_estimator(booster: Any) -> Any:
     model.fitted_ = True
     model._objective = objective
     if classifies:
-        from sklearn.preprocessing import LabelEncoder  # noqa: PLC0415
-
         count = max(2, int(booster.dump_model().get("num_class", 1)))
         model._classes = np.arange(count)
         model._n_classes = count

@@ -1,10 +1,18 @@
-"""The ways to convert one estimator, from the fastest graph to the slowest, and how to take each."""
+"""The ways to convert one estimator, from the fastest graph to the slowest."""
 
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skl2onnx import convert_sklearn
+from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common import data_types
+from skl2onnx.common._registration import _converter_pool
+
+from tollway.conversion.boosting import register_boosting
+from tollway.conversion.converters import register
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.graph import has_zip_map, with_inputs
 from tollway.conversion.rewrites import rewritten
 from tollway.conversion.rows import Rows
@@ -45,7 +53,7 @@ class Candidate:
         return ", ".join(f"{key} {value}" for key, value in self.options().items())
 
 
-def candidates(model: Any, rows: Rows) -> Iterator[Candidate]:
+def candidates(model: Estimator, rows: Rows) -> Iterator[Candidate]:
     """Every way worth trying, fastest first."""
     layouts = {"matrix": ("matrix", "columns"), "columns": ("columns",), "text": ("text",)}
     has_text = any(type(part).__name__ in TEXT_ESTIMATORS for _, part in parts(model))
@@ -71,13 +79,8 @@ class Built:
     inputs: list[TensorSpec]
 
 
-def build(model: Any, rows: Rows, candidate: Candidate, nullable: Sequence[bool]) -> Built:
+def build(model: Estimator, rows: Rows, candidate: Candidate, nullable: Sequence[bool]) -> Built:
     """Convert ``model`` the candidate's way. Raises whatever the converters raise."""
-    from skl2onnx import convert_sklearn  # noqa: PLC0415
-
-    from tollway.conversion.boosting import register_boosting  # noqa: PLC0415
-    from tollway.conversion.converters import register  # noqa: PLC0415
-
     register()
     register_boosting(model)
     columns = describe(rows, as_matrix=candidate.layout == "matrix", nullable=nullable)
@@ -98,19 +101,14 @@ def build(model: Any, rows: Rows, candidate: Candidate, nullable: Sequence[bool]
     return Built(with_inputs(graph, [name for name, _ in raw], inputs), columns, inputs)
 
 
-def _raw_type(spec: TensorSpec, candidate: Candidate) -> Any:
-    from skl2onnx.common import data_types  # noqa: PLC0415
-
+def _raw_type(spec: TensorSpec, candidate: Candidate) -> Foreign:
     shape = [None, *spec["shape"][1:]]
     if spec["datatype"] == "BYTES":
         return data_types.StringTensorType(shape)
     return (data_types.DoubleTensorType if candidate.double else data_types.FloatTensorType)(shape)
 
 
-def _options(model: Any, candidate: Candidate) -> dict[int, dict[str, Any]]:
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # noqa: PLC0415
-    from skl2onnx.common._registration import _converter_pool  # noqa: PLC0415
-
+def _options(model: Estimator, candidate: Candidate) -> dict[int, dict[str, Any]]:
     options: dict[int, dict[str, Any]] = {}
     for _, part in parts(model):
         if type(part).__name__ in TEXT_ESTIMATORS:
@@ -126,7 +124,7 @@ def _options(model: Any, candidate: Candidate) -> dict[int, dict[str, Any]]:
     return options
 
 
-def _text_options(vectorizer: Any, candidate: Candidate) -> dict[str, Any]:
+def _text_options(vectorizer: Estimator, candidate: Candidate) -> dict[str, Any]:
     options: dict[str, Any] = {"locale": candidate.locale}
     if vectorizer.analyzer == "word" and vectorizer.token_pattern == DEFAULT_TOKENS:
         options["tokenexp"] = UNICODE_TOKENS

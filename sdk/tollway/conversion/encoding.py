@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tollway.conversion.foreign import Frame
 from tollway.conversion.rows import frame_column, is_missing, is_pandas, is_polars, plain_column
 from tollway.conversion.types import ColumnSpec, TensorSpec
 from tollway.errors import TollwayError
@@ -70,7 +71,7 @@ def _names(inputs: Sequence[TensorSpec]) -> str:
 class _Table:
     """Columns of ``X`` on demand, by position or by name."""
 
-    def __init__(self, X: Any, columns: Sequence[ColumnSpec]) -> None:
+    def __init__(self, X: Frame, columns: Sequence[ColumnSpec]) -> None:
         self.tensors: Mapping[str, object] | None = None
         self._columns = columns
         self._frame: Any = None
@@ -81,9 +82,7 @@ class _Table:
             absent = [c["name"] for c in columns if c["name"] not in self._by_name]
             positional = [c["name"] for c in columns] == [f"x{i}" for i in range(len(columns))]
             if absent and positional and len(self._by_name) == len(columns):
-                self._by_name = dict(
-                    zip((c["name"] for c in columns), X.columns, strict=True)
-                )
+                self._by_name = dict(zip((c["name"] for c in columns), X.columns, strict=True))
             elif absent:
                 raise InputError(f"column {absent[0]!r} is missing from the frame")
         elif isinstance(X, Mapping):
@@ -97,7 +96,7 @@ class _Table:
         return frame_column(self._frame, self._by_name[self._columns[i]["name"]])
 
 
-def _array(X: Any, columns: Sequence[ColumnSpec]) -> npt.NDArray[Any]:
+def _array(X: Frame, columns: Sequence[ColumnSpec]) -> npt.NDArray[Any]:
     if hasattr(X, "toarray"):
         X = X.toarray()
     if isinstance(X, (list, tuple)) and X and all(isinstance(row, Mapping) for row in X):

@@ -7,21 +7,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx.external_data_helper import (
+    ExternalDataInfo,
+    uses_external_data,
+)
 
 from tollway.conversion.encoding import NUMPY_TYPES, InputError, encode_inputs
 from tollway.conversion.errors import ConversionError
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.golden import ROWS, golden, usable
 from tollway.conversion.graph import interface
 from tollway.conversion.libraries import onnx_versions
+from tollway.conversion.rows import rows_of
 from tollway.conversion.runtime import Session
 from tollway.conversion.schema import describe
 from tollway.conversion.types import ColumnSpec, Converted, Task, TensorSpec
 
 
-def convert_given(model: Any, X: object, report: Callable[[str], None]) -> Converted:
+def convert_given(model: Estimator, X: object, report: Callable[[str], None]) -> Converted:
     """Check the graph, load it once, describe it; golden rows from ``X`` or from made-up ones."""
-    import onnx  # noqa: PLC0415
-
     report("checking the graph")
     path = Path(model) if isinstance(model, (str, os.PathLike)) else None
     proto, onnx_bytes = _read(model, path)
@@ -51,9 +56,7 @@ def convert_given(model: Any, X: object, report: Callable[[str], None]) -> Conve
     )
 
 
-def _read(model: Any, path: Path | None) -> tuple[Any, bytes]:
-    import onnx  # noqa: PLC0415
-
+def _read(model: Estimator, path: Path | None) -> tuple[Any, bytes]:
     if path is None:
         return model, model.SerializeToString()
     if not path.is_file():
@@ -70,12 +73,7 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:300] if text else type(error).__name__
 
 
-def _external_files(proto: Any, path: Path | None) -> dict[str, Path]:
-    from onnx.external_data_helper import (  # noqa: PLC0415
-        ExternalDataInfo,
-        uses_external_data,
-    )
-
+def _external_files(proto: Foreign, path: Path | None) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for tensor in proto.graph.initializer:
         if not uses_external_data(tensor):
@@ -106,8 +104,6 @@ def _task(outputs: list[TensorSpec]) -> Task:
 
 def _columns(inputs: list[TensorSpec], X: object) -> list[ColumnSpec]:
     """A schema where ``X`` says what the columns are: one matrix, or one tensor per column."""
-    from tollway.conversion.rows import rows_of  # noqa: PLC0415
-
     if X is None or isinstance(X, dict):
         return []
     rows = rows_of(X)

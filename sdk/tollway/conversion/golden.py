@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx.helper import np_dtype_to_tensor_dtype
 
 from tollway.conversion.graph import DATATYPES
 from tollway.conversion.types import TensorSpec
@@ -45,9 +46,9 @@ def usable(inputs: dict[str, Array]) -> npt.NDArray[np.int64]:
 
 
 def _datatype(value: Array) -> str:
-    from onnx.helper import np_dtype_to_tensor_dtype  # noqa: PLC0415
-
-    return "BYTES" if value.dtype.kind in "OUS" else DATATYPES[np_dtype_to_tensor_dtype(value.dtype)]
+    return (
+        "BYTES" if value.dtype.kind in "OUS" else DATATYPES[np_dtype_to_tensor_dtype(value.dtype)]
+    )
 
 
 def _tensor(name: str, value: Array, datatype: str) -> dict[str, object]:

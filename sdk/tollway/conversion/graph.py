@@ -1,4 +1,4 @@
-"""Give a converted graph its agreed face: input and output names, types, a named batch dimension."""
+"""Give a converted graph its agreed face: names, types, a named batch dimension."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def with_inputs(model: ModelProto, raw: Sequence[str], specs: Sequence[TensorSpe
     agreed: list[onnx.ValueInfoProto] = []
     for old, spec in zip(raw, specs, strict=True):
         wanted = ELEMENT_TYPES[spec["datatype"]]
-        shape = [BATCH, *spec["shape"][1:]]
+        shape: list[str | int | None] = [BATCH, *spec["shape"][1:]]
         agreed.append(helper.make_tensor_value_info(spec["name"], wanted, shape))
         if wanted == element[inside[old]]:
             direct[inside[old]] = spec["name"]
@@ -97,9 +97,7 @@ def with_inputs(model: ModelProto, raw: Sequence[str], specs: Sequence[TensorSpe
     return changed
 
 
-def with_outputs(
-    model: ModelProto, plan: Iterable[Output], types: Mapping[str, int]
-) -> ModelProto:
+def with_outputs(model: ModelProto, plan: Iterable[Output], types: Mapping[str, int]) -> ModelProto:
     """Keep the outputs of ``plan`` under their agreed names; drop whatever nothing needs then.
 
     ``types`` holds the element type of each raw output as ONNX Runtime gives it.
@@ -113,12 +111,15 @@ def with_outputs(
         assert output.raw in raw_outputs
         value = output.raw
         if output.column is not None:
-            value = _node(graph, "Gather", value, np.asarray(output.column), output.name, axis=1)
+            value = _node(graph, "Gather", value, np.asarray(output.column), output.name)
+            graph.node[-1].attribute.append(helper.make_attribute("axis", 1))
         if output.reshape:
             shape = [-1] if output.width is None else [-1, output.width]
             value = _node(graph, "Reshape", value, np.asarray(shape), output.name)
         _publish(graph, value, output.name)
-        dims = [BATCH] if output.width is None else [BATCH, output.width]
+        dims: list[str | int | None] = [BATCH]
+        if output.width is not None:
+            dims.append(output.width)
         info = helper.make_tensor_value_info(output.name, types[output.raw], dims)
         graph.output.append(info)
     _drop_unused(graph)
@@ -132,13 +133,11 @@ def with_outputs(
     return changed
 
 
-def _node(
-    graph: GraphProto, op: str, value: str, constant: npt.NDArray[Any], name: str, **attrs: int
-) -> str:
+def _node(graph: GraphProto, op: str, value: str, constant: npt.NDArray[Any], name: str) -> str:
     tensor = numpy_helper.from_array(constant.astype(np.int64), name=f"_{name}_{op.lower()}")
     graph.initializer.append(tensor)
     result = f"_{name}_{op.lower()}ed"
-    graph.node.append(helper.make_node(op, [value, tensor.name], [result], **attrs))
+    graph.node.append(helper.make_node(op, [value, tensor.name], [result]))
     return result
 
 

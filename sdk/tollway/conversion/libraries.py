@@ -8,7 +8,7 @@ BY_MODULE = {"lightgbm": ("lightgbm", "onnxmltools"), "xgboost": ("xgboost", "on
 
 
 def versions(model: object, X: object = None) -> dict[str, str]:
-    """Distribution name -> version, of the converters and of the libraries of ``model`` and ``X``."""
+    """Distribution name -> version: the converters, and the libraries of ``model`` and ``X``."""
     names = list(ALWAYS)
     for value in (model, X):
         module = type(value).__module__.split(".", 1)[0]

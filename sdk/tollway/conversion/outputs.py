@@ -20,9 +20,7 @@ MAIN_OUTPUT: dict[str, str] = {
 """Task -> the output that answers ``predict`` (``transform`` for transformers)."""
 
 
-def decode_predictions(
-    outputs: Mapping[str, Array], task: Task, labels: Sequence[Label]
-) -> Array:
+def decode_predictions(outputs: Mapping[str, Array], task: Task, labels: Sequence[Label]) -> Array:
     """What the estimator's own ``predict`` would return (``transform`` for transformers).
 
     A classifier's labels come back in the type of its classes; numbers as float64. A graph of

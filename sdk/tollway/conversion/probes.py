@@ -1,4 +1,4 @@
-"""Rows beyond the ones given, made to find differences: thresholds, unknowns, nulls, other scripts."""
+"""Rows made to find differences: at thresholds, unknown, missing, infinite, in other scripts."""
 
 import json
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.reference import Answers, answers
 from tollway.conversion.rewrites import unwrapped
-from tollway.conversion.rows import Rows, is_polars
+from tollway.conversion.rows import Rows, is_pandas, is_polars, rows_of
 from tollway.conversion.steps import is_container, parts
 from tollway.conversion.types import Task
 
@@ -36,15 +37,15 @@ def missing_value(rows: Rows) -> object:
     return None if is_polars(rows.native) else np.nan
 
 
-def accepts(model: Any, rows: Rows, task: Task) -> Answers | None:
+def accepts(model: Estimator, rows: Rows, task: Task) -> Answers | None:
     """The original's answers, or None where it refuses the rows."""
     try:
         return answers(model, rows, task)
-    except Exception:  # noqa: BLE001 - an estimator may refuse rows with any error
+    except Exception:
         return None
 
 
-def groups(model: Any, rows: Rows, task: Task) -> list[Group]:
+def groups(model: Estimator, rows: Rows, task: Task) -> list[Group]:
     """Every group of probe rows of which the original accepts at least one."""
     found = []
     for name, probe in _probes(model, rows):
@@ -60,7 +61,7 @@ def groups(model: Any, rows: Rows, task: Task) -> list[Group]:
     return found
 
 
-def nullable(model: Any, rows: Rows, task: Task) -> list[bool]:
+def nullable(model: Estimator, rows: Rows, task: Task) -> list[bool]:
     """Which string columns the original accepts a missing value in."""
     if rows.kind != "columns":
         return []
@@ -76,7 +77,7 @@ def nullable(model: Any, rows: Rows, task: Task) -> list[bool]:
     return flags
 
 
-def _probes(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:
+def _probes(model: Estimator, rows: Rows) -> Iterator[tuple[str, Rows]]:
     if rows.kind == "text":
         samples = [str(value) for value in rows.columns[0].tolist()[:8]]
         texts = [*TEXTS, *(s.upper() for s in samples), *(s.title() for s in samples)]
@@ -105,7 +106,7 @@ def _can_hold_missing(rows: Rows, column: int) -> bool:
     return rows.columns[column].dtype.kind in "Of"
 
 
-def _around_thresholds(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:
+def _around_thresholds(model: Estimator, rows: Rows) -> Iterator[tuple[str, Rows]]:
     """A row just below, at and just above tree thresholds, in values that float32 can hold."""
     if rows.kind != "matrix" or is_container(unwrapped(model)):
         return
@@ -119,7 +120,11 @@ def _around_thresholds(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:
         at = np.float32(threshold)
         if feature >= native.shape[1] or not np.isfinite(at):
             continue
-        for value in (np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf))):
+        for value in (
+            np.nextafter(at, np.float32(-np.inf)),
+            at,
+            np.nextafter(at, np.float32(np.inf)),
+        ):
             row = native[0].copy()
             row[feature] = float(value)
             made.append(row)
@@ -127,9 +132,7 @@ def _around_thresholds(model: Any, rows: Rows) -> Iterator[tuple[str, Rows]]:
         yield "rows at tree thresholds", _like(rows, np.asarray(made))
 
 
-def _like(rows: Rows, matrix: Any) -> Rows:
-    from tollway.conversion.rows import is_pandas, rows_of  # noqa: PLC0415
-
+def _like(rows: Rows, matrix: Foreign) -> Rows:
     if is_pandas(rows.native):
         frame = rows.take([0] * len(matrix)).native.astype(np.float64)
         frame.loc[:, :] = matrix
@@ -139,13 +142,15 @@ def _like(rows: Rows, matrix: Any) -> Rows:
     return rows_of(matrix, like=rows)
 
 
-def _splits(model: Any) -> Iterator[tuple[int, float]]:
+def _splits(model: Estimator) -> Iterator[tuple[int, float]]:
     for path, part in parts(model):
         del path
         tree = getattr(part, "tree_", None)
         if tree is not None and hasattr(tree, "threshold"):
             inner = tree.feature >= 0
-            yield from zip(tree.feature[inner].tolist(), tree.threshold[inner].tolist(), strict=True)
+            yield from zip(
+                tree.feature[inner].tolist(), tree.threshold[inner].tolist(), strict=True
+            )
         for iteration in getattr(part, "_predictors", None) or []:
             for predictor in iteration:
                 for node in predictor.nodes:
@@ -158,7 +163,7 @@ def _splits(model: Any) -> Iterator[tuple[int, float]]:
                 yield from _splits(stage)
 
 
-def _boosted_splits(part: Any) -> Iterator[tuple[int, float]]:
+def _boosted_splits(part: Estimator) -> Iterator[tuple[int, float]]:
     if hasattr(part, "booster_"):
         for tree in part.booster_.dump_model()["tree_info"]:
             yield from _lightgbm_splits(tree["tree_structure"])

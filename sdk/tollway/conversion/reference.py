@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import base
 
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.rows import Rows
 from tollway.conversion.types import Label, Task
 
@@ -26,10 +28,8 @@ class Answers:
     margin: Array | None = None
 
 
-def task_of(model: Any) -> Task:
+def task_of(model: Estimator) -> Task:
     """What the estimator does, by scikit-learn's own account of it."""
-    from sklearn import base  # noqa: PLC0415
-
     last = model.steps[-1][1] if isinstance(getattr(model, "steps", None), list) else model
     if last is not model and hasattr(last, "get_params"):
         return task_of(last)
@@ -47,11 +47,11 @@ def task_of(model: Any) -> Task:
     return "transform" if hasattr(model, "transform") else "regression"
 
 
-def _is_isotonic_or_pls(model: Any) -> bool:
+def _is_isotonic_or_pls(model: Estimator) -> bool:
     return type(model).__name__ in {"IsotonicRegression", "PLSRegression", "PLSCanonical", "CCA"}
 
 
-def labels_of(model: Any, task: Task) -> list[Label]:
+def labels_of(model: Estimator, task: Task) -> list[Label]:
     """A classifier's classes as plain values, in the order of its probabilities."""
     if task != "classification":
         return []
@@ -60,7 +60,7 @@ def labels_of(model: Any, task: Task) -> list[Label]:
     return [label if isinstance(label, (bool, int, float)) else str(label) for label in labels]
 
 
-def answers(model: Any, rows: Rows, task: Task) -> Answers:
+def answers(model: Estimator, rows: Rows, task: Task) -> Answers:
     """Ask the original. Raises whatever it raises on rows that it refuses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,7 +80,7 @@ def answers(model: Any, rows: Rows, task: Task) -> Answers:
         return Answers(main=main, probabilities=probabilities, scores=scores, margin=margin)
 
 
-def _dense(value: Any) -> Array:
+def _dense(value: Foreign) -> Array:
     if hasattr(value, "toarray"):
         return np.asarray(value.toarray())
     return np.asarray(value)

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from skl2onnx.sklapi import CastTransformer
+from sklearn.cluster import KMeans
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from tollway.conversion.foreign import Estimator, Foreign
 
 TREES = frozenset(
     {
@@ -23,7 +29,8 @@ TREES = frozenset(
 
 FLOAT_ONLY = frozenset(
     {
-        "XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor", "SVC", "NuSVC", "SVR", "NuSVR", "OneClassSVM", "LinearSVC",
+        "XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor",
+        "SVC", "NuSVC", "SVR", "NuSVR", "OneClassSVM", "LinearSVC",
         "RidgeClassifier", "RidgeClassifierCV", "KNNImputer",
     }
 )  # fmt: skip
@@ -36,7 +43,7 @@ ENSEMBLES_OF_TREES = frozenset(
 Rewrite = Callable[[Any], Any]
 
 
-def takes_float32(estimator: Any) -> bool:
+def takes_float32(estimator: Estimator) -> bool:
     """Whether casting the input of ``estimator`` to float32 loses nothing that it would use."""
     name = type(estimator).__name__
     if name in ENSEMBLES_OF_TREES:
@@ -44,7 +51,7 @@ def takes_float32(estimator: Any) -> bool:
     return name in TREES or name in FLOAT_ONLY
 
 
-def unwrapped(model: Any) -> Any:
+def unwrapped(model: Estimator) -> Foreign:
     """The estimator that answers: the best one of a search, the inner one of a wrapper."""
     while True:
         name = type(model).__name__
@@ -58,10 +65,10 @@ def unwrapped(model: Any) -> Any:
             return model
 
 
-def rewritten(model: Any, *, double: bool) -> Any:
+def rewritten(model: Estimator, *, double: bool) -> Foreign:
     """``model`` as it should be given to skl2onnx, for a graph of floats or of doubles."""
 
-    def visit(estimator: Any) -> Any:
+    def visit(estimator: Estimator) -> Foreign:
         estimator = unwrapped(estimator)
         name = type(estimator).__name__
         rewrite = REWRITES.get(name)
@@ -73,10 +80,8 @@ def rewritten(model: Any, *, double: bool) -> Any:
     return visit(_predicting(model))
 
 
-def _predicting(model: Any) -> Any:
+def _predicting(model: Estimator) -> Foreign:
     """A final recursive feature elimination predicts: selection, then its inner estimator."""
-    from sklearn.pipeline import Pipeline  # noqa: PLC0415
-
     model = unwrapped(model)
     if type(model) is Pipeline and type(model.steps[-1][1]).__name__ in {"RFE", "RFECV"}:
         name, last = model.steps[-1]
@@ -86,17 +91,12 @@ def _predicting(model: Any) -> Any:
     return model
 
 
-def cast_first(estimator: Any) -> Any:
+def cast_first(estimator: Estimator) -> Foreign:
     """A pipeline of a cast to float32 and ``estimator``."""
-    from skl2onnx.sklapi import CastTransformer  # noqa: PLC0415
-    from sklearn.pipeline import Pipeline  # noqa: PLC0415
-
     return Pipeline([("cast", CastTransformer(dtype=np.float32)), ("model", estimator)])
 
 
-def _pipeline(model: Any, visit: Rewrite) -> Any:
-    from sklearn.pipeline import Pipeline  # noqa: PLC0415
-
+def _pipeline(model: Estimator, visit: Rewrite) -> Foreign:
     steps = []
     for name, step in model.steps:
         if step is None or step == "passthrough":
@@ -111,7 +111,7 @@ def _pipeline(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _column_transformer(model: Any, visit: Rewrite) -> Any:
+def _column_transformer(model: Estimator, visit: Rewrite) -> Foreign:
     changed = copy.copy(model)
     positions = model._transformer_to_input_indices
     changed.transformers_ = [
@@ -121,9 +121,7 @@ def _column_transformer(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _feature_union(model: Any, visit: Rewrite) -> Any:
-    from sklearn.preprocessing import FunctionTransformer  # noqa: PLC0415
-
+def _feature_union(model: Estimator, visit: Rewrite) -> Foreign:
     changed = copy.copy(model)
     changed.transformer_list = [
         (name, FunctionTransformer() if step == "passthrough" else visit(step))
@@ -133,7 +131,7 @@ def _feature_union(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _voting(model: Any, visit: Rewrite) -> Any:
+def _voting(model: Estimator, visit: Rewrite) -> Foreign:
     changed = copy.copy(model)
     changed.estimators_ = [visit(estimator) for estimator in model.estimators_]
     if hasattr(model, "flatten_transform"):
@@ -144,14 +142,14 @@ def _voting(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _stacking(model: Any, visit: Rewrite) -> Any:
+def _stacking(model: Estimator, visit: Rewrite) -> Foreign:
     changed = copy.copy(model)
     changed.estimators_ = [visit(estimator) for estimator in model.estimators_]
     changed.final_estimator_ = visit(model.final_estimator_)
     return changed
 
 
-def _inner_list(model: Any, visit: Rewrite) -> Any:
+def _inner_list(model: Estimator, visit: Rewrite) -> Foreign:
     if takes_float32(model):
         return model
     changed = copy.copy(model)
@@ -159,7 +157,7 @@ def _inner_list(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _calibrated(model: Any, visit: Rewrite) -> Any:
+def _calibrated(model: Estimator, visit: Rewrite) -> Foreign:
     changed = copy.copy(model)
     changed.calibrated_classifiers_ = []
     for calibrated in model.calibrated_classifiers_:
@@ -170,7 +168,7 @@ def _calibrated(model: Any, visit: Rewrite) -> Any:
 
 
 def _attribute(name: str) -> Callable[[Any, Rewrite], Any]:
-    def rewrite(model: Any, visit: Rewrite) -> Any:
+    def rewrite(model: Estimator, visit: Rewrite) -> Foreign:
         changed = copy.copy(model)
         setattr(changed, name, visit(getattr(model, name)))
         return changed
@@ -178,7 +176,7 @@ def _attribute(name: str) -> Callable[[Any, Rewrite], Any]:
     return rewrite
 
 
-def _vectorizer(model: Any, visit: Rewrite) -> Any:
+def _vectorizer(model: Estimator, visit: Rewrite) -> Foreign:
     """Stop words never are in the vocabulary; the graph must not drop whole rows for them."""
     del visit
     if not model.stop_words or tuple(model.ngram_range) != (1, 1):
@@ -188,7 +186,7 @@ def _vectorizer(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _dense_bins(model: Any, visit: Rewrite) -> Any:
+def _dense_bins(model: Estimator, visit: Rewrite) -> Foreign:
     """ONNX has no sparse tensors between nodes; the values are the same."""
     del visit
     if model.encode != "onehot":
@@ -198,11 +196,9 @@ def _dense_bins(model: Any, visit: Rewrite) -> Any:
     return changed
 
 
-def _nearest_centre(model: Any, visit: Rewrite) -> Any:
+def _nearest_centre(model: Estimator, visit: Rewrite) -> Foreign:
     """Clusterers that answer with the nearest of their centres, as KMeans does."""
     del visit
-    from sklearn.cluster import KMeans  # noqa: PLC0415
-
     centres = np.asarray(model.cluster_centers_)
     changed = KMeans(n_clusters=len(centres))
     changed.cluster_centers_ = centres

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tollway.conversion.errors import ConversionError
+from tollway.conversion.foreign import Foreign, Frame
 from tollway.conversion.types import ColumnType
 
 Kind = Literal["matrix", "columns", "text"]
@@ -137,8 +138,8 @@ class Rows:
 
 
 def _replace(
-    native: Any, kind: Kind, column: int, names: tuple[str, ...], values: Sequence[object]
-) -> Any:
+    native: Frame, kind: Kind, column: int, names: tuple[str, ...], values: Sequence[object]
+) -> Foreign:
     if kind == "text":
         return np.asarray(values, dtype=object)
     if is_pandas(native):
@@ -154,7 +155,11 @@ def _replace(
         else:
             try:
                 frame[name] = new.astype(old.dtype)
-            except (TypeError, ValueError, OverflowError):  # for example NaN in a column of integers
+            except (
+                TypeError,
+                ValueError,
+                OverflowError,
+            ):  # for example NaN in a column of integers
                 frame[name] = new.infer_objects()
         return frame
     if is_polars(native):
@@ -168,7 +173,7 @@ def _replace(
     return changed
 
 
-def frame_column(frame: Any, name: object) -> Array:
+def frame_column(frame: Frame, name: object) -> Array:
     """One column of a pandas or polars frame as a plain column."""
     series = frame[name]
     if not is_pandas(frame):
@@ -180,7 +185,7 @@ def frame_column(frame: Any, name: object) -> Array:
     return plain_column(series.to_numpy())
 
 
-def _frame_columns(X: Any) -> tuple[tuple[str, ...], tuple[Array, ...]]:
+def _frame_columns(X: Frame) -> tuple[tuple[str, ...], tuple[Array, ...]]:
     names = tuple(str(name) for name in X.columns)
     if len(set(names)) != len(names):
         raise ConversionError("the frame has two columns of one name; rename one of them")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
 Array = npt.NDArray[Any]
 
@@ -13,8 +14,6 @@ class Session:
     """An ONNX Runtime session over bytes or a file; outputs come back by name."""
 
     def __init__(self, model: bytes | str | os.PathLike[str]) -> None:
-        import onnxruntime  # noqa: PLC0415
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

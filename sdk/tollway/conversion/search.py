@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
+from onnx.helper import np_dtype_to_tensor_dtype
 
 from tollway.conversion import candidates as ways
 from tollway.conversion.encoding import encode_inputs
@@ -109,7 +111,7 @@ def attempt(problem: Problem, candidate: ways.Candidate) -> Proven | Failure:
                 return Failure(candidate, verdict=verdict, group=group)
             _check_batches(session, inputs, outputs)
             _add(total, verdict)
-    except Exception as error:  # noqa: BLE001 - converters and ONNX Runtime raise anything
+    except Exception as error:
         return Failure(candidate, error=error)
     return Proven(onnx_bytes, session, candidate, built.columns, built.inputs, total)
 
@@ -152,9 +154,6 @@ def plan_outputs(
     raw: dict[str, Array], expected: Answers, task: Task
 ) -> tuple[list[Output], dict[str, int]]:
     """Match the converter's outputs with the original's answers by place and shape."""
-    from onnx import TensorProto  # noqa: PLC0415
-    from onnx.helper import np_dtype_to_tensor_dtype  # noqa: PLC0415
-
     names = list(raw)
     types = {
         name: int(TensorProto.STRING) if value.dtype.kind in "OUS"
@@ -198,7 +197,7 @@ def _second(raw: str, value: Array, expected: Answers) -> Output | None:
 def counterexample(problem: Problem, failures: list[Failure]) -> ParityError:
     """The error of the failure that came closest, with its row, both answers and ways out."""
     compared = [f for f in failures if f.verdict is not None and f.group is not None]
-    closest = min(compared, key=lambda f: (len(f.verdict.wrong) if f.verdict else 0))
+    closest = min(compared, key=lambda f: len(f.verdict.wrong) if f.verdict else 0)
     verdict, group = closest.verdict, closest.group
     assert verdict is not None
     assert group is not None

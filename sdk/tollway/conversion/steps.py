@@ -1,9 +1,10 @@
-"""Walk an estimator's parts, and name them as their owner would: pipeline step 'prep' → 'custom'."""
+"""An estimator's parts, named as their owner would: pipeline step 'prep' → 'custom'."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from tollway.conversion.errors import ConversionError
+from tollway.conversion.foreign import Estimator
 from tollway.conversion.rewrites import unwrapped
 
 Path = tuple[str, ...]
@@ -13,13 +14,13 @@ _SINGLE = ("final_estimator_", "estimator_", "regressor_", "transformer_")
 _CONTAINERS = frozenset({"Pipeline", "ColumnTransformer", "FeatureUnion"})
 
 WAYS_OUT = (
-    "Ways out: replace the step by one of docs/reference/model-families.md; or apply it to the data "
-    "before the pipeline and fit and deploy the rest; or convert the model to ONNX yourself and "
-    "deploy the .onnx file."
+    "Ways out: replace the step by one of docs/reference/model-families.md; or apply it to the "
+    "data before the pipeline and fit and deploy the rest; or convert the model to ONNX yourself "
+    "and deploy the .onnx file."
 )
 
 
-def parts(model: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def parts(model: Estimator, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """``(path, estimator)`` of every part, containers before what they hold."""
     model = unwrapped(model)
     yield path, model
@@ -39,7 +40,7 @@ def parts(model: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     yield from _members(model, path, name)
 
 
-def _members(model: Any, path: Path, name: str) -> Iterator[tuple[Path, Any]]:
+def _members(model: Estimator, path: Path, name: str) -> Iterator[tuple[Path, Any]]:
     names = [n for n, e in getattr(model, "estimators", None) or [] if not isinstance(e, str)]
     for attribute in _LISTS:
         members = getattr(model, attribute, None)
@@ -57,12 +58,12 @@ def _members(model: Any, path: Path, name: str) -> Iterator[tuple[Path, Any]]:
         yield from _part(model.calibrated_classifiers_[0].estimator, (*path, "estimator"))
 
 
-def _part(inner: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _part(inner: Estimator, path: Path) -> Iterator[tuple[Path, Any]]:
     if inner is not None and not isinstance(inner, str):
         yield from parts(inner, path)
 
 
-def named(path: Path, model: Any) -> str:
+def named(path: Path, model: Estimator) -> str:
     """``pipeline step 'prep' → 'custom': MyTransformer``, or the class alone for a bare model."""
     name = type(model).__name__
     if not path:
@@ -70,11 +71,11 @@ def named(path: Path, model: Any) -> str:
     return "pipeline step " + " → ".join(repr(step) for step in path) + f": {name}"
 
 
-def is_container(model: Any) -> bool:
+def is_container(model: Estimator) -> bool:
     """Whether the estimator only holds others."""
     return type(model).__name__ in _CONTAINERS or isinstance(getattr(model, "steps", None), list)
 
 
-def refuse(path: Path, model: Any, why: str, way_out: str = WAYS_OUT) -> ConversionError:
+def refuse(path: Path, model: Estimator, why: str, way_out: str = WAYS_OUT) -> ConversionError:
     """The error for one part: its place, the reason, the ways out."""
     return ConversionError(f"{named(path, model)} cannot be converted: {why}. {way_out}")

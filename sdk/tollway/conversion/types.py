@@ -1,6 +1,6 @@
-"""What a conversion gives back: the graph, what is known about its columns, and the proof of parity.
+"""What a conversion gives back: the graph, its columns, and the proof of parity.
 
-The shapes mirror the server's manifest; the SDK keeps its own so that it imports none of the server.
+The shapes mirror the manifest; the SDK keeps its own so that it imports none of the server.
 """
 
 from dataclasses import dataclass, field

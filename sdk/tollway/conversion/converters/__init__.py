@@ -3,6 +3,29 @@
 from functools import cache
 from typing import Any
 
+from skl2onnx import update_registered_converter
+from skl2onnx.common._registration import register_converter
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.shape_calculators.nearest_neighbours import (
+    calculate_sklearn_nearest_neighbours_regressor,
+)
+from sklearn import (
+    compose,
+    covariance,
+    ensemble,
+    feature_selection,
+    impute,
+    isotonic,
+    model_selection,
+    neighbors,
+    preprocessing,
+)
+
+from tollway.conversion.converters import encoders, functions, models, neighbours
+from tollway.conversion.converters import hist_gradient_boosting as hist
+from tollway.conversion.converters.patches import patch
+from tollway.conversion.converters.text import convert_tfidf
+
 CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
@@ -14,10 +37,6 @@ CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
 @cache
 def register() -> None:
     """Register all of them, replacing skl2onnx's own where it has one. Safe to call again."""
-    from skl2onnx import update_registered_converter  # noqa: PLC0415
-
-    from tollway.conversion.converters.patches import patch  # noqa: PLC0415
-
     patch()
     for estimator, shapes, convert in _classifiers():
         update_registered_converter(
@@ -37,29 +56,17 @@ def register() -> None:
 
 def _register_tfidf() -> None:
     """By name: TfidfVectorizer uses the operator too."""
-    from skl2onnx.common._registration import register_converter  # noqa: PLC0415
-
-    from tollway.conversion.converters.text import convert_tfidf  # noqa: PLC0415
-
     register_converter(
         "SklearnTfidfTransformer", convert_tfidf, overwrite=True, options={"nan": [False]}
     )
 
 
 def _classifiers() -> tuple[tuple[Any, Any, Any], ...]:
-    from skl2onnx.common import shape_calculator as shapes  # noqa: PLC0415
-    from sklearn import ensemble, model_selection, neighbors  # noqa: PLC0415
-
-    from tollway.conversion.converters import (  # noqa: PLC0415
-        hist_gradient_boosting as hist,
-    )
-    from tollway.conversion.converters import models, neighbours  # noqa: PLC0415
-
     return (
         (ensemble.HistGradientBoostingClassifier, hist.classifier_shapes, hist.convert_classifier),
         (
             neighbors.KNeighborsClassifier,
-            shapes.calculate_linear_classifier_output_shapes,
+            calculate_linear_classifier_output_shapes,
             neighbours.convert_classifier,
         ),
         (
@@ -76,19 +83,11 @@ def _classifiers() -> tuple[tuple[Any, Any, Any], ...]:
 
 
 def _regressors() -> tuple[tuple[Any, Any, Any], ...]:
-    from skl2onnx.shape_calculators import nearest_neighbours as shapes  # noqa: PLC0415
-    from sklearn import compose, ensemble, isotonic, neighbors  # noqa: PLC0415
-
-    from tollway.conversion.converters import functions, models, neighbours  # noqa: PLC0415
-    from tollway.conversion.converters import (  # noqa: PLC0415
-        hist_gradient_boosting as hist,
-    )
-
     return (
         (ensemble.HistGradientBoostingRegressor, hist.regressor_shapes, hist.convert_regressor),
         (
             neighbors.KNeighborsRegressor,
-            shapes.calculate_sklearn_nearest_neighbours_regressor,
+            calculate_sklearn_nearest_neighbours_regressor,
             neighbours.convert_regressor,
         ),
         (compose.TransformedTargetRegressor, functions.target_shapes, functions.convert_target),
@@ -97,10 +96,6 @@ def _regressors() -> tuple[tuple[Any, Any, Any], ...]:
 
 
 def _others() -> tuple[tuple[Any, Any, Any], ...]:
-    from sklearn import covariance, feature_selection, impute, preprocessing  # noqa: PLC0415
-
-    from tollway.conversion.converters import encoders, functions, models  # noqa: PLC0415
-
     return (
         (impute.SimpleImputer, encoders.imputer_shapes, encoders.convert_imputer),
         (preprocessing.OneHotEncoder, encoders.one_hot_shapes, encoders.convert_one_hot),

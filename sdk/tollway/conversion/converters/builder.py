@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
+from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import (
     BooleanTensorType,
     DoubleTensorType,
@@ -16,6 +17,8 @@ from skl2onnx.common.data_types import (
     StringTensorType,
 )
 
+from tollway.conversion.foreign import Estimator, Foreign
+
 ML = "ai.onnx.ml"
 
 
@@ -23,7 +26,7 @@ class Nodes:
     """Adds nodes and constants to the graph of one operator and names their results."""
 
     def __init__(
-        self, scope: Any, operator: Any, container: Any, *, double: bool | None = None
+        self, scope: Foreign, operator: Foreign, container: Foreign, *, double: bool | None = None
     ) -> None:
         self.scope = scope
         self.operator = operator
@@ -45,7 +48,12 @@ class Nodes:
         return self.const(np.asarray(values, dtype=self.dtype))
 
     def add(
-        self, op: str, inputs: list[str], output: str | None = None, domain: str = "", **attrs: Any
+        self,
+        op: str,
+        inputs: list[str],
+        output: str | None = None,
+        domain: str = "",
+        **attrs: Foreign,
     ) -> str:
         """One node with one output; the name of that output."""
         name: str = output or self.scope.get_unique_variable_name(op.lower())
@@ -90,10 +98,10 @@ class Nodes:
             )
         return columns
 
-    def child(self, estimator: Any, inputs: list[Any], outputs: list[tuple[str, Any]]) -> list[str]:
+    def child(
+        self, estimator: Estimator, inputs: list[Any], outputs: list[tuple[str, Any]]
+    ) -> list[str]:
         """Convert ``estimator`` as a part of this operator; the names of its outputs."""
-        from skl2onnx._supported_operators import sklearn_operator_name_map  # noqa: PLC0415
-
         part = self.scope.declare_local_operator(
             sklearn_operator_name_map[type(estimator)], estimator
         )
@@ -103,17 +111,17 @@ class Nodes:
         return [variable.full_name for variable in part.outputs]
 
 
-def real_type(operator: Any) -> Any:
+def real_type(operator: Foreign) -> Foreign:
     """Double if any input is, float otherwise."""
     double = any(isinstance(i.type, DoubleTensorType) for i in operator.inputs)
     return DoubleTensorType if double else FloatTensorType
 
 
-def is_text(kind: Any) -> bool:
+def is_text(kind: Foreign) -> bool:
     """Whether a variable's type is a tensor of strings."""
     return isinstance(kind, StringTensorType)
 
 
-def is_whole(kind: Any) -> bool:
+def is_whole(kind: Foreign) -> bool:
     """Whether a variable's type is a tensor of integers or booleans."""
     return isinstance(kind, (Int64TensorType, BooleanTensorType))

@@ -1,10 +1,12 @@
 """SimpleImputer, OneHotEncoder and OrdinalEncoder over typed columns with missing values.
 
-A missing string is spelled :data:`tollway.conversion.schema.NULL`; a missing number is NaN. What the
-encoders answer for each category is asked of the fitted encoder itself, so dropped and infrequent
-categories come out as it would have them.
+A missing string is spelled :data:`tollway.conversion.schema.NULL`; a missing number is NaN. What
+the encoders answer for each category is asked of the fitted encoder itself, so dropped and
+infrequent categories come out as it would have them.
 """
 
+import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,20 +15,21 @@ from onnx import TensorProto
 from skl2onnx.common.data_types import StringTensorType
 
 from tollway.conversion.converters.builder import ML, Nodes, is_text, real_type
+from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.rows import is_missing
 from tollway.conversion.schema import NULL
 
 Floats = npt.NDArray[np.float64]
 
 
-def _spelled(values: Any) -> list[str]:
+def _spelled(values: Foreign) -> list[str]:
     return [NULL if is_missing(value) else str(value) for value in values]
 
 
 # --- SimpleImputer ---------------------------------------------------------------------------
 
 
-def imputer_shapes(operator: Any) -> None:
+def imputer_shapes(operator: Foreign) -> None:
     """As many columns as are kept, and one more per missing-value indicator."""
     model = operator.raw_operator
     width = len(_kept(model))
@@ -36,13 +39,13 @@ def imputer_shapes(operator: Any) -> None:
     operator.outputs[0].type = kind([None, width])
 
 
-def _kept(model: Any) -> list[int]:
+def _kept(model: Estimator) -> list[int]:
     if getattr(model, "keep_empty_features", False):
         return list(range(len(model.statistics_)))
     return [i for i, value in enumerate(model.statistics_) if not is_missing(value)]
 
 
-def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
+def convert_imputer(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """``Where(missing, statistic, x)``, for numbers and for strings."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -61,7 +64,9 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
             missing = nodes.add("IsNaN", [matrix])
         else:
             missing = nodes.add("Equal", [matrix, nodes.reals([model.missing_values])])
-        statistics = [0.0 if is_missing(model.statistics_[i]) else model.statistics_[i] for i in kept]
+        statistics = [
+            0.0 if is_missing(model.statistics_[i]) else model.statistics_[i] for i in kept
+        ]
         fill = nodes.reals([statistics])
     everything = len(kept) == len(model.statistics_)
     values = matrix if everything else nodes.gather(matrix, kept)
@@ -79,7 +84,7 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
 # --- OneHotEncoder ---------------------------------------------------------------------------
 
 
-def _answers(model: Any, column: int) -> Floats:
+def _answers(model: Estimator, column: int) -> Floats:
     """The encoder's own columns for each category of ``column``, one row per category."""
     count = max(len(model.categories_[column]), 1)
     grid = np.empty((count, len(model.categories_)), dtype=object)
@@ -92,10 +97,7 @@ def _answers(model: Any, column: int) -> Floats:
     return np.asarray(table[:, start : start + widths[column]], dtype=np.float64)
 
 
-def _transform(model: Any, grid: npt.NDArray[Any]) -> Any:
-    import copy  # noqa: PLC0415
-    import warnings  # noqa: PLC0415
-
+def _transform(model: Estimator, grid: npt.NDArray[Any]) -> Foreign:
     plain = copy.copy(model)
     for attribute in ("feature_names_in_", "_sklearn_output_config"):
         if hasattr(plain, attribute):
@@ -106,21 +108,21 @@ def _transform(model: Any, grid: npt.NDArray[Any]) -> Any:
     return table.toarray() if hasattr(table, "toarray") else table
 
 
-def _typed(grid: npt.NDArray[Any], model: Any) -> npt.NDArray[Any]:
+def _typed(grid: npt.NDArray[Any], model: Estimator) -> npt.NDArray[Any]:
     numeric = all(categories.dtype.kind in "iufb" for categories in model.categories_)
     return grid.astype(np.float64) if numeric else grid
 
 
-def _widths(model: Any) -> list[int]:
+def _widths(model: Estimator) -> list[int]:
     return [int(n) for n in model._n_features_outs]
 
 
-def one_hot_shapes(operator: Any) -> None:
+def one_hot_shapes(operator: Foreign) -> None:
     """One column per category that is kept."""
     operator.outputs[0].type = real_type(operator)([None, sum(_widths(operator.raw_operator))])
 
 
-def _indicator(nodes: Nodes, name: str, kind: Any, categories: Any) -> str:
+def _indicator(nodes: Nodes, name: str, kind: Foreign, categories: Foreign) -> str:
     """[N, categories] of booleans: which category each row has, if any."""
     if is_text(kind):
         encoded = nodes.add(
@@ -139,7 +141,7 @@ def _indicator(nodes: Nodes, name: str, kind: Any, categories: Any) -> str:
     return nodes.add("Or", [equal, missing])
 
 
-def convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
+def convert_one_hot(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """Equality with every category, and a matrix where categories are dropped or joined."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -162,7 +164,9 @@ def convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
         nodes.add("Concat", parts, output, axis=1)
 
 
-def _unknown_as_infrequent(nodes: Nodes, model: Any, column: int, hot: str, joined: str) -> str:
+def _unknown_as_infrequent(
+    nodes: Nodes, model: Estimator, column: int, hot: str, joined: str
+) -> str:
     if model.handle_unknown not in {"infrequent_if_exist", "warn"}:
         return joined
     infrequent = model.infrequent_categories_[column]
@@ -179,13 +183,13 @@ def _unknown_as_infrequent(nodes: Nodes, model: Any, column: int, hot: str, join
 # --- OrdinalEncoder --------------------------------------------------------------------------
 
 
-def ordinal_shapes(operator: Any) -> None:
+def ordinal_shapes(operator: Foreign) -> None:
     """One number per column."""
     operator.outputs[0].type = real_type(operator)([None, len(operator.raw_operator.categories_)])
 
 
-def convert_ordinal(scope: Any, operator: Any, container: Any) -> None:
-    """A look-up per column; unknown values as ``unknown_value``, missing ones as the encoder has."""
+def convert_ordinal(scope: Foreign, operator: Foreign, container: Foreign) -> None:
+    """A look-up per column; unknown values as ``unknown_value``."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
     unknown = model.unknown_value if model.handle_unknown == "use_encoded_value" else np.nan
@@ -204,7 +208,7 @@ def convert_ordinal(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _looked_up(
-    nodes: Nodes, name: str, kind: Any, categories: Any, codes: Floats, default: float
+    nodes: Nodes, name: str, kind: Foreign, categories: Foreign, codes: Floats, default: float
 ) -> str:
     if is_text(kind):
         return nodes.add(

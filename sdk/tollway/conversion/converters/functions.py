@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tollway.conversion.converters.builder import Nodes, real_type
+from tollway.conversion.foreign import Estimator, Foreign
 
 Writer = Callable[[Nodes, str], str]
 
@@ -68,7 +69,7 @@ def is_known(function: object) -> bool:
         return False
 
 
-def function_shapes(operator: Any) -> None:
+def function_shapes(operator: Foreign) -> None:
     """The shape of the inputs side by side."""
     widths = [variable.get_second_dimension() for variable in operator.inputs]
     width = None if None in widths else sum(widths)
@@ -79,7 +80,7 @@ def function_shapes(operator: Any) -> None:
     operator.outputs[0].type = kind([None, width])
 
 
-def convert_function(scope: Any, operator: Any, container: Any) -> None:
+def convert_function(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """The function itself, or the inputs as they are."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -91,12 +92,12 @@ def convert_function(scope: Any, operator: Any, container: Any) -> None:
     nodes.add("Identity", [written], operator.outputs[0].full_name)
 
 
-def target_shapes(operator: Any) -> None:
+def target_shapes(operator: Foreign) -> None:
     """One number per row and target."""
     operator.outputs[0].type = real_type(operator)([None, None])
 
 
-def convert_target(scope: Any, operator: Any, container: Any) -> None:
+def convert_target(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """The regressor, then the inverse of what was done to the target."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -106,7 +107,7 @@ def convert_target(scope: Any, operator: Any, container: Any) -> None:
     nodes.add("Identity", [value], operator.outputs[0].full_name)
 
 
-def _inverse(nodes: Nodes, transformer: Any, value: str) -> str:
+def _inverse(nodes: Nodes, transformer: Estimator, value: str) -> str:
     name = type(transformer).__name__
     if name == "FunctionTransformer" and is_known(transformer.inverse_func):
         return FUNCTIONS[transformer.inverse_func](nodes, value)
@@ -116,7 +117,7 @@ def _inverse(nodes: Nodes, transformer: Any, value: str) -> str:
     return nodes.add("Add", [nodes.add("Mul", [value, nodes.reals(scale)]), nodes.reals(shift)])
 
 
-def _affine(transformer: Any, name: str) -> tuple[Any, Any]:
+def _affine(transformer: Estimator, name: str) -> tuple[Any, Any]:
     """``(scale, shift)`` of an inverse transform that is affine."""
     if name == "StandardScaler":
         return (

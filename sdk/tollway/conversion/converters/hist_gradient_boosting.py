@@ -5,9 +5,13 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.shape_calculator import (
+    _infer_linear_classifier_output_types,
+)
 from skl2onnx.common.tree_ensemble import sklearn_threshold
 
 from tollway.conversion.converters.builder import ML, Nodes
+from tollway.conversion.foreign import Estimator, Foreign
 
 LINKS = {"HalfPoissonLoss", "HalfGammaLoss"}
 """Losses whose raw prediction is the logarithm of the answer."""
@@ -39,7 +43,7 @@ class Trees:
             f"{leaf}_treeids": [], f"{leaf}_nodeids": [], ids: [], f"{leaf}_weights": [],
         }  # fmt: skip
 
-    def add(self, tree: int, nodes: Any, output: int) -> None:
+    def add(self, tree: int, nodes: Foreign, output: int) -> None:
         """Append the node array of one predictor; its leaves count for ``output``."""
         for i, node in enumerate(nodes):
             leaf = bool(node["is_leaf"])
@@ -58,7 +62,7 @@ class Trees:
                 for values, value in zip(self.leaves.values(), answer, strict=True):
                     values.append(value)
 
-    def attributes(self, base: Any) -> dict[str, Any]:
+    def attributes(self, base: Foreign) -> dict[str, Any]:
         """Node attributes; doubles travel as tensors."""
         attributes = {**self.nodes, **self.leaves}
         base = np.asarray(base, dtype=np.float64).ravel()
@@ -72,7 +76,7 @@ class Trees:
         return attributes
 
 
-def _trees(model: Any, *, double: bool, leaf: str) -> dict[str, Any]:
+def _trees(model: Estimator, *, double: bool, leaf: str) -> dict[str, Any]:
     trees = Trees(double=double, leaf=leaf)
     per_iteration = model.n_trees_per_iteration_
     for iteration, predictors in enumerate(model._predictors):
@@ -81,22 +85,18 @@ def _trees(model: Any, *, double: bool, leaf: str) -> dict[str, Any]:
     return trees.attributes(model._baseline_prediction)
 
 
-def classifier_shapes(operator: Any) -> None:
+def classifier_shapes(operator: Foreign) -> None:
     """Labels of the classes' type, float probabilities: what TreeEnsembleClassifier gives."""
-    from skl2onnx.common.shape_calculator import (  # noqa: PLC0415
-        _infer_linear_classifier_output_types,
-    )
-
     _infer_linear_classifier_output_types(operator)
     operator.outputs[1].type = FloatTensorType([None, len(operator.raw_operator.classes_)])
 
 
-def regressor_shapes(operator: Any) -> None:
+def regressor_shapes(operator: Foreign) -> None:
     """One float per row."""
     operator.outputs[0].type = FloatTensorType([None, 1])
 
 
-def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
+def convert_classifier(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """One TreeEnsembleClassifier node."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -117,7 +117,7 @@ def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     )
 
 
-def convert_regressor(scope: Any, operator: Any, container: Any) -> None:
+def convert_regressor(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """One TreeEnsembleRegressor node, and Exp where the loss has a log link."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator

@@ -7,17 +7,18 @@ from onnx import TensorProto
 from skl2onnx.common.data_types import Int64TensorType, StringTensorType
 
 from tollway.conversion.converters.builder import Nodes, real_type
+from tollway.conversion.foreign import Estimator, Foreign
 
 # --- EllipticEnvelope ------------------------------------------------------------------------
 
 
-def outlier_shapes(operator: Any) -> None:
+def outlier_shapes(operator: Foreign) -> None:
     """Labels of 1 and -1, and the decision function."""
     operator.outputs[0].type = Int64TensorType([None])
     operator.outputs[1].type = real_type(operator)([None])
 
 
-def convert_elliptic_envelope(scope: Any, operator: Any, container: Any) -> None:
+def convert_elliptic_envelope(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """``-(x - location)' precision (x - location) - offset``; an inlier is 0 or above."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -36,12 +37,12 @@ def convert_elliptic_envelope(scope: Any, operator: Any, container: Any) -> None
 # --- IsotonicRegression ----------------------------------------------------------------------
 
 
-def isotonic_shapes(operator: Any) -> None:
+def isotonic_shapes(operator: Foreign) -> None:
     """One number per row."""
     operator.outputs[0].type = real_type(operator)([None, 1])
 
 
-def convert_isotonic(scope: Any, operator: Any, container: Any) -> None:
+def convert_isotonic(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """Linear between the thresholds, flat outside them."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -51,7 +52,7 @@ def convert_isotonic(scope: Any, operator: Any, container: Any) -> None:
     nodes.add("Identity", [value], operator.outputs[0].full_name)
 
 
-def piecewise_linear(nodes: Nodes, x: str, model: Any) -> str:
+def piecewise_linear(nodes: Nodes, x: str, model: Estimator) -> str:
     """``y0 + sum of slope * clip(x - x_i, 0, x_i+1 - x_i)`` over an [N, 1] tensor."""
     xs = np.asarray(model.X_thresholds_, dtype=np.float64)
     ys = np.asarray(model.y_thresholds_, dtype=np.float64)
@@ -67,7 +68,13 @@ def piecewise_linear(nodes: Nodes, x: str, model: Any) -> str:
 
 
 def calibrate_isotonic(
-    scope: Any, container: Any, model: Any, scores: str, k: int, dtype: Any, proto_type: Any
+    scope: Foreign,
+    container: Foreign,
+    model: Estimator,
+    scores: str,
+    k: int,
+    dtype: Foreign,
+    proto_type: Foreign,
 ) -> str:
     """In place of skl2onnx's own, which takes the nearest threshold and does not interpolate."""
     del dtype
@@ -80,7 +87,7 @@ def calibrate_isotonic(
 # --- Support masks ---------------------------------------------------------------------------
 
 
-def selector_shapes(operator: Any) -> None:
+def selector_shapes(operator: Foreign) -> None:
     """The selected columns, types as they come."""
     kept = int(np.sum(operator.raw_operator.get_support()))
     single = len(operator.inputs) == 1
@@ -88,7 +95,7 @@ def selector_shapes(operator: Any) -> None:
     operator.outputs[0].type = kind([None, kept])
 
 
-def convert_selector(scope: Any, operator: Any, container: Any) -> None:
+def convert_selector(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """Gather the supported columns."""
     nodes = Nodes(scope, operator, container)
     support = [int(i) for i in np.flatnonzero(operator.raw_operator.get_support())]
@@ -101,7 +108,7 @@ def convert_selector(scope: Any, operator: Any, container: Any) -> None:
 # --- Thresholds on a classifier --------------------------------------------------------------
 
 
-def threshold_shapes(operator: Any) -> None:
+def threshold_shapes(operator: Foreign) -> None:
     """Labels of the classes' type, the inner classifier's probabilities."""
     classes = operator.raw_operator.classes_
     text = all(isinstance(c, str) for c in classes)
@@ -109,7 +116,7 @@ def threshold_shapes(operator: Any) -> None:
     operator.outputs[1].type = real_type(operator)([None, len(classes)])
 
 
-def convert_threshold(scope: Any, operator: Any, container: Any) -> None:
+def convert_threshold(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """The second class where its probability reaches the threshold (skl2onnx ignores it)."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator
@@ -138,7 +145,7 @@ def convert_threshold(scope: Any, operator: Any, container: Any) -> None:
     )
 
 
-def _threshold(model: Any) -> float:
+def _threshold(model: Estimator) -> float:
     method = getattr(model, "response_method", "auto")
     has_probabilities = hasattr(model.estimator_, "predict_proba")
     if method == "decision_function" or not has_probabilities:
@@ -148,7 +155,7 @@ def _threshold(model: Any) -> float:
     return 0.5 if model.threshold == "auto" else float(model.threshold)
 
 
-def _outcomes(model: Any) -> tuple[Any, Any]:
+def _outcomes(model: Estimator) -> tuple[Any, Any]:
     if getattr(model, "pos_label", None) not in {None, model.classes_[1]}:
         raise NotImplementedError("pos_label other than the second class")
     return model.classes_[0], model.classes_[1]

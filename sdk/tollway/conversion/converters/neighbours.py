@@ -4,17 +4,17 @@
 training rows. Other metrics, and neighbours within a radius, stay with skl2onnx.
 """
 
-from typing import Any
-
 import numpy as np
 from onnx import TensorProto
+from skl2onnx.operator_converters import nearest_neighbours as original
 
 from tollway.conversion.converters.builder import Nodes
+from tollway.conversion.foreign import Estimator, Foreign
 
 EUCLIDEAN = frozenset({"euclidean", "l2", "sqeuclidean"})
 
 
-def is_euclidean(model: Any) -> bool:
+def is_euclidean(model: Estimator) -> bool:
     """Whether the squared distance decides, which a matrix product gives."""
     metric = model.effective_metric_
     power = (model.effective_metric_params_ or {}).get("p", getattr(model, "p", 2))
@@ -22,7 +22,7 @@ def is_euclidean(model: Any) -> bool:
     return not weighted and (metric in EUCLIDEAN or (metric == "minkowski" and power == 2))  # noqa: PLR2004
 
 
-def _nearest(nodes: Nodes, model: Any) -> tuple[str, str]:
+def _nearest(nodes: Nodes, model: Estimator) -> tuple[str, str]:
     """Squared distances and positions of the k nearest training rows, [N, k] each."""
     fitted = model._fit_X
     fitted = np.asarray(fitted.toarray() if hasattr(fitted, "toarray") else fitted, np.float64)
@@ -49,7 +49,7 @@ def _nearest(nodes: Nodes, model: Any) -> tuple[str, str]:
     return values, indices
 
 
-def _weights(nodes: Nodes, model: Any, squared: str) -> str | None:
+def _weights(nodes: Nodes, model: Estimator, squared: str) -> str | None:
     """[N, k, 1] weights of the neighbours; None where all count alike."""
     if model.weights == "uniform":
         return None
@@ -70,7 +70,7 @@ def _weights(nodes: Nodes, model: Any, squared: str) -> str | None:
     return nodes.add("Unsqueeze", [weights, nodes.const(np.asarray([2], dtype=np.int64))])
 
 
-def _average(nodes: Nodes, model: Any, table: Any) -> str:
+def _average(nodes: Nodes, model: Estimator, table: Foreign) -> str:
     """[N, width]: the (weighted) mean of the neighbours' rows of ``table``."""
     squared, indices = _nearest(nodes, model)
     taken = nodes.add("Gather", [nodes.reals(table), indices], axis=0)
@@ -82,12 +82,10 @@ def _average(nodes: Nodes, model: Any, table: Any) -> str:
     return nodes.add("Div", [total, nodes.add("ReduceSum", [weights, axes], keepdims=0)])
 
 
-def convert_regressor(scope: Any, operator: Any, container: Any) -> None:
+def convert_regressor(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """The mean of the neighbours' targets."""
     model = operator.raw_operator
     if not is_euclidean(model):
-        from skl2onnx.operator_converters import nearest_neighbours as original  # noqa: PLC0415
-
         original.convert_nearest_neighbors_regressor(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)
@@ -95,12 +93,10 @@ def convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     nodes.add("Identity", [_average(nodes, model, targets)], operator.outputs[0].full_name)
 
 
-def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
+def convert_classifier(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """The share of each class among the neighbours; the first of the largest is the label."""
     model = operator.raw_operator
     if not is_euclidean(model):
-        from skl2onnx.operator_converters import nearest_neighbours as original  # noqa: PLC0415
-
         original.convert_nearest_neighbors_classifier(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)

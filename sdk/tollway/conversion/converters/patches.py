@@ -5,15 +5,22 @@ takes the nearest threshold where scikit-learn interpolates.
 """
 
 import sys
-from typing import Any
+
+from skl2onnx.common import tree_ensemble
+from skl2onnx.operator_converters import calibrated_classifier_cv
+
+from tollway.conversion.converters.models import calibrate_isotonic
+from tollway.conversion.foreign import Foreign
 
 NAME = "add_tree_to_attribute_pairs"
 
 
-def with_missing_sides(original: Any) -> Any:
+def with_missing_sides(original: Foreign) -> Foreign:
     """skl2onnx's tree writer, followed by ``missing_go_to_left`` of every split."""
 
-    def add_tree(attr_pairs: Any, is_classifier: bool, tree: Any, *args: Any, **kwargs: Any) -> None:
+    def add_tree(
+        attr_pairs: Foreign, is_classifier: bool, tree: Foreign, *args: Foreign, **kwargs: Foreign
+    ) -> None:
         first = len(attr_pairs["nodes_modes"])
         original(attr_pairs, is_classifier, tree, *args, **kwargs)
         sides = getattr(tree, "missing_go_to_left", None)
@@ -30,17 +37,11 @@ def with_missing_sides(original: Any) -> Any:
 
 def patch() -> None:
     """Put both right, in every skl2onnx module that imported them by name."""
-    from skl2onnx.operator_converters import calibrated_classifier_cv  # noqa: PLC0415
-
-    from tollway.conversion.converters.models import calibrate_isotonic  # noqa: PLC0415
-
     _patch_tree_writers()
     calibrated_classifier_cv._transform_isotonic = calibrate_isotonic
 
 
 def _patch_tree_writers() -> None:
-    from skl2onnx.common import tree_ensemble  # noqa: PLC0415
-
     original = getattr(tree_ensemble, NAME)
     if hasattr(original, "__wrapped__"):
         return

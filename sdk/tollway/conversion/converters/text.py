@@ -1,13 +1,12 @@
-"""TfidfTransformer: skl2onnx 1.20 gets ``sublinear_tf`` wrong (``log(1 + tf)``, not ``1 + log(tf)``)."""
-
-from typing import Any
+"""TfidfTransformer: skl2onnx 1.20 has ``log(1 + tf)`` for ``sublinear_tf``."""
 
 from skl2onnx.common._apply_operation import apply_normalizer
 
 from tollway.conversion.converters.builder import Nodes
+from tollway.conversion.foreign import Foreign
 
 
-def convert_tfidf(scope: Any, operator: Any, container: Any) -> None:
+def convert_tfidf(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """Term weights: sublinear counts, inverse document frequency, norm."""
     nodes = Nodes(scope, operator, container)
     model = operator.raw_operator

@@ -7,6 +7,7 @@ from onnx import numpy_helper
 
 from tollway.conversion.converters.builder import Nodes
 from tollway.conversion.converters.hist_gradient_boosting import float_threshold
+from tollway.conversion.foreign import Foreign
 
 DOUBLES = ("nodes_values", "class_weights", "target_weights", "base_values")
 
@@ -18,14 +19,14 @@ class ExactThresholds:
     double inputs it stays a double.
     """
 
-    def __init__(self, container: Any, *, double: bool) -> None:
+    def __init__(self, container: Foreign, *, double: bool) -> None:
         self._container = container
         self._double = double
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Foreign:
         return getattr(self._container, name)
 
-    def add_node(self, op_type: str, *args: Any, **attributes: Any) -> None:
+    def add_node(self, op_type: str, *args: Foreign, **attributes: Foreign) -> None:
         """The node with its thresholds made exact, if it is an ensemble of trees."""
         if op_type.startswith("TreeEnsemble"):
             attributes = self._exact(attributes)
@@ -50,7 +51,7 @@ class ExactThresholds:
         return attributes
 
 
-def convert_lightgbm(scope: Any, operator: Any, container: Any) -> None:
+def convert_lightgbm(scope: Foreign, operator: Foreign, container: Foreign) -> None:
     """onnxmltools' converter, writing through :class:`ExactThresholds`."""
     from onnxmltools.convert.lightgbm.operator_converters import LightGbm  # noqa: PLC0415
 
