@@ -11,10 +11,12 @@ from starlette.responses import JSONResponse
 from protocol.errors import Code, TollwayError
 from protocol.manifest import sha256_digest
 from registry.access import Actor, Role
+from registry.blobstore import CHUNK_BYTES
 from registry.routes import registry_router
 from registry.settings import RegistrySettings
 from registry.status import EngineStatus, ServingStatus
 from registry.store.uploads import UploadRecord
+from registry.uploads import Piece
 from tests.registry import models_onnx
 from tests.registry.conftest import Bench
 
@@ -485,3 +487,28 @@ def test_the_version_body_reaches_the_domain_whole() -> None:
         assert blob.pop("path") == ""
     assert built == body
     assert [type(label) for label in request.labels] == [str, int, float, bool]
+
+
+async def test_an_upload_is_never_whole_in_memory(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(256)) * (8 * CHUNK_BYTES // 256)
+    sizes: list[int] = []
+    write = Piece.write
+
+    def watched(self: Piece, piece: bytes) -> None:
+        sizes.append(len(piece))
+        write(self, piece)
+
+    monkeypatch.setattr(Piece, "write", watched)
+    blob = {"digest": sha256_digest(data), "size": len(data)}
+    path = f"/blobs/uploads/{(await client.post('/blobs/uploads', json=blob)).json()['id']}"
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), 65536):
+            yield data[start : start + 65536]
+
+    await client.patch(path, content=chunks(), headers={"Upload-Offset": "0"})
+    assert (await client.post(f"{path}/complete")).status_code == 201
+    assert sum(sizes) == len(data)
+    assert max(sizes) <= CHUNK_BYTES + 65536
