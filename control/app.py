@@ -40,6 +40,8 @@ from runtime.logs import logger
 
 API = "/api/v1"
 OPENAPI = f"{API}/openapi.json"
+Application = FastAPI
+"""What :func:`create_app` gives: an ASGI application with a ``state``."""
 THREADS = 16
 """Management requests that may block at once: few threads keep memory and lock contention low."""
 _UNMEASURED = ["^/metrics$", "^/healthz$", "^/readyz$", "^/internal/v1/changes$"]

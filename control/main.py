@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Never
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
 
-from control.app import create_app
+from control.app import Application, create_app
 from control.services import Services
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
@@ -55,7 +54,7 @@ def main() -> None:
         Path(settings.bind.removeprefix("unix:")).unlink(missing_ok=True)
 
 
-async def serve(app: FastAPI, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve(app: Application, listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve ``app`` on ``listener`` until ``stop`` is set, then end within a few seconds."""
     config = uvicorn.Config(
         app,

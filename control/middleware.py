@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,6 +21,7 @@ MANAGEMENT = "/api/"
 UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"})
 """The only paths that answer without a credential."""
 _ACTOR = "tollway_actor"
+LOOKUP_THREADS = 2
 UPLOAD_PIECE = "PATCH"
 
 
@@ -81,6 +83,8 @@ class Authentication:
         self._app = app
         self._authenticator = authenticator
         self._cluster_token = cluster_token
+        # Threads of their own: uploads and reports that fill the others do not lock everybody out.
+        self._threads = CapacityLimiter(LOOKUP_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is allowed to come in."""
@@ -94,7 +98,7 @@ class Authentication:
                 self._cluster_token.check(header)
             elif path.startswith(MANAGEMENT) and path not in UNGUARDED:
                 scope[_ACTOR] = await anyio.to_thread.run_sync(
-                    self._authenticator.authenticate, header
+                    self._authenticator.authenticate, header, limiter=self._threads
                 )
         except TollwayError as error:
             await send_problem(send, problems.of_error(error))

@@ -1,5 +1,6 @@
 """Consumers, applications, subscriptions, plans and keys over the management API."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -269,6 +270,21 @@ async def test_a_repeated_post_makes_no_second_key_and_tells_no_secret(control: 
     assert first.json()["id"] in again.json()["detail"]
     assert first.json()["secret"] not in again.text
     assert len((await control.admin.get("/api/v1/keys")).json()["items"]) == 2
+
+
+async def test_the_same_post_twice_at_once_makes_one_key(control: Control) -> None:
+    await control.admin.put("/api/v1/applications/shop")
+    answers = await asyncio.gather(
+        *(
+            control.admin.post(
+                "/api/v1/keys", json={"application": "shop"}, headers={"Idempotency-Key": "once"}
+            )
+            for _ in range(6)
+        )
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+    assert len((await control.admin.get("/api/v1/keys")).json()["items"]) == 1
 
 
 async def test_the_only_plan_is_unlimited_and_it_is_published(control: Control) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control import usage
+from control import histogram, usage
 from control.store.tables import usage_minutes, usage_offsets
 from control.store.usage import UsageStore
 from protocol.usage import UsageRecord
@@ -54,9 +55,7 @@ def total(database: Database) -> Counter[str]:
     sums: Counter[str] = Counter()
     for row in rows:
         sums.update({name: row[name] for name in names})
-        sums["latency"] += sum(usage.Rollup().latency.values()) + sum(
-            msgspec.msgpack.decode(row["latency"], type=dict[int, int]).values()
-        )
+        sums["latency"] += sum(histogram.decode(row["latency"]).values())
     return sums
 
 
@@ -134,6 +133,26 @@ def test_unknown_models_share_one_row(database: Database) -> None:
     with database.read() as connection:
         rows = connection.execute(sa.select(usage_minutes.c.model, usage_minutes.c.errors)).all()
     assert [tuple(row) for row in rows] == [("", 50)]
+
+
+def test_batches_that_arrive_at_once_are_counted_once(database: Database) -> None:
+    """Two gateways write the same roll-up rows; each sends every batch twice, in parallel."""
+    bodies = {name: lines([record(n % 3) for n in range(40)]) for name in ("g1", "g2")}
+    store = UsageStore(database, FakeClock())
+
+    def ship(name: str) -> None:
+        acknowledged = 0
+        while acknowledged < len(bodies[name]):
+            batch = bodies[name][acknowledged : acknowledged + 700]
+            acknowledged = store.ingest(name, "s1", acknowledged, batch).next
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(ship, name) for name in ("g1", "g2") * 2]:
+            done.result()
+
+    sums = total(database)
+    assert sums["requests"] == sums["latency"] == 80
+    assert sums["rows"] == 160
 
 
 class CrashError(Exception):
