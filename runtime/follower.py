@@ -78,17 +78,21 @@ class ChangeFollower:
         """Follow until cancelled. Control being away is logged once and retried with back-off."""
         log = logger("follower")
         delay = RETRY_MIN_S
+        told = False
         while True:
             try:
                 page = await self._fetch()
             except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
-                if self.connected or delay == RETRY_MIN_S:
+                # At a start of everything, control may well be the last to be there.
+                if not told and (self.connected or delay >= RETRY_MAX_S):
                     log.warning("control is not answering", error=repr(error))
+                    told = True
                 self.connected = False
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_MAX_S)
                 continue
             delay = RETRY_MIN_S
+            told = False
             self.connected = True
             if page.changes or page.reset or page.stream != self._place.stream:
                 self._append(page)

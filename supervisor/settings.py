@@ -16,5 +16,5 @@ class StackSettings:
     stop_gateway_s: float = 6.0
     """Time that the gateway gets to answer what is in flight and to ship its usage."""
     stop_others_s: float = 3.0
-    """Time that control and the workers get afterwards. What has not stopped then is killed, so that
-    all is over within 10 seconds."""
+    """Time that control and the workers get afterwards. What has not stopped then is killed: all
+    is over within 10 seconds."""

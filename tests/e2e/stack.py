@@ -25,6 +25,7 @@ class RunningStack:
         self._arguments = arguments
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
+        self._known: list[int] = []
 
     def __enter__(self) -> "RunningStack":
         self.start()
@@ -55,6 +56,7 @@ class RunningStack:
         """SIGTERM; the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
+            self.all_pids()
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=30)
         if self.process.stdout is not None:
@@ -87,11 +89,28 @@ class RunningStack:
                 continue  # it has just ended
         return found
 
+    def all_pids(self) -> list[int]:
+        """Every process below the supervisor."""
+        assert self.process is not None
+        self._known = [c.pid for c in psutil.Process(self.process.pid).children(recursive=True)]
+        return self._known
+
+    def pids_gone(self, pids: list[int] | None = None) -> bool:
+        """Whether none of the processes runs any more."""
+        return not any(_runs(pid) for pid in (self._known if pids is None else pids))
+
     def kill(self, title: str) -> int:
         """SIGKILL one process of this stack; its pid."""
         pid = self.pids(title)[0]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def eventually(condition: object, within_s: float = 20.0) -> None:

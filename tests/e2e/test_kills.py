@@ -1,0 +1,109 @@
+"""What users see when a process is killed under load: as little as possible, and no lost usage."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.load import Load
+from tests.e2e.models import AFFINE_REQUEST, affine
+from tests.e2e.stack import RunningStack, eventually
+
+INFER = "/v2/models/affine/infer"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[RunningStack]:
+    with RunningStack(tmp_path / "data", "--workers", "2") as running:
+        yield running
+
+
+@pytest.fixture
+def key(stack: RunningStack) -> str:
+    with stack.client() as client:
+        client.deploy(affine(), name="affine")
+        secret = client.create_key(application="shop", model="affine", plan="unlimited").secret
+    with stack.api(secret) as api:
+        eventually(lambda: api.post(INFER, json=AFFINE_REQUEST).status_code == 200)
+    both_engines_answer(stack)
+    eventually(lambda: requests_counted(stack) == 1)
+    return secret
+
+
+def both_engines_answer(stack: RunningStack) -> None:
+    def engines() -> int:
+        answer = api.get("/v2/models/affine/stats")
+        return len(answer.json()["model_stats"][0]["engines"]) if answer.is_success else 0
+
+    with stack.api() as api:
+        eventually(lambda: engines() == 2)
+
+
+def requests_counted(stack: RunningStack) -> int:
+    with stack.client() as client:
+        rows = client.usage()
+    return sum(row.requests for row in rows if row.model == "affine" and row.status == 200)
+
+
+def test_killed_engine_is_not_noticed_while_another_lives(stack: RunningStack, key: str) -> None:
+    with Load(stack, key, INFER, AFFINE_REQUEST) as load:
+        for _ in range(3):
+            seen = load.answered()
+            eventually(lambda: load.answered() > seen + 50)
+            stack.kill("engine affine/")
+            eventually(lambda: len(stack.pids("engine affine/")) == 2)
+            both_engines_answer(stack)
+    assert load.broken == 0
+    assert set(load.statuses) == {200}
+
+
+def test_predictions_go_on_without_control_and_usage_arrives_afterwards(
+    stack: RunningStack, key: str
+) -> None:
+    before = requests_counted(stack)
+    with Load(stack, key, INFER, AFFINE_REQUEST) as load:
+        for _ in range(2):
+            dead = stack.kill("control")
+            seen = load.answered()
+            eventually(lambda: load.answered() > seen + 50)
+            eventually(lambda: stack.pids("control") not in ([], [dead]))
+    assert load.broken == 0
+    assert set(load.statuses) == {200}
+    eventually(lambda: requests_counted(stack) >= before + load.answered())
+    assert requests_counted(stack) == before + load.answered()
+
+
+def test_killed_gateway_loses_no_acknowledged_request(stack: RunningStack, key: str) -> None:
+    before = requests_counted(stack)
+    with Load(stack, key, INFER, AFFINE_REQUEST) as load:
+        for _ in range(3):
+            seen = load.answered()
+            eventually(lambda: load.answered() > seen + 50)
+            dead = stack.kill("gateway")
+            eventually(lambda: stack.pids("gateway") not in ([], [dead]))
+        seen = load.answered()
+        eventually(lambda: load.answered() > seen + 50)
+    with stack.api() as api:
+        eventually(lambda: api.get("/readyz").status_code == 200)
+    eventually(lambda: requests_counted(stack) >= before + load.answered())
+    # A request whose record was written may have lost its answer with the gateway: at most those.
+    assert requests_counted(stack) - before - load.answered() <= load.broken
+
+
+def test_stop_answers_what_is_in_flight(stack: RunningStack, key: str) -> None:
+    with Load(stack, key, INFER, AFFINE_REQUEST) as load:
+        eventually(lambda: load.answered() > 100)
+        assert stack.stop() == 0
+        answered = load.answered()
+    assert answered > 100
+    assert set(load.statuses) <= {200, 503}
+    assert stack.pids_gone()
+
+
+def test_killed_supervisor_takes_everything_with_it(stack: RunningStack, key: str) -> None:
+    assert stack.process is not None
+    remembered = stack.all_pids()
+    assert len(remembered) >= 6
+    stack.process.kill()
+    stack.process.wait(10)
+    eventually(lambda: stack.pids_gone(remembered))
