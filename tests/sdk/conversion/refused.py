@@ -98,7 +98,9 @@ REFUSED: dict[str, Callable[[], Example]] = {
     "`LGBMClassifier` with native categoricals": _lightgbm,
     "`XGBClassifier` with native categoricals": lambda: _xgboost(enable_categorical=True),
     "`XGBClassifier` with another missing value": lambda: _xgboost(missing=-1.0),
-    "`FunctionTransformer` over Python code": lambda: after(preprocessing.FunctionTransformer(halve)),
+    "`FunctionTransformer` over Python code": lambda: after(
+        preprocessing.FunctionTransformer(halve)
+    ),
     "own transformer classes": lambda: _in_pipeline(MyTransformer()),
     "`TfidfVectorizer` with a custom tokenizer": lambda: on(
         texts,

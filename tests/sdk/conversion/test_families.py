@@ -44,7 +44,7 @@ def as_array(value: Any) -> Any:
 
 
 def test_every_named_family_has_an_example_and_every_example_a_line() -> None:
-    assert DEPLOYS == list(dict.fromkeys(DEPLOYS))
+    assert list(dict.fromkeys(DEPLOYS)) == DEPLOYS
     assert set(DEPLOYS) == set(EXAMPLES)
     assert table("Families that do not deploy") == list(REFUSED)
 
@@ -59,7 +59,9 @@ def test_a_family_that_deploys_answers_as_the_original(name: str) -> None:
     )
     got = decode_predictions(outputs, converted.task, converted.labels)
     model = example.model
-    wanted = as_array(model.predict(example.X) if hasattr(model, "predict") else model.transform(example.X))
+    wanted = as_array(
+        model.predict(example.X) if hasattr(model, "predict") else model.transform(example.X)
+    )
     assert got.shape == wanted.shape
     if wanted.dtype.kind in "OUSb" or converted.task == "classification":
         assert got.tolist() == wanted.tolist()
