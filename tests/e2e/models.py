@@ -11,9 +11,7 @@ def affine() -> onnx.ModelProto:
     two = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
     node = helper.make_node("Mul", ["x", "two"], ["y"])
     graph = helper.make_graph([node], "affine", [x], [y], [two])
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 def many_types() -> onnx.ModelProto:
@@ -28,9 +26,7 @@ def many_types() -> onnx.ModelProto:
     outputs = [helper.make_tensor_value_info(n + "_out", k, ["N", 1]) for n, k in kinds.items()]
     nodes = [helper.make_node("Identity", [n], [n + "_out"]) for n in kinds]
     graph = helper.make_graph(nodes, "many", inputs, outputs)
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 AFFINE_REQUEST = {
