@@ -1,6 +1,7 @@
 """CPU time and memory of a tree of processes, by role; starting and stopping of such trees."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 import psutil
+
+from runtime.process import Lifeline
 
 TITLE = "tollwayd: "
 STOP_S = 15.0
@@ -99,16 +102,25 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` with its output in ``log``; stop it and its children at the end.
 
-    It gets a session of its own, so that Ctrl-C reaches it only through this orderly stop.
+    It gets a session of its own, so that Ctrl-C reaches it only through this orderly stop, and a
+    lifeline, by which Tollway's roles end even if this process is killed.
     """
+    lifeline = Lifeline()
+    environment = {**(os.environ if env is None else env), **lifeline.environment()}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=env, start_new_session=True
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            pass_fds=(lifeline.child_end,),
+            start_new_session=True,
         )
     try:
         yield process
     finally:
         stop(process)
+        lifeline.close()
 
 
 def tail(log: Path) -> str:
