@@ -39,7 +39,7 @@ def exact_floats() -> np.errstate:
 class TensorSpec:
     """One input or output of the graph, with what decoding asks of it worked out once."""
 
-    __slots__ = ("datatype", "dtype", "dynamic", "name", "optional", "shape", "trailing")
+    __slots__ = ("datatype", "dtype", "dynamic", "name", "optional", "rows", "shape", "trailing")
 
     def __init__(self, tensor: Tensor) -> None:
         self.name = tensor.name
@@ -50,6 +50,8 @@ class TensorSpec:
         self.trailing = list(tensor.shape[1:])
         self.dynamic = bool(tensor.shape) and tensor.shape[0] < 0
         """Whether the first dimension may vary from call to call."""
+        self.rows = self.dynamic and all(size >= 0 for size in self.trailing)
+        """Whether it takes any number of rows of one fixed shape."""
         self.optional = tensor.optional
 
     def check_shape(self, shape: list[int]) -> None:

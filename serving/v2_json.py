@@ -133,6 +133,8 @@ def _fits(shape: list[int], spec: TensorSpec) -> bool:
     wanted = spec.shape
     if len(shape) != len(wanted):
         return False
+    if spec.rows:  # nearly always
+        return shape[0] > 0 and shape[1:] == spec.trailing
     for given, size in zip(shape, wanted, strict=True):
         if given < 1 or (size >= 0 and given != size):
             return False

@@ -12,6 +12,8 @@ from serving.signature import Signature
 from serving.tensors import Array, invalid
 
 MAX_CACHED_SHAPES: Final = 512
+_DATA: Final = b'],"data":'
+_SIZE: Final = b'],"parameters":{"binary_data_size":'
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -24,7 +26,7 @@ class V2Replies:
             b'{"name":%b,"datatype":"%b","shape":[' % (_json(spec.name), spec.datatype.encode())
             for spec in signature.outputs
         ]
-        self._opened: dict[tuple[int, tuple[int, ...]], bytes] = {}
+        self._opened: dict[tuple[int, tuple[int, ...], bytes], bytes] = {}
         self._identity = b'"model_name":%b,"model_version":"%d"' % (
             _json(signature.model),
             signature.version,
@@ -55,14 +57,14 @@ class V2Replies:
             return BinaryEncoder(self, head, wanted)
         return V2Encoder(self, head, wanted)
 
-    def opened(self, output: int, shape: tuple[int, ...]) -> bytes:
-        """An output up to its data, ``{"name":...,"datatype":...,"shape":[...]``; cached."""
-        found = self._opened.get((output, shape))
+    def opened(self, output: int, shape: tuple[int, ...], then: bytes) -> bytes:
+        """An output up to its data: ``{"name":...,"datatype":...,"shape":[...]`` and ``then``."""
+        found = self._opened.get((output, shape, then))
         if found is None:
             if len(self._opened) >= MAX_CACHED_SHAPES:
                 self._opened.clear()
-            found = self._names[output] + ",".join(map(str, shape)).encode() + b"]"
-            self._opened[output, shape] = found
+            found = self._names[output] + ",".join(map(str, shape)).encode() + then
+            self._opened[output, shape, then] = found
         return found
 
 
@@ -81,7 +83,7 @@ class V2Encoder:
         parts = [self.head]
         for output, _ in self.wanted:
             values, shape = results.values(output, start, stop)
-            parts += (self.replies.opened(output, shape), b',"data":', _json(values), b"},")
+            parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
         parts[-1] = b"}]}"
         return b"".join(parts), NO_HEADER
 
@@ -99,11 +101,11 @@ class BinaryEncoder(V2Encoder):
                 array = results.array(output, start, stop)
                 data = to_binary(array)
                 tail.append(data)
-                size = b',"parameters":{"binary_data_size":%d}},' % len(data)
-                parts += (self.replies.opened(output, array.shape), size)
+                opened = self.replies.opened(output, array.shape, _SIZE)
+                parts += (opened, b"%d}}," % len(data))
             else:
                 values, shape = results.values(output, start, stop)
-                parts += (self.replies.opened(output, shape), b',"data":', _json(values), b"},")
+                parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
         header = b"".join(parts)[:-1] + b"]}"
         return b"".join((header, *tail)), len(header)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol.frames import Operation
 from tests.serving import models
 from tests.serving.conftest import MakeRig
 from tests.serving.rig import one_input
@@ -204,10 +205,46 @@ def test_no_request_gets_anything_but_an_answer_or_a_documented_error(
         assert status in (200, 400)
 
 
+@given(
+    data=st.none() | st.lists(st.integers(-5, 5) | st.floats() | st.text(max_size=2), max_size=4),
+    shape=st.lists(st.integers(-1, 3) | st.just(2**63), max_size=3),
+    datatype=st.sampled_from([*VALUES, "BF16", ""]),
+    kind=st.sampled_from(["FP32", "INT64", "BYTES", "BOOL", "BF16"]),
+    rank=st.integers(0, 2),
+)
+@settings(deadline=None, max_examples=300)
+def test_no_shape_or_type_gets_anything_but_an_answer_or_a_documented_error(
+    rigs: Any, data: object, shape: list[int], datatype: str, kind: str, rank: int
+) -> None:
+    body = json.dumps(one_input(data, shape, datatype)).encode()
+    for operation in (Operation.V2_INFER, Operation.V1_PREDICT):
+        assert rigs(kind, rank).ask(body, operation)[0] in (200, 400)
+    for field in ("instances", "inputs"):
+        predict = json.dumps({field: data}).encode()
+        assert rigs(kind, rank).ask(predict, Operation.V1_PREDICT)[0] in (200, 400)
+    assert rigs(kind, rank).ask(body, header=0)[0] in (200, 400)
+    assert rigs(kind, rank).ask(body, header=len(body))[0] in (200, 400)
+
+
 @given(body=st.binary(max_size=60))
 @settings(deadline=None, max_examples=100)
 def test_no_bytes_get_anything_but_a_documented_error(module_rig: Any, body: bytes) -> None:
     assert module_rig.ask(body)[0] == 400
+
+
+@pytest.fixture(scope="module")
+def rigs(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Rigs around identities of a datatype and a number of dimensions."""
+    from functools import cache
+
+    from tests.serving.rig import Rig
+
+    @cache
+    def make(kind: str, rank: int) -> Rig:
+        shape = (None, 2)[:rank]
+        return Rig(models.identity(kind, shape), tmp_path_factory.mktemp("rig"))
+
+    return make
 
 
 @pytest.fixture(scope="module")
