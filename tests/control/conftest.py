@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from control.app import create_app
 from control.settings import ControlSettings
 from control.store import schema
 from registry.store.database import Database
 from tests.control.running import Control, FakeClock, connect
+from tests.fixtures.postgres import prepared
 
 
 @pytest.fixture
@@ -28,6 +30,16 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> ControlSettings:
+    """Settings of a control whose database has its tables already.
+
+    They are made from the metadata, which is quicker than by migrations; that both are the same is
+    what ``test_migrations.py`` proves.
+    """
+    made = prepared(database_url)
+    with made.write() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(sa.text(f"INSERT INTO alembic_version VALUES ('{schema.HEAD}')"))
+    made.close()
     return ControlSettings(data_dir=tmp_path / "data", database_url=database_url)
 
 
