@@ -16,7 +16,7 @@ from tollway.conversion.libraries import versions
 from tollway.conversion.parity import Tolerance
 from tollway.conversion.probes import Group, groups, nullable
 from tollway.conversion.reference import answers, labels_of, task_of
-from tollway.conversion.refusals import check_convertible
+from tollway.conversion.refusals import check_convertible, check_model
 from tollway.conversion.rows import Rows
 from tollway.conversion.search import Problem, Proven, counterexample, search
 from tollway.conversion.training import sampled, training_rows
@@ -31,6 +31,7 @@ def convert_estimator(
 ) -> Converted:
     """Search the ways of converting ``model`` until one agrees with it. Raises as ``convert``."""
     model = as_estimator(model)
+    check_model(model)
     register()
     register_boosting(model)
     check_convertible(model)

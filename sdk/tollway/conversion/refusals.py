@@ -23,17 +23,21 @@ class Refusal(NamedTuple):
     ways_out: str
 
 
-def check_convertible(model: Estimator) -> None:
-    """Raise :class:`ConversionError` for the first part that is known not to convert."""
+def check_model(model: Estimator) -> None:
+    """Raise :class:`ConversionError` for what is no model, or not fitted."""
     if not hasattr(model, "get_params") and not hasattr(model, "predict"):
         raise ConversionError(
             f"{type(model).__name__} is not a model that deploys: give a fitted scikit-learn "
             "estimator or pipeline, a LightGBM or XGBoost model, a path to an .onnx file, or an "
             "onnx.ModelProto."
         )
+    if isinstance(model, BaseEstimator):
+        _check_fitted(model)
+
+
+def check_convertible(model: Estimator) -> None:
+    """Raise :class:`ConversionError` for the first part that is known not to convert."""
     for path, part in parts(model):
-        if isinstance(part, BaseEstimator):
-            _check_fitted(path, part)
         check = CHECKS.get(type(part).__name__)
         refusal = check(part) if check else None
         if refusal:
@@ -43,17 +47,12 @@ def check_convertible(model: Estimator) -> None:
             raise refuse(path, part, "there is no ONNX converter for this class")
 
 
-def _check_fitted(path: tuple[str, ...], part: Estimator) -> None:
-    if path:
-        return
+def _check_fitted(model: Estimator) -> None:
     try:
-        check_is_fitted(part)
+        check_is_fitted(model)
     except NotFittedError as error:
-        raise ConversionError(
-            f"{type(part).__name__} is not fitted: call fit before deploy"
-        ) from error
-    except TypeError:
-        return
+        name = type(model).__name__
+        raise ConversionError(f"{name} is not fitted: call fit before deploy") from error
 
 
 def _hist_gradient_boosting(model: Estimator) -> Refusal | None:

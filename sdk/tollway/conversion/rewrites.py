@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from skl2onnx.sklapi import CastTransformer
 from sklearn.cluster import KMeans
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -157,7 +158,9 @@ def _inner_list(model: Estimator, visit: Rewrite) -> Foreign:
     return changed
 
 
-def _calibrated(model: Estimator, visit: Rewrite) -> Foreign:
+def _calibrated(model: Estimator, visit: Rewrite) -> Estimator:
+    if any(hasattr(c.estimator, "steps") for c in model.calibrated_classifiers_):
+        return _calibrated_pipelines(model, visit)
     changed = copy.copy(model)
     changed.calibrated_classifiers_ = []
     for calibrated in model.calibrated_classifiers_:
@@ -165,6 +168,26 @@ def _calibrated(model: Estimator, visit: Rewrite) -> Foreign:
         part.estimator = visit(calibrated.estimator)
         changed.calibrated_classifiers_.append(part)
     return changed
+
+
+def _calibrated_pipelines(model: Estimator, visit: Rewrite) -> Estimator:
+    """The mean of pipelines that each end in a calibrated classifier: what the model is.
+
+    skl2onnx cannot ask a pipeline for its decision function, but it can ask the last step.
+    """
+    members = []
+    for calibrated in model.calibrated_classifiers_:
+        inner = unwrapped(calibrated.estimator)
+        part, single = copy.copy(calibrated), copy.copy(model)
+        single.calibrated_classifiers_ = [part]
+        steps = [] if not hasattr(inner, "steps") else list(inner.steps[:-1])
+        part.estimator = inner if not steps else inner.steps[-1][1]
+        members.append(visit(Pipeline([*steps, ("calibrated", single)])))
+    mean = VotingClassifier([(str(i), m) for i, m in enumerate(members)], voting="soft")
+    mean.flatten_transform = False
+    mean.estimators_ = members
+    mean.classes_ = model.classes_
+    return mean
 
 
 def _attribute(name: str) -> Callable[[Any, Rewrite], Any]:

@@ -1,13 +1,17 @@
-"""Two functions inside skl2onnx 1.20 that answer differently from scikit-learn, put right.
+"""What inside skl2onnx 1.20 answers differently from scikit-learn, put right.
 
 Its tree writer drops the side that each split sends missing values to; its isotonic calibration
-takes the nearest threshold where scikit-learn interpolates.
+takes the nearest threshold where scikit-learn interpolates; some of its classifiers refuse the
+option ``zipmap`` that its own pipelines give them.
 """
 
 import sys
 
+from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common import tree_ensemble
+from skl2onnx.common._registration import _converter_pool
 from skl2onnx.operator_converters import calibrated_classifier_cv
+from sklearn.base import ClassifierMixin
 
 from tollway.conversion.converters.models import calibrate_isotonic
 from tollway.conversion.foreign import Foreign
@@ -36,9 +40,20 @@ def with_missing_sides(original: Foreign) -> Foreign:
 
 
 def patch() -> None:
-    """Put both right, in every skl2onnx module that imported them by name."""
+    """Put all of it right, in every skl2onnx module that imported them by name."""
     _patch_tree_writers()
+    _accept_zipmap()
     calibrated_classifier_cv._transform_isotonic = calibrate_isotonic
+
+
+def _accept_zipmap() -> None:
+    """Let every classifier be told ``zipmap=False``: pipelines inside others tell all of theirs."""
+    for estimator, alias in sklearn_operator_name_map.items():
+        converter = _converter_pool.get(alias)
+        if converter is None or not issubclass(estimator, ClassifierMixin):
+            continue
+        if "zipmap" not in (converter._options or {}):
+            converter._options = {**(converter._options or {}), "zipmap": [True, False]}
 
 
 def _patch_tree_writers() -> None:
