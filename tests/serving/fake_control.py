@@ -7,7 +7,7 @@ import httpx
 import msgspec
 from onnx import ModelProto
 
-from protocol.configuration import Change, ChangePage, EngineDoc, VersionDoc, WorkerDoc
+from protocol.configuration import DELETED, Change, ChangePage, EngineDoc, VersionDoc, WorkerDoc
 from protocol.manifest import sha256_digest
 
 WITHIN_S = 30.0
@@ -35,7 +35,7 @@ class FakeControl:
 
     def put(self, key: str, document: VersionDoc | None) -> None:
         """Append a change of a version."""
-        raw = None if document is None else msgspec.Raw(msgspec.json.encode(document))
+        raw = DELETED if document is None else msgspec.Raw(msgspec.json.encode(document))
         self.changes.append(Change(len(self.changes) + 1, "version", key, raw))
         self._wake()
 

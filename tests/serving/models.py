@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from protocol.datatypes import ONNX_ELEMENT_TYPES
 from protocol.manifest import Blob, Column, Manifest, Task, Tensor, sha256_digest
@@ -15,16 +15,19 @@ ELEMENTS = {name: number for number, name in ONNX_ELEMENT_TYPES.items()}
 Shape = Sequence[int | None]
 
 
-def tensor(name: str, datatype: str, shape: Shape) -> object:
+def tensor(name: str, datatype: str, shape: Shape) -> ValueInfoProto:
     """A graph input or output; None is a dynamic dimension."""
     return helper.make_tensor_value_info(name, ELEMENTS[datatype], shape)
 
 
 def model(
-    nodes: list[object], inputs: list[object], outputs: list[object], **kwargs: object
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    initializer: Sequence[TensorProto] = (),
 ) -> ModelProto:
-    """A checked-in-one-place model around ``nodes``."""
-    graph = helper.make_graph(nodes, "g", inputs, outputs, **kwargs)
+    """A model around ``nodes``."""
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializer)
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
@@ -141,7 +144,7 @@ def manifest_of(
     )
 
 
-def _described(value: object) -> Tensor:
+def _described(value: ValueInfoProto) -> Tensor:
     kind = value.type.tensor_type
     shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
     return Tensor(name=value.name, datatype=ONNX_ELEMENT_TYPES[kind.elem_type], shape=shape)
