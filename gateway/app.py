@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
-from gateway.forward import ControlProxy, problem
+from gateway.routes_forward import ControlProxy, problem
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.links import Links
@@ -151,7 +151,8 @@ class Gateway:
 
         @app.get("/metrics")
         async def metrics(request: Request) -> Response:
-            if not scrape.allows(request):
+            client = request.client.host if request.client is not None else ""
+            if not scrape.allows(client, request.headers):
                 return problem(
                     Code.UNAUTHENTICATED, "metrics need the cluster token or an admin token"
                 )

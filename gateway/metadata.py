@@ -73,6 +73,9 @@ def v1_metadata(entry: ModelEntry, version: VersionDoc) -> Json:
         {
             "name": column.name,
             "type": column.type,
+            "input": column.input,
+            "index": column.index,
+            "null": column.null,
             "minimum": column.minimum,
             "maximum": column.maximum,
             "categories": column.categories,

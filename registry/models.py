@@ -3,14 +3,13 @@
 import hashlib
 
 import msgspec
-from sqlalchemy.exc import IntegrityError
 
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.store import models as store
-from registry.store.database import Database
+from registry.store.database import AlreadyThere, Database
 from registry.store.models import ModelRecord
 
 
@@ -47,7 +46,7 @@ class Models:
         check_name(name, "model name")
         try:
             return self._put(name, title, description, expected)
-        except IntegrityError:  # another request made it meanwhile: now it can be updated
+        except AlreadyThere:  # another request made it meanwhile: now it can be updated
             return self._put(name, title, description, expected)
 
     def get(self, name: str) -> ModelRecord:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 from rfc8785 import CanonicalizationError
-from sqlalchemy.exc import IntegrityError
 
 from protocol.errors import Code, TollwayError
 from protocol.manifest import (
@@ -35,7 +34,7 @@ from registry.settings import RegistrySettings
 from registry.store import blobs as blob_store
 from registry.store import models as model_store
 from registry.store import versions as store
-from registry.store.database import Database
+from registry.store.database import AlreadyThere, Database
 from registry.store.versions import VersionRecord
 
 NUMBER_ATTEMPTS = 20
@@ -121,7 +120,7 @@ class Publisher:
         for _ in range(NUMBER_ATTEMPTS):
             try:
                 return self._insert(draft, text), True
-            except IntegrityError as error:
+            except AlreadyThere as error:
                 # The number went to another publisher, or this very request came twice.
                 earlier = self._earlier(model, actor, idempotency_key, request_digest)
                 if earlier is not None:

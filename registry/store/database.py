@@ -7,8 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import IntegrityError
 
 BUSY_TIMEOUT_MS = 10_000
+AlreadyThere = IntegrityError
+"""Another transaction made a row of the same key first."""
 _WRITES = "tollway_writes"
 
 metadata = sa.MetaData(

@@ -24,7 +24,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def insert(connection: Connection, name: str, title: str, description: str, at: int) -> None:
-    """Add a model. Raises sqlalchemy's ``IntegrityError`` when the name is taken."""
+    """Add a model. Raises ``AlreadyThere`` when the name is taken."""
     row = {
         "name": name,
         "title": title,

@@ -46,7 +46,7 @@ def next_number(connection: Connection, model: str) -> int:
 
 
 def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) -> None:
-    """Add a version and its blob references. Raises sqlalchemy's ``IntegrityError`` when the number
+    """Add a version and its blob references. Raises ``AlreadyThere`` when the number
     or the idempotency key is taken."""
     row = msgspec.structs.asdict(record) | {"manifest": manifest_json.decode()}
     connection.execute(sa.insert(versions).values(row))

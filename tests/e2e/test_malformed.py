@@ -174,6 +174,17 @@ def test_binary_tensors_that_do_not_add_up(
     check(api.post("/v2/models/affine/infer", content=text + tail, headers=headers))
 
 
+def tensor(shape: bytes, data: bytes) -> bytes:
+    """A V2 request with one tensor."""
+    return (
+        b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": '
+        + shape
+        + b', "data": ['
+        + data
+        + b"]}]}"
+    )
+
+
 JSON = {"content-type": "application/json"}
 BINARY = {"content-type": "application/octet-stream"}
 
@@ -189,22 +200,20 @@ BINARY = {"content-type": "application/octet-stream"}
         b"[" * 100_000,
         b'{"inputs":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
         b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-        b'{"inputs": [{"name": "x", "shape": [1,3], "datatype": "FP32", "data": [' + b"9" * 5_000
-        + b",1,1]}]}",
-        b'{"inputs": [{"name": "x", "shape": [1,3], "datatype": "FP32", "data": [1e999999,1,"a"]}]}',
-        b'{"inputs": [{"name": "x", "shape": [4294967296,4294967296,3], "datatype": "FP32",'
-        b' "data": [1]}]}',
-        b'{"inputs": [{"name": "x", "shape": [-1,3], "datatype": "FP32", "data": [1,2,3]}]}',
-        b'{"inputs": [{"name": "x", "shape": [0,3], "datatype": "FP32", "data": [1]}]}',
+        tensor(b"[1,3]", b"9" * 5_000 + b",1,1"),
+        tensor(b"[1,3]", b'1e999999,1,"a"'),
+        tensor(b"[4294967296,4294967296,3]", b"1"),
+        tensor(b"[-1,3]", b"1,2,3"),
+        tensor(b"[0,3]", b"1"),
         b'{"inputs": [{"name": "\xff\xfe", "shape": [1,3], "datatype": "FP32", "data": [1,2,3]}]}',
         b"\xff\xfe\x00\x00",
-        b'{"inputs": [{"name": "x", "shape": [1,3], "datatype": "FP32", "data": [1,2,3]}],}',
+        tensor(b"[1,3]", b"1,2,3").replace(b"]}", b"],}"),
         b'{"instances": [[1, 2]]}',
         b'{"instances": [[1, 2, "\xed\xa0\x80"]]}',
         b'{"instances": [[1, 2, 3]], "inputs": {}}',
     ],
     ids=range(19),
-)  # fmt: skip
+)
 @pytest.mark.parametrize("path", ["/v2/models/affine/infer", "/v1/models/affine:predict"])
 def test_known_nasty_bodies_get_a_4xx(api: httpx.Client, path: str, body: bytes) -> None:
     answer = api.post(path, content=body, headers=JSON)
@@ -219,10 +228,8 @@ def test_known_nasty_bodies_get_a_4xx(api: httpx.Client, path: str, body: bytes)
 def test_non_finite_values_go_in_and_come_back_as_null(
     api: httpx.Client, value: str, shown: None
 ) -> None:
-    body = (
-        '{"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [%s, 1, 2]}]}'
-        % value
-    )
+    tensor = '{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [VALUE, 1, 2]}'
+    body = '{"inputs": [' + tensor.replace("VALUE", value) + "]}"
     answer = api.post("/v2/models/affine/infer", content=body.encode(), headers=JSON)
     if value == "1e39" and answer.status_code == 400:
         return  # more than FP32 holds may be refused as well

@@ -1,0 +1,49 @@
+"""Rules of the architecture that import-linter cannot say: which files may know a library."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SERVER = ("protocol", "policies", "gateway", "registry", "serving", "control", "runtime",
+          "supervisor")  # fmt: skip
+
+
+def importers(library: str) -> Iterator[str]:
+    for package in SERVER:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                if any(name.split(".")[0] == library for name in names):
+                    yield str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("fastapi", r".*/(app|routes[a-z_]*|middleware)\.py|control/portal/.*"),
+        ("starlette", r".*/(app|routes[a-z_]*|middleware)\.py|control/portal/.*"),
+        ("sqlalchemy", r"(registry|control)/store/.*"),
+        ("alembic", r"control/store/.*"),
+        ("redis", r"policies/stores/.*"),
+        ("onnxruntime", r"serving/session\.py"),
+        ("onnx", r"registry/(inspect_child|graph|bundle|fit)\.py"),
+    ],
+)
+def test_library_is_known_only_where_it_belongs(library: str, allowed: str) -> None:
+    assert [path for path in importers(library) if not re.fullmatch(allowed, path)] == []
+
+
+def test_modules_stay_readable() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for package in (*SERVER, "sdk", "demo", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert [name for name, lines in sizes.items() if lines > 400] == []
+    assert len((ROOT / "gateway" / "invoke.py").read_text().splitlines()) <= 200
