@@ -14,12 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
-from gateway.routes_forward import ControlProxy, problem
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.routes import CatalogRoutes
+from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
 from gateway.shipper import UsageShipper
