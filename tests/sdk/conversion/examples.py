@@ -1,12 +1,9 @@
 """One small fitted example of every family that the reference page names."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn import (
     calibration,
     cluster,
@@ -35,163 +32,28 @@ from sklearn import (
     svm,
     tree,
 )
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
-
-@dataclass(frozen=True)
-class Example:
-    """A fitted model with the rows to deploy it on."""
-
-    model: Any
-    X: Any
-
-
-@cache
-def binary() -> tuple[Any, Any]:
-    """Breast cancer, every third row."""
-    X, y = load_breast_cancer(return_X_y=True)
-    return X[::3], y[::3]
-
-
-@cache
-def several() -> tuple[Any, Any]:
-    """Wine: three classes, as strings."""
-    X, y = load_wine(return_X_y=True)
-    return X, np.asarray(["barolo", "grignolino", "barbera"])[y]
-
-
-@cache
-def flowers() -> tuple[Any, Any]:
-    """Iris: three classes of integers, small positive numbers."""
-    return load_iris(return_X_y=True)
-
-
-@cache
-def numbers() -> tuple[Any, Any]:
-    """Diabetes, every second row: a positive target."""
-    X, y = load_diabetes(return_X_y=True)
-    return X[::2], y[::2]
-
-
-@cache
-def texts() -> tuple[Any, Any]:
-    """Short messages of two kinds, in more than one script."""
-    good = [
-        "A wonderful film, well told", "great acting and a great story", "Świetny film, polecam",
-        "I loved every minute", "brilliant, moving, funny", "прекрасный фильм",
-    ]  # fmt: skip
-    bad = [
-        "A dull film, badly told", "poor acting and no story", "Słaby film, nie polecam",
-        "I hated every minute", "boring, flat, long", "скучный фильм",
-    ]  # fmt: skip
-    return good + bad, ["good"] * len(good) + ["bad"] * len(bad)
-
-
-@cache
-def frame() -> tuple[Any, Any]:
-    """A frame with integers, floats, booleans, strings, categories and missing values."""
-    rng = np.random.default_rng(3)
-    n = 160
-    age = rng.integers(18, 80, n)
-    income = rng.normal(30_000, 9_000, n).round(2)
-    income[rng.random(n) < 0.1] = np.nan
-    city = rng.choice(["Kraków", "Łódź", "Berlin", "São Paulo"], n).astype(object)
-    city[rng.random(n) < 0.08] = np.nan
-    member = rng.random(n) < 0.5
-    grade = pd.Categorical(rng.choice(["low", "mid", "high"], n))
-    score = (age - 40) / 20 + member + (city == "Berlin") + rng.normal(0, 0.5, n)
-    table = pd.DataFrame(
-        {"age": age, "income": income, "city": city, "member": member, "grade": grade}
-    )
-    return table, (score > 0.5).astype(int)
-
-
-def mixed_preprocessing() -> Any:
-    """Imputing, scaling and encoding, column by column name."""
-    return compose.ColumnTransformer(
-        [
-            (
-                "numbers",
-                pipeline.make_pipeline(
-                    impute.SimpleImputer(strategy="median"), preprocessing.StandardScaler()
-                ),
-                ["age", "income"],
-            ),
-            (
-                "strings",
-                pipeline.make_pipeline(
-                    impute.SimpleImputer(strategy="most_frequent"),
-                    preprocessing.OneHotEncoder(handle_unknown="ignore"),
-                ),
-                ["city", "grade"],
-            ),
-            ("flags", "passthrough", ["member"]),
-        ]
-    )
-
-
-def on(data: Callable[[], tuple[Any, Any]], model: Any, scaled: bool = False) -> Example:
-    """``model`` fitted on ``data``, behind a scaler if asked."""
-    X, y = data()
-    if scaled:
-        model = pipeline.make_pipeline(preprocessing.StandardScaler(), model)
-    return Example(model.fit(X, y), X)
-
-
-def after(transformer: Any, data: Callable[[], tuple[Any, Any]] = several) -> Example:
-    """A transformer in front of a small model that uses its output."""
-    X, y = data()
-    model = pipeline.make_pipeline(
-        transformer, preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=300)
-    )
-    return Example(model.fit(X, y), X)
-
-
-def alone(transformer: Any, data: Callable[[], tuple[Any, Any]] = flowers) -> Example:
-    """A transformer deployed by itself."""
-    X, y = data()
-    return Example(transformer.fit(X, y), X)
-
+from tests.sdk.conversion.data import (
+    Example,
+    after,
+    alone,
+    binary,
+    few_numbers,
+    flowers,
+    frame,
+    mixed_preprocessing,
+    numbers,
+    on,
+    one_column,
+    several,
+    texts,
+    two_categories,
+    two_targets,
+    whole_numbers,
+    with_gaps,
+)
 
 lm, ens = linear_model, ensemble
-
-
-def _column(data: Callable[[], tuple[Any, Any]]) -> Callable[[], tuple[Any, Any]]:
-    def one() -> tuple[Any, Any]:
-        X, y = data()
-        return X[:, 2:3], y
-
-    return one
-
-
-def _two_targets() -> tuple[Any, Any]:
-    X, y = numbers()
-    return X, np.stack([y, y[::-1] / 2], axis=1)
-
-
-def _integers() -> tuple[Any, Any]:
-    X, y = flowers()
-    return np.floor(X), y
-
-
-def _ints_frame() -> tuple[Any, Any]:
-    table, y = frame()
-    return table[["city", "grade"]].fillna("none").astype(object), y
-
-
-def with_gaps() -> tuple[Any, Any]:
-    """Wine with one value in twenty missing."""
-    X, y = several()
-    X = X.copy()
-    X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
-    return X, y
-
-
-def _gp() -> tuple[Any, Any]:
-    X, y = numbers()
-    return X[:60], y[:60]
-
-
 KERNEL = gaussian_process.kernels.RBF(1.0) + gaussian_process.kernels.WhiteKernel(0.5)
 
 
@@ -211,7 +73,10 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     # linear classifiers
     "LogisticRegression": lambda: on(binary, lm.LogisticRegression(max_iter=3000)),
     "LogisticRegressionCV": lambda: on(
-        flowers, lm.LogisticRegressionCV(Cs=2, cv=2, max_iter=500, l1_ratios=(0,), use_legacy_attributes=False)
+        flowers,
+        lm.LogisticRegressionCV(
+            Cs=2, cv=2, max_iter=500, l1_ratios=(0,), use_legacy_attributes=False
+        ),
     ),
     "RidgeClassifier": lambda: on(several, lm.RidgeClassifier()),
     "RidgeClassifierCV": lambda: on(binary, lm.RidgeClassifierCV()),
@@ -239,7 +104,7 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "PoissonRegressor": lambda: on(numbers, lm.PoissonRegressor(max_iter=1000)),
     "GammaRegressor": lambda: on(numbers, lm.GammaRegressor(max_iter=1000)),
     "TweedieRegressor": lambda: on(numbers, lm.TweedieRegressor(power=1.5, max_iter=1000)),
-    "MultiTaskLasso": lambda: on(_two_targets, lm.MultiTaskLasso(0.1)),
+    "MultiTaskLasso": lambda: on(two_targets, lm.MultiTaskLasso(0.1)),
     "LinearSVR": lambda: on(numbers, svm.LinearSVR(), scaled=True),
     # trees and ensembles
     "DecisionTreeClassifier": lambda: on(binary, tree.DecisionTreeClassifier(max_depth=5)),
@@ -249,11 +114,17 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "RandomForestClassifier": lambda: on(several, ens.RandomForestClassifier(8, max_depth=5)),
     "RandomForestRegressor": lambda: on(numbers, ens.RandomForestRegressor(8, max_depth=5)),
     "ExtraTreesClassifier": lambda: on(several, ens.ExtraTreesClassifier(8, max_depth=5)),
-    "ExtraTreesRegressor": lambda: on(_two_targets, ens.ExtraTreesRegressor(8, max_depth=5)),
-    "GradientBoostingClassifier": lambda: on(binary, ens.GradientBoostingClassifier(n_estimators=8), scaled=True),
+    "ExtraTreesRegressor": lambda: on(two_targets, ens.ExtraTreesRegressor(8, max_depth=5)),
+    "GradientBoostingClassifier": lambda: on(
+        binary, ens.GradientBoostingClassifier(n_estimators=8), scaled=True
+    ),
     "GradientBoostingRegressor": lambda: on(numbers, ens.GradientBoostingRegressor(n_estimators=8)),
-    "HistGradientBoostingClassifier": lambda: on(with_gaps, ens.HistGradientBoostingClassifier(max_iter=8)),
-    "HistGradientBoostingRegressor": lambda: on(numbers, ens.HistGradientBoostingRegressor(max_iter=8, loss="poisson")),
+    "HistGradientBoostingClassifier": lambda: on(
+        with_gaps, ens.HistGradientBoostingClassifier(max_iter=8)
+    ),
+    "HistGradientBoostingRegressor": lambda: on(
+        numbers, ens.HistGradientBoostingRegressor(max_iter=8, loss="poisson")
+    ),
     "AdaBoostClassifier": lambda: on(several, ens.AdaBoostClassifier(n_estimators=5)),
     "AdaBoostRegressor": lambda: on(numbers, ens.AdaBoostRegressor(n_estimators=5)),
     "BaggingClassifier": lambda: on(several, ens.BaggingClassifier(n_estimators=4)),
@@ -261,19 +132,34 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "VotingClassifier": lambda: on(
         several,
         ens.VotingClassifier(
-            [("lda", discriminant_analysis.LinearDiscriminantAnalysis()), ("tree", tree.DecisionTreeClassifier(max_depth=3))],
-            voting="soft", weights=[1, 2],
+            [
+                ("lda", discriminant_analysis.LinearDiscriminantAnalysis()),
+                ("tree", tree.DecisionTreeClassifier(max_depth=3)),
+            ],
+            voting="soft",
+            weights=[1, 2],
         ),
     ),
-    "VotingRegressor": lambda: on(numbers, ens.VotingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))])),
+    "VotingRegressor": lambda: on(
+        numbers,
+        ens.VotingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]),
+    ),
     "StackingClassifier": lambda: on(
         binary,
         ens.StackingClassifier(
             [("nb", naive_bayes.GaussianNB()), ("tree", tree.DecisionTreeClassifier(max_depth=3))],
-            final_estimator=lm.LogisticRegression(), cv=2,
+            final_estimator=lm.LogisticRegression(),
+            cv=2,
         ),
     ),
-    "StackingRegressor": lambda: on(numbers, ens.StackingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))], final_estimator=lm.Ridge(), cv=2)),
+    "StackingRegressor": lambda: on(
+        numbers,
+        ens.StackingRegressor(
+            [("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))],
+            final_estimator=lm.Ridge(),
+            cv=2,
+        ),
+    ),
     # support vectors
     "SVC": lambda: on(several, svm.SVC(), scaled=True),
     "NuSVC": lambda: on(binary, svm.NuSVC(nu=0.2), scaled=True),
@@ -287,24 +173,62 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "MultinomialNB": lambda: on(several, naive_bayes.MultinomialNB()),
     "BernoulliNB": lambda: on(flowers, naive_bayes.BernoulliNB(binarize=2.0)),
     "ComplementNB": lambda: on(flowers, naive_bayes.ComplementNB()),
-    "CategoricalNB": lambda: on(_integers, naive_bayes.CategoricalNB(min_categories=10)),
+    "CategoricalNB": lambda: on(whole_numbers, naive_bayes.CategoricalNB(min_categories=10)),
     # neural networks, discriminants, Gaussian processes
-    "MLPClassifier": lambda: on(flowers, neural_network.MLPClassifier((8,), max_iter=2000, tol=1e-2)),
-    "MLPRegressor": lambda: on(numbers, neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=2000, tol=100.0), scaled=True),
-    "LinearDiscriminantAnalysis": lambda: on(several, discriminant_analysis.LinearDiscriminantAnalysis()),
-    "QuadraticDiscriminantAnalysis": lambda: on(flowers, discriminant_analysis.QuadraticDiscriminantAnalysis()),
-    "GaussianProcessRegressor": lambda: on(_gp, gaussian_process.GaussianProcessRegressor(KERNEL, optimizer=None, normalize_y=True)),
+    "MLPClassifier": lambda: on(
+        flowers, neural_network.MLPClassifier((8,), max_iter=2000, tol=1e-2)
+    ),
+    "MLPRegressor": lambda: on(
+        numbers,
+        neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=2000, tol=100.0),
+        scaled=True,
+    ),
+    "LinearDiscriminantAnalysis": lambda: on(
+        several, discriminant_analysis.LinearDiscriminantAnalysis()
+    ),
+    "QuadraticDiscriminantAnalysis": lambda: on(
+        flowers, discriminant_analysis.QuadraticDiscriminantAnalysis()
+    ),
+    "GaussianProcessRegressor": lambda: on(
+        few_numbers,
+        gaussian_process.GaussianProcessRegressor(KERNEL, optimizer=None, normalize_y=True),
+    ),
     # meta-estimators
-    "CalibratedClassifierCV": lambda: on(several, calibration.CalibratedClassifierCV(lm.RidgeClassifier(), cv=2), scaled=True),
-    "OneVsRestClassifier": lambda: on(flowers, multiclass.OneVsRestClassifier(lm.LogisticRegression(max_iter=500))),
-    "OneVsOneClassifier": lambda: on(flowers, multiclass.OneVsOneClassifier(lm.LogisticRegression(max_iter=500))),
-    "MultiOutputRegressor": lambda: on(_two_targets, multioutput.MultiOutputRegressor(lm.Ridge())),
-    "GridSearchCV": lambda: on(binary, model_selection.GridSearchCV(tree.DecisionTreeClassifier(random_state=0), {"max_depth": [2, 3]}, cv=2)),
-    "RandomizedSearchCV": lambda: on(binary, model_selection.RandomizedSearchCV(naive_bayes.GaussianNB(), {"var_smoothing": [1e-9, 1e-8]}, n_iter=2, cv=2)),
-    "TransformedTargetRegressor": lambda: on(numbers, compose.TransformedTargetRegressor(lm.Ridge(), func=np.log1p, inverse_func=np.expm1)),
-    "FixedThresholdClassifier": lambda: on(binary, model_selection.FixedThresholdClassifier(naive_bayes.GaussianNB(), threshold=0.8)),
-    "TunedThresholdClassifierCV": lambda: on(binary, model_selection.TunedThresholdClassifierCV(naive_bayes.GaussianNB(), cv=2)),
-    "SelfTrainingClassifier": lambda: on(binary, semi_supervised.SelfTrainingClassifier(naive_bayes.GaussianNB())),
+    "CalibratedClassifierCV": lambda: on(
+        several, calibration.CalibratedClassifierCV(lm.RidgeClassifier(), cv=2), scaled=True
+    ),
+    "OneVsRestClassifier": lambda: on(
+        flowers, multiclass.OneVsRestClassifier(lm.LogisticRegression(max_iter=500))
+    ),
+    "OneVsOneClassifier": lambda: on(
+        flowers, multiclass.OneVsOneClassifier(lm.LogisticRegression(max_iter=500))
+    ),
+    "MultiOutputRegressor": lambda: on(two_targets, multioutput.MultiOutputRegressor(lm.Ridge())),
+    "GridSearchCV": lambda: on(
+        binary,
+        model_selection.GridSearchCV(
+            tree.DecisionTreeClassifier(random_state=0), {"max_depth": [2, 3]}, cv=2
+        ),
+    ),
+    "RandomizedSearchCV": lambda: on(
+        binary,
+        model_selection.RandomizedSearchCV(
+            naive_bayes.GaussianNB(), {"var_smoothing": [1e-9, 1e-8]}, n_iter=2, cv=2
+        ),
+    ),
+    "TransformedTargetRegressor": lambda: on(
+        numbers,
+        compose.TransformedTargetRegressor(lm.Ridge(), func=np.log1p, inverse_func=np.expm1),
+    ),
+    "FixedThresholdClassifier": lambda: on(
+        binary, model_selection.FixedThresholdClassifier(naive_bayes.GaussianNB(), threshold=0.8)
+    ),
+    "TunedThresholdClassifierCV": lambda: on(
+        binary, model_selection.TunedThresholdClassifierCV(naive_bayes.GaussianNB(), cv=2)
+    ),
+    "SelfTrainingClassifier": lambda: on(
+        binary, semi_supervised.SelfTrainingClassifier(naive_bayes.GaussianNB())
+    ),
     # outliers and clusters
     "IsolationForest": lambda: on(binary, ens.IsolationForest(n_estimators=8, random_state=0)),
     "OneClassSVM": lambda: on(several, svm.OneClassSVM(), scaled=True),
@@ -314,11 +238,17 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "KMeans": lambda: on(several, cluster.KMeans(3, n_init=1, random_state=0)),
     "MiniBatchKMeans": lambda: on(flowers, cluster.MiniBatchKMeans(3, n_init=1, random_state=0)),
     "MeanShift": lambda: on(flowers, cluster.MeanShift(bandwidth=2.0)),
-    "AffinityPropagation": lambda: on(flowers, cluster.AffinityPropagation(random_state=0, preference=-50)),
+    "AffinityPropagation": lambda: on(
+        flowers, cluster.AffinityPropagation(random_state=0, preference=-50)
+    ),
     "GaussianMixture": lambda: on(flowers, mixture.GaussianMixture(3, random_state=0)),
-    "BayesianGaussianMixture": lambda: on(flowers, mixture.BayesianGaussianMixture(n_components=3, random_state=0, max_iter=500)),
+    "BayesianGaussianMixture": lambda: on(
+        flowers, mixture.BayesianGaussianMixture(n_components=3, random_state=0, max_iter=500)
+    ),
     # other regressors
-    "IsotonicRegression": lambda: on(_column(numbers), isotonic.IsotonicRegression(out_of_bounds="clip")),
+    "IsotonicRegression": lambda: on(
+        one_column(numbers), isotonic.IsotonicRegression(out_of_bounds="clip")
+    ),
     "PLSRegression": lambda: on(numbers, cross_decomposition.PLSRegression(2)),
     # transformers
     "StandardScaler": lambda: alone(preprocessing.StandardScaler()),
@@ -329,31 +259,76 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "Binarizer": lambda: alone(preprocessing.Binarizer(threshold=2.0)),
     "PolynomialFeatures": lambda: after(preprocessing.PolynomialFeatures(2), flowers),
     "PowerTransformer": lambda: after(preprocessing.PowerTransformer()),
-    "QuantileTransformer": lambda: after(preprocessing.QuantileTransformer(n_quantiles=20), flowers),
-    "KBinsDiscretizer": lambda: after(preprocessing.KBinsDiscretizer(4, encode="onehot-dense", quantile_method="averaged_inverted_cdf"), flowers),
+    "QuantileTransformer": lambda: after(
+        preprocessing.QuantileTransformer(n_quantiles=20), flowers
+    ),
+    "KBinsDiscretizer": lambda: after(
+        preprocessing.KBinsDiscretizer(
+            4, encode="onehot-dense", quantile_method="averaged_inverted_cdf"
+        ),
+        flowers,
+    ),
     "FunctionTransformer": lambda: after(preprocessing.FunctionTransformer(np.log1p)),
-    "OneHotEncoder": lambda: alone(preprocessing.OneHotEncoder(handle_unknown="ignore", drop="if_binary"), _ints_frame),
-    "OrdinalEncoder": lambda: alone(preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), _ints_frame),
+    "OneHotEncoder": lambda: alone(
+        preprocessing.OneHotEncoder(handle_unknown="ignore", drop="if_binary"), two_categories
+    ),
+    "OrdinalEncoder": lambda: alone(
+        preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        two_categories,
+    ),
     "SimpleImputer": lambda: after(impute.SimpleImputer(add_indicator=True), with_gaps),
     "PCA": lambda: after(decomposition.PCA(3)),
     "IncrementalPCA": lambda: alone(decomposition.IncrementalPCA(2)),
     "TruncatedSVD": lambda: alone(decomposition.TruncatedSVD(2)),
     "KernelPCA": lambda: alone(decomposition.KernelPCA(2, kernel="rbf")),
-    "NeighborhoodComponentsAnalysis": lambda: alone(neighbors.NeighborhoodComponentsAnalysis(2, max_iter=20)),
+    "NeighborhoodComponentsAnalysis": lambda: alone(
+        neighbors.NeighborhoodComponentsAnalysis(2, max_iter=20)
+    ),
     "SelectKBest": lambda: after(feature_selection.SelectKBest(k=4)),
     "SelectPercentile": lambda: alone(feature_selection.SelectPercentile(percentile=50)),
-    "SelectFromModel": lambda: after(feature_selection.SelectFromModel(tree.DecisionTreeClassifier())),
+    "SelectFromModel": lambda: after(
+        feature_selection.SelectFromModel(tree.DecisionTreeClassifier())
+    ),
     "VarianceThreshold": lambda: alone(feature_selection.VarianceThreshold(0.3)),
-    "RFE": lambda: on(flowers, feature_selection.RFE(lm.LogisticRegression(max_iter=500), n_features_to_select=2)),
-    "SequentialFeatureSelector": lambda: after(feature_selection.SequentialFeatureSelector(naive_bayes.GaussianNB(), n_features_to_select=2, cv=2), flowers),
-    "TfidfVectorizer": lambda: on(texts, pipeline.make_pipeline(feature_extraction.text.TfidfVectorizer(), lm.LogisticRegression())),
-    "CountVectorizer": lambda: on(texts, pipeline.make_pipeline(feature_extraction.text.CountVectorizer(ngram_range=(1, 2)), naive_bayes.MultinomialNB())),
-    "ColumnTransformer": lambda: on(frame, pipeline.make_pipeline(mixed_preprocessing(), lm.LogisticRegression())),
-    "FeatureUnion": lambda: after(pipeline.FeatureUnion([("pca", decomposition.PCA(2)), ("best", feature_selection.SelectKBest(k=2))])),
-    "Pipeline": lambda: on(frame, pipeline.Pipeline([("prep", mixed_preprocessing()), ("model", ens.GradientBoostingClassifier(n_estimators=8))])),
+    "RFE": lambda: on(
+        flowers, feature_selection.RFE(lm.LogisticRegression(max_iter=500), n_features_to_select=2)
+    ),
+    "SequentialFeatureSelector": lambda: after(
+        feature_selection.SequentialFeatureSelector(
+            naive_bayes.GaussianNB(), n_features_to_select=2, cv=2
+        ),
+        flowers,
+    ),
+    "TfidfVectorizer": lambda: on(
+        texts,
+        pipeline.make_pipeline(feature_extraction.text.TfidfVectorizer(), lm.LogisticRegression()),
+    ),
+    "CountVectorizer": lambda: on(
+        texts,
+        pipeline.make_pipeline(
+            feature_extraction.text.CountVectorizer(ngram_range=(1, 2)), naive_bayes.MultinomialNB()
+        ),
+    ),
+    "ColumnTransformer": lambda: on(
+        frame, pipeline.make_pipeline(mixed_preprocessing(), lm.LogisticRegression())
+    ),
+    "FeatureUnion": lambda: after(
+        pipeline.FeatureUnion(
+            [("pca", decomposition.PCA(2)), ("best", feature_selection.SelectKBest(k=2))]
+        )
+    ),
+    "Pipeline": lambda: on(
+        frame,
+        pipeline.Pipeline(
+            [
+                ("prep", mixed_preprocessing()),
+                ("model", ens.GradientBoostingClassifier(n_estimators=8)),
+            ]
+        ),
+    ),
     # boosting libraries
     "LGBMClassifier": lambda: _lightgbm("LGBMClassifier", several),
     "LGBMRegressor": lambda: _lightgbm("LGBMRegressor", numbers),
     "XGBClassifier": lambda: _xgboost("XGBClassifier", binary),
     "XGBRegressor": lambda: _xgboost("XGBRegressor", numbers),
-}  # fmt: skip
+}

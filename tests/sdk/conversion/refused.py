@@ -20,7 +20,7 @@ from sklearn import (
 )
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from tests.sdk.conversion.examples import (
+from tests.sdk.conversion.data import (
     Example,
     after,
     binary,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sdk.conversion.examples import frame
+from tests.sdk.conversion.data import frame
 from tollway.conversion import InputError, encode_inputs
 from tollway.conversion.rows import rows_of
 from tollway.conversion.schema import NULL, describe, tensor_specs
@@ -118,7 +118,9 @@ def test_a_misfit_names_its_column(change: dict[str, list[object]], message: str
 
 
 def test_a_missing_string_is_refused_where_the_model_has_no_word_for_it() -> None:
-    columns = describe(rows_of(pd.DataFrame({"c": ["a", "b"], "d": [True, False]})), as_matrix=False)
+    columns = describe(
+        rows_of(pd.DataFrame({"c": ["a", "b"], "d": [True, False]})), as_matrix=False
+    )
     inputs = tensor_specs(columns, double=False)
     with pytest.raises(InputError, match="'c': row 1 has no value"):
         encode_inputs(inputs, columns, pd.DataFrame({"c": ["a", None], "d": [True, True]}))

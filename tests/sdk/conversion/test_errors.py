@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from tests.sdk.conversion.examples import binary, frame, mixed_preprocessing, several
+from tests.sdk.conversion.data import binary, frame, mixed_preprocessing, several
 from tests.sdk.conversion.refused import REFUSED, MyTransformer, halve
 from tollway.conversion import ConversionError, convert
 from tollway.errors import TollwayError

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.sdk.conversion.examples import EXAMPLES, numbers
+from tests.sdk.conversion.data import numbers
+from tests.sdk.conversion.examples import EXAMPLES
 from tollway.conversion import ConversionError, convert
 
 
@@ -73,14 +74,14 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "weights.bin").rename(tmp_path / "weights.bin")
     data = path.read_bytes().replace(b"weights.bin", b"../eights.bin"[:11])
     path.write_bytes(data)
-    with pytest.raises(ConversionError, match="leaves the folder|is missing beside"):
+    with pytest.raises(ConversionError, match=r"leaves the folder|is missing beside"):
         convert(path)
 
 
 def test_what_is_not_onnx_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(b"\x80\x04not a graph")
-    with pytest.raises(ConversionError, match="is not an ONNX model|does not load"):
+    with pytest.raises(ConversionError, match=r"is not an ONNX model|does not load"):
         convert(path)
     with pytest.raises(ConversionError, match="is not a file"):
         convert(tmp_path / "absent.onnx")
@@ -95,7 +96,9 @@ def test_a_graph_that_does_not_load_is_refused() -> None:
 
 def test_maps_are_refused_with_the_way_out() -> None:
     model = doubler()
-    model.graph.node.append(helper.make_node("ZipMap", ["prediction"], ["maps"], domain="ai.onnx.ml"))
+    model.graph.node.append(
+        helper.make_node("ZipMap", ["prediction"], ["maps"], domain="ai.onnx.ml")
+    )
     with pytest.raises(ConversionError, match="zipmap=False"):
         convert(model)
 

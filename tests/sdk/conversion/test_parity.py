@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tests.sdk.conversion.examples import binary, frame, numbers
+from tests.sdk.conversion.data import binary, frame, numbers
 from tollway.conversion import ParityError, convert
 from tollway.conversion import search as searching
 from tollway.conversion.parity import NEAR_TIE, Tolerance, compare

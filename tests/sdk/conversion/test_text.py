@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from tests.sdk.conversion.examples import texts
+from tests.sdk.conversion.data import texts
 from tollway.conversion import ConversionError, convert, decode_predictions, encode_inputs
 from tollway.conversion.runtime import Session
 
@@ -81,7 +81,9 @@ def test_a_document_that_is_one_stop_word_keeps_its_row() -> None:
     X = ["the", "good film", "the bad film", "bad"]
     model = make_pipeline(TfidfVectorizer(stop_words="english"), LogisticRegression())
     converted = convert(model.fit(X, [1, 1, 0, 0]), X)
-    assert predicted(converted, ["the", "and", "bad"]) == model.predict(["the", "and", "bad"]).tolist()
+    assert (
+        predicted(converted, ["the", "and", "bad"]) == model.predict(["the", "and", "bad"]).tolist()
+    )
 
 
 def test_a_text_column_sits_beside_numbers() -> None:
