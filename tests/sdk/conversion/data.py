@@ -36,7 +36,8 @@ def several() -> tuple[Any, Any]:
 @cache
 def flowers() -> tuple[Any, Any]:
     """Iris: three classes of integers, small positive numbers."""
-    return load_iris(return_X_y=True)
+    X, y = load_iris(return_X_y=True)
+    return X, y
 
 
 @cache

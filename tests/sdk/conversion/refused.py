@@ -33,7 +33,7 @@ from tests.sdk.conversion.data import (
 )
 
 
-class MyTransformer(TransformerMixin, BaseEstimator):
+class MyTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A transformer that nobody can convert."""
 
     def fit(self, X: Any, y: Any = None) -> "MyTransformer":

@@ -122,12 +122,12 @@ def test_nan_and_infinity_equal_only_themselves(expected: float, got: float, hol
     assert np.isfinite(verdict.max_abs_error)
 
 
-class Drifting(Ridge):
+class Drifting(Ridge):  # type: ignore[misc]
     """A regressor whose answers are not what its coefficients say, as a wrong converter gives."""
 
     def predict(self, X: object) -> np.ndarray:
         rows = np.asarray(X, dtype=np.float64)
-        return np.asarray(super().predict(X)) + (rows[:, 0] > 0.1) * 50.0
+        return np.asarray(super().predict(X) + (rows[:, 0] > 0.1) * 50.0)
 
 
 def test_the_error_carries_the_counterexample_row_and_both_answers(
