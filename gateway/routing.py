@@ -66,25 +66,34 @@ def choose_version(catalog: Catalog, call: Call) -> ModelEntry:
     ``VERSION_NOT_FOUND``.
     """
     model = catalog.models.get(call.model)
-    if model is None or not any(
-        is_visible(version.state, call.identity) for version in model.versions.values()
-    ):
-        # Records and metrics carry only names that exist: what clients make up has no bound.
-        unknown, call.model = call.model, ""
-        raise TollwayError(Code.MODEL_NOT_FOUND, f"there is no model '{unknown[:80]}'")
+    if model is None:
+        raise _no_model(call)
     number = call.number
     if number is None and call.label is None:
         number = call.header_number
     if number is None:
-        label = call.label or STABLE
-        named = f"label '{label[:80]}'"
-        number = model.aliases.get(label, 0)
+        number = model.aliases.get(call.label or STABLE, 0)
         call.variant = "pinned" if call.label else "stable"
     else:
-        named = f"version {number}" if number else "such version"
         call.variant = "pinned"
     version = model.versions.get(number)
     if version is None or not is_visible(version.state, call.identity):
-        raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {named}")
+        if not any(is_visible(v.state, call.identity) for v in model.versions.values()):
+            raise _no_model(call)
+        raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {_named(call)}")
     call.version, call.state = number, version.state
     return model
+
+
+def _no_model(call: Call) -> TollwayError:
+    # Records and metrics carry only names that exist: what clients make up has no bound.
+    unknown, call.model = call.model, ""
+    return TollwayError(Code.MODEL_NOT_FOUND, f"there is no model '{unknown[:80]}'")
+
+
+def _named(call: Call) -> str:
+    """What the caller asked for, in words."""
+    if call.number is None and (call.label is not None or call.header_number is None):
+        return f"label '{(call.label or STABLE)[:80]}'"
+    number = call.header_number if call.number is None else call.number
+    return f"version {number}" if number else "such version"

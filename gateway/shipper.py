@@ -53,13 +53,20 @@ class UsageShipper:
         """Ship everything that is written now."""
         for path in sorted(self._folder.glob("*" + SUFFIX)):
             segment = path.name.removesuffix(SUFFIX)
-            while (batch := self._batch(path, segment)) != b"":
+            closed = segment != self._log.segment
+            # Only as far as it is written now: under load there is always more, and chasing it
+            # would ship line by line.
+            end = path.stat().st_size
+            while self._offsets.get(segment, 0) < end:
+                batch = self._batch(path, segment)
+                if batch == b"":
+                    break
                 if not await self._send(segment, batch):
                     # Kept for a person to look at; later segments must not wait for it.
                     path.rename(path.with_suffix(REFUSED_SUFFIX))
                     break
-            if segment != self._log.segment:
-                # Closed and taken whole; what may be left is a torn line, never acknowledged.
+            if closed:
+                # Taken whole; what may be left is a torn line, never acknowledged.
                 path.unlink(missing_ok=True)
                 self._offsets.pop(segment, None)
 

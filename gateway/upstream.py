@@ -22,6 +22,9 @@ from protocol.frames import (
 )
 from runtime.logs import logger
 
+WRITE_BUFFER_BYTES = 64 << 20
+"""What may wait to be written to an engine before it counts as congested."""
+
 VersionKey = tuple[str, int]
 """Model name and version number."""
 
@@ -109,6 +112,8 @@ class EngineConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        # Several large bodies may be on their way at once; the default of 64 kB is less than one.
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         try:
