@@ -16,12 +16,14 @@ _NO_BODY: list[tuple[bytes, bytes]] = []
 class Answer:
     """Status, headers (lower-case names, without ``content-length``) and body."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "closes", "headers", "status")
 
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: Headers, body: bytes, closes: bool = False) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.closes = closes
+        """Whether the connection ends with this answer: what is left of the request is not read."""
 
 
 def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
@@ -31,4 +33,5 @@ def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
         extra.append(RETRY_AFTER)
     if error.code is Code.UNAUTHENTICATED:
         extra.append((b"www-authenticate", b'Bearer realm="tollway"'))
-    return Answer(error.status, extra, msgspec.json.encode({"error": error.public}))
+    body = msgspec.json.encode({"error": error.public})
+    return Answer(error.status, extra, body, closes=error.code is Code.TOO_LARGE)

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
+from gateway.fast_lane import FastLane
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.links import Links
@@ -110,6 +111,7 @@ class Gateway:
             default_deadline_ms=settings.default_deadline_ms,
         )
         self.application: Application = PredictionLane(self._fastapi(), invoker, sizes, loop.time)
+        self.fast_lane = FastLane(invoker, sizes)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -192,5 +192,7 @@ HEADERS_READ = frozenset(name.decode() for name in _READERS)
 async def _send(answer: Answer, send: Send) -> None:
     headers = answer.headers
     headers.append((b"content-length", b"%d" % len(answer.body)))
+    if answer.closes:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -29,7 +29,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         gateway.application,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=gateway.fast_lane.protocol(),
         ws="none",
         lifespan="off",
         access_log=False,

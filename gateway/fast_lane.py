@@ -1,0 +1,232 @@
+"""The fast lane: prediction requests answered at the level of the HTTP protocol.
+
+A subclass of uvicorn's httptools protocol. A ``POST`` to a prediction path becomes a
+A subclass of uvicorn's httptools protocol. A ``POST`` to a prediction path becomes a
+other request takes uvicorn's own way to the application, on the same port and in the same order.
+Policies, answers and records are the invoker's, the same as on the ASGI lane.
+"""
+
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.answer import Answer
+from gateway.invoke import Invoker
+from gateway.lane import read_headers, read_target
+from gateway.routing import Router, Target
+from policies.base import Call
+from policies.request_size import RequestSizePolicy
+from protocol.errors import TollwayError
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class _NobodyWaits:
+    """Stands where an ASGI cycle has the event that wakes its application."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+_NOBODY_WAITS = _NobodyWaits()
+
+
+class Prediction:
+    """One prediction request on a connection, in place of uvicorn's ``RequestResponseCycle``.
+
+    Has the attributes that uvicorn's protocol reads and sets on a cycle.
+    """
+
+    __slots__ = (
+        "_admitted", "_body", "_call", "_expects_continue", "_protocol", "_received", "_refusal",
+        "_size", "disconnected", "keep_alive", "message_event", "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, protocol: "FastLaneProtocol", target: Target, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._call = Call(model=target.model, started=protocol.loop.time())
+        self._body: list[bytes] = []
+        self._size = 0
+        self._expects_continue = protocol.expect_100_continue
+        self._admitted = self._received = False
+        self._refusal: TollwayError | None = None
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NOBODY_WAITS
+        try:
+            read_target(self._call, target)
+            read_headers(self._call, protocol.headers)
+        except TollwayError as error:
+            self._refusal = error
+
+    def start(self) -> None:
+        """It is this request's turn: admit it, and forward it once its body is here."""
+        lane = self._protocol.lane
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            lane.invoker.admit(self._call)
+        except TollwayError as error:
+            lane.invoker.refuse(self._call, error, self.finish)
+            return
+        self._admitted = True
+        if self._received:
+            self._forward()
+        elif self._expects_continue:
+            self._protocol.transport.write(_CONTINUE)
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body has arrived."""
+        if self._refusal is not None:
+            return
+        self._size += len(data)
+        sizes = self._protocol.lane.sizes
+        if self._size <= sizes.max_bytes:
+            self._body.append(data)
+            return
+        self._refusal = sizes.refusal()
+        self._body.clear()
+        if self._admitted:
+            self._admitted = False
+            self._protocol.lane.invoker.refuse(self._call, self._refusal, self.finish)
+
+    def end(self) -> None:
+        """The body is complete."""
+        self._received = True
+        if self._admitted:
+            self._forward()
+
+    def _forward(self) -> None:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._protocol.lane.invoker.forward(self._call, body, self.finish)
+
+    def finish(self, answer: Answer) -> None:
+        """Write the answer, unless the client is gone."""
+        protocol = self._protocol
+        self.response_complete = True
+        transport = protocol.transport
+        if self.disconnected or transport.is_closing():
+            return
+        self.keep_alive = self.keep_alive and not answer.closes
+        parts = [STATUS_LINE[answer.status], protocol.default_header_lines()]
+        for name, value in answer.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"content-length: %d\r\n" % len(answer.body))
+        parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", answer.body)
+        transport.write(b"".join(parts))
+        if not self.keep_alive:
+            transport.close()
+        protocol.on_response_complete()
+
+
+class FastLane:
+    """What all connections of a gateway share."""
+
+    def __init__(self, invoker: Invoker, sizes: RequestSizePolicy) -> None:
+        self.invoker = invoker
+        self.sizes = sizes
+        self.router = Router()
+        self.lines_of: list[tuple[bytes, bytes]] | None = None
+        self.lines = b""
+
+    def protocol(self) -> Any:  # noqa: ANN401 -- what uvicorn takes for a protocol class
+        """The protocol class to configure uvicorn with."""
+        return partial(FastLaneProtocol, lane=self)
+
+
+class FastLaneProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol with a lane of its own for predictions."""
+
+    cycle: Any
+
+    def __init__(self, *arguments: Any, lane: FastLane, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **options)
+        self.lane = lane
+        self._held = False
+
+    def on_message_begin(self) -> None:
+        """A request begins. The ASGI scope is made when it turns out to be needed."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Choose the lane, by method and path."""
+        target = None
+        if self.parser.get_method() == b"POST" and not self.parser.should_upgrade():
+            path, _, _ = self.url.partition(b"?")
+            # Escaped paths are rare, and uvicorn knows how to read them.
+            if b"%" not in path:
+                target = self.lane.router.target(path.decode("latin-1"))
+        if target is None:
+            self._to_application()
+            return
+        earlier = self.cycle
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        prediction = Prediction(self, target, keep_alive)
+        self.cycle = prediction
+        if earlier is None or earlier.response_complete:
+            prediction.start()
+        else:
+            # Answers leave in the order of the requests: this one waits for the earlier ones.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((prediction, self.app))  # type: ignore[arg-type]
+
+    def _to_application(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the list that the scope holds
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401
+        """It is the turn of a request that was pipelined, or of one for the application."""
+        if isinstance(cycle, Prediction):
+            cycle.start()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body has arrived."""
+        if not isinstance(self.cycle, Prediction):
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self.cycle.body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        if not isinstance(self.cycle, Prediction):
+            super().on_message_complete()
+        elif not self.cycle.response_complete:
+            self.cycle.end()
+
+    def on_response_complete(self) -> None:
+        """An answer was written: the next request's turn, once the client reads what it has."""
+        if self.flow.write_paused:
+            self._held = True
+        else:
+            super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: read no more of its requests."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if self._held:
+            self._held = False
+            super().on_response_complete()
+        elif not self.pipeline:
+            self.flow.resume_reading()
+
+    def default_header_lines(self) -> bytes:
+        """uvicorn's default headers, which change once a second, as they are written."""
+        headers = self.server_state.default_headers
+        if headers is not self.lane.lines_of:
+            self.lane.lines_of = headers
+            self.lane.lines = b"".join(b"%s: %s\r\n" % pair for pair in headers)
+        return self.lane.lines

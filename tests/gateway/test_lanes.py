@@ -1,0 +1,245 @@
+"""Both lanes give the same answers, byte for byte, and keep HTTP's promises; by raw sockets."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.app import Gateway
+from protocol.frames import Frame
+from runtime.server import serve_until
+from tests.gateway.conftest import until
+from tests.gateway.documents import World
+from tests.gateway.fake_engine import FakeEngine, echo
+
+INFER = b"/v2/models/iris/infer"
+LANES = ("fast", "asgi")
+KEEP_ALIVE_S: Any = 0.3  # uvicorn says int, and any number works
+
+
+@pytest.fixture
+async def ports(gateway: Gateway) -> AsyncIterator[dict[str, int]]:
+    stop = asyncio.Event()
+    found: dict[str, int] = {}
+    servers = []
+    for lane in LANES:
+        config = uvicorn.Config(
+            gateway.application,
+            http=gateway.fast_lane.protocol() if lane == "fast" else "httptools",
+            lifespan="off", ws="none", log_config=None, server_header=False, proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        listener = socket.create_server(("127.0.0.1", 0))
+        found[lane] = listener.getsockname()[1]
+        servers.append(asyncio.create_task(serve_until(stop, config, [listener])))
+    await until(lambda: all(can_connect(port) for port in found.values()))
+    yield found
+    stop.set()
+    await asyncio.gather(*servers)
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@asynccontextmanager
+async def connection(
+    port: int, limit: int = 1 << 16
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+def request(
+    key: str, body: bytes = b"{}", *, path: bytes = INFER, method: bytes = b"POST",
+    headers: dict[str, str] | None = None, length: bool = True,
+) -> bytes:  # fmt: skip
+    lines = {"Host": "gateway", "X-API-Key": key, "Content-Type": "application/json"}
+    lines |= {"Content-Length": str(len(body))} if length else {}
+    lines |= headers or {}
+    head = b"".join(f"{k}: {v}\r\n".encode() for k, v in lines.items() if v is not None)
+    return method + b" " + path + b" HTTP/1.1\r\n" + head + b"\r\n" + body
+
+
+async def talk(port: int, *parts: bytes) -> bytes:
+    """Send the parts, then read until the server closes (it does after its keep-alive time)."""
+    async with connection(port) as (reader, writer), asyncio.timeout(10):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)  # so that each part is a packet of its own
+        return await reader.read()
+
+
+VOLATILE = [
+    (rb"date: [^\r]*", b"date: D"),
+    (rb"tollway-prediction-id: [^\r]*", b"tollway-prediction-id: P"),
+    (rb"x-request-id: [0-9a-f]{16}-[0-9a-f]+", b"x-request-id: P"),
+    (rb"gateway;dur=[0-9.]*", b"gateway;dur=T"),
+]
+
+
+def settled(answer: bytes) -> bytes:
+    for pattern, constant in VOLATILE:
+        answer = re.sub(pattern, constant, answer)
+    return answer
+
+
+def cases(world: World) -> dict[str, bytes]:
+    key = world.key
+    return {
+        "plain": request(key),
+        "body": request(key, b'{"x": 1}' * 100),
+        "query": request(key, path=INFER + b"?a=1"),
+        "percent": request(key, path=b"/v2/models/%69ris/infer"),
+        "v1": request(key, path=b"/v1/models/iris:predict"),
+        "label": request(key, path=b"/v1/models/iris/labels/stable:predict"),
+        "version": request(key, path=b"/v2/models/iris/versions/2/infer"),
+        "retired": request(key, path=b"/v2/models/iris/versions/4/infer"),
+        "no engine": request(key, path=b"/v2/models/iris/versions/1/infer"),
+        "unknown model": request(key, path=b"/v2/models/nothing/infer"),
+        "unknown version": request(key, path=b"/v2/models/iris/versions/x/infer"),
+        "bad key": request("tw_live_bad"),
+        "no key": request(key, headers={"X-API-Key": ""}),
+        "bearer": request(key, headers={"X-API-Key": "", "Authorization": f"Bearer {key}"}),
+        "stranger": request(world.stranger_key),
+        "media type": request(key, headers={"Content-Type": "text/plain"}),
+        "accept": request(key, headers={"Accept": "text/html"}),
+        "deadline": request(key, headers={"Tollway-Deadline-Ms": "x"}),
+        "request id": request(key, headers={"X-Request-Id": "abc"}),
+        "too large": request(key, b"x" * 100_001),
+        "get": request(key, method=b"GET", path=INFER),
+        "close": request(key, headers={"Connection": "close"}),
+        "http/1.0": request(key).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        "chunked": request(
+            key, b"2\r\n{}\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}, length=False
+        ),
+        "chunked too large": request(
+            key, b"186a1\r\n" + b"x" * 100_001 + b"\r\n0\r\n\r\n",
+            headers={"Transfer-Encoding": "chunked"}, length=False,
+        ),
+        "empty": request(key, b""),
+        "absolute form": request(key, path=b"http://gateway" + INFER),
+        "not http": b"hello\r\n\r\n",
+        "two lengths": request(key, headers={"content-length": "3"}),
+        "length and chunked": request(key, b"0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}),
+        "health": request(key, method=b"GET", path=b"/v2/health/live"),
+    }  # fmt: skip
+
+
+NAMES = list(cases(World()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_lanes_answer_alike(name: str, world: World, ports: dict[str, int]) -> None:
+    sent = cases(world)[name]
+    fast, asgi = await asyncio.gather(*(talk(ports[lane], sent) for lane in LANES))
+    assert settled(fast) == settled(asgi)
+    assert fast.startswith(b"HTTP/1.1 ")
+
+
+async def test_request_cut_at_any_place_is_understood(world: World, ports: dict[str, int]) -> None:
+    sent = request(world.key, b'{"cut": "me"}', headers={"Connection": "close"})
+    whole = settled(await talk(ports["fast"], sent))
+    assert whole.endswith(b'{"cut": "me"}')
+
+    async def cut(at: int) -> bytes:
+        return settled(await talk(ports["fast"], sent[:at], sent[at:]))
+
+    for start in range(1, len(sent), 40):
+        found = await asyncio.gather(*(cut(at) for at in range(start, min(start + 40, len(sent)))))
+        assert set(found) == {whole}
+
+
+async def test_pipelined_requests_are_answered_in_their_order(
+    world: World, ports: dict[str, int]
+) -> None:
+    sent = [request(world.key, b'{"n": %d}' % n) for n in range(5)]
+    sent.insert(2, request(world.key, method=b"GET", path=b"/v2/health/live"))
+    sent.insert(4, request("bad-key", b'{"refused": 1}'))
+    sent[-1] = request(world.key, b'{"n": 4}', headers={"Connection": "close"})
+    for lane in LANES:
+        answer = await talk(ports[lane], b"".join(sent))
+        bodies = re.findall(rb"\r\n\r\n(\{.*?\})(?=HTTP/1.1|$)", answer)
+        assert [b[:9] for b in bodies] == [
+            b'{"n": 0}', b'{"n": 1}', b'{"live":t', b'{"n": 2}', b'{"error":', b'{"n": 3}',
+            b'{"n": 4}',
+        ], lane  # fmt: skip
+
+
+async def test_one_connection_serves_many_requests(world: World, ports: dict[str, int]) -> None:
+    async with connection(ports["fast"]) as (reader, writer):
+        for n in range(50):
+            body = b'{"n": %d}' % n
+            writer.write(request(world.key, body))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await reader.readexactly(len(body)) == body
+
+
+async def test_idle_connection_is_closed_after_its_time(
+    world: World, ports: dict[str, int]
+) -> None:
+    answer = await talk(ports["fast"], request(world.key))  # returns when the server closes
+    assert b"200 OK" in answer
+
+
+async def test_expect_100_continue_is_answered_only_when_admitted(
+    world: World, ports: dict[str, int]
+) -> None:
+    cases = ((world.key, b"HTTP/1.1 100 Continue"), ("bad", b"HTTP/1.1 401"))
+    for lane, (key, expected) in [(lane, case) for lane in LANES for case in cases]:
+        sent = request(key, b"{}", headers={"Expect": "100-continue"})
+        async with connection(ports[lane]) as (reader, writer):
+            writer.write(sent[:-2])
+            assert (await reader.readline()).startswith(expected)
+            if key == world.key:
+                await reader.readline()
+                writer.write(sent[-2:])
+                assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_client_that_goes_away_harms_nobody(
+    world: World, ports: dict[str, int], engine: FakeEngine, gateway: Gateway
+) -> None:
+    held: list[tuple[asyncio.Transport, Frame]] = []
+    engine.behave = lambda _e, transport, frame: held.append((transport, frame))
+    async with connection(ports["fast"]) as (_, writer):
+        writer.write(request(world.key))
+        await until(lambda: len(held) == 1)
+        writer.transport.abort()
+    engine.reply(*held[0], 200, b"{}")
+    await until(lambda: gateway.upstream.in_flight() == 0)
+    engine.behave = echo
+    assert b"200 OK" in await talk(ports["fast"], request(world.key))
+
+
+async def test_client_that_does_not_read_is_not_worked_for(
+    world: World, ports: dict[str, int], engine: FakeEngine
+) -> None:
+    large = b"y" * 1_000_000
+    engine.behave = lambda e, t, f: e.reply(t, f, 200, large)
+    count = 60
+    async with connection(ports["fast"], limit=1024) as (reader, writer):
+        writer.write(request(world.key) * count)
+        seen = -1
+        async with asyncio.timeout(20):
+            while seen < len(engine.frames):  # until it has stopped asking the engine
+                seen = len(engine.frames)
+                await asyncio.sleep(0.2)
+        assert 0 < seen < count
+        received = 0
+        async with asyncio.timeout(20):
+            while received < count * len(large):
+                received += len(await reader.read(1 << 20))
+    assert len(engine.frames) == count
