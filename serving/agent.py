@@ -133,10 +133,14 @@ class Agent:
             self._report_wanted.set()
 
     async def _end(self, key: Key, slot: Slot) -> None:
-        await slot.stop()
-        del self._stopping[key]
-        self._ports.pop(key, None)
-        self._reconcile_wanted.set()  # the same version may be wanted again by now
+        try:
+            await slot.stop()
+        except Exception:
+            logger("agent").exception("an engine did not end well", model=key[0], version=key[1])
+        finally:
+            del self._stopping[key]
+            self._ports.pop(key, None)
+            self._reconcile_wanted.set()  # the same version may be wanted again by now
 
     def _slot(self, key: Key, version: VersionDoc) -> Slot:
         settings = self._settings

@@ -40,8 +40,8 @@ class EngineProcess:
         """Wait until it has ended. Returns its exit code, negative for a signal."""
         return await self._process.wait()
 
-    async def stop(self, drain_s: float) -> None:
-        """SIGTERM, time to drain, then SIGKILL. Returns when it is gone."""
+    async def stop(self, drain_s: float) -> int:
+        """SIGTERM, time to drain, then SIGKILL. Returns its exit code when it is gone."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
@@ -50,7 +50,7 @@ class EngineProcess:
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
-        await self._process.wait()
+        return await self._process.wait()
 
 
 StartEngine = Callable[[EngineOrder], Awaitable[EngineProcess]]

@@ -118,15 +118,22 @@ class Slot:
                 text = f"the engine did not load within {self._load_timeout_s:.0f} s"
                 return _Outcome(ready=False, error=text)
             except OSError as error:
+                await self._end()
                 return _Outcome(ready=False, error=f"this machine cannot start it: {error}")
+            except Exception as error:
+                # Whatever an engine says, and whatever is wrong here, must not end the slot: a
+                # version that is wanted is tried again, and everybody can read why it is not there.
+                self._log.exception("starting the engine failed")
+                await self._end()
+                return _Outcome(ready=False, error=f"the engine cannot be started: {error!r}")
             finally:
                 # The engine has read what it needs, or mapped it: the copies are not needed again.
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if word is None:
-            code = await self._process.wait()
+            code = await self._end()
             return _Outcome(ready=False, error=f"the engine died while loading (code {code})")
         if not word.ready:
-            await self._process.wait()
+            await self._end()
         return _Outcome(
             ready=word.ready, error=word.error, load_ms=word.load_ms, final=not word.ready
         )
@@ -140,10 +147,10 @@ class Slot:
             self._process = await starting
             raise
 
-    async def _end(self) -> None:
+    async def _end(self) -> int | None:
+        """End the process if there is one, within a bound. Returns its exit code."""
         process, self._process = self._process, None
-        if process is not None:
-            await process.stop(self._order.drain_s)
+        return None if process is None else await process.stop(self._order.drain_s)
 
     def _become(self, state: EngineState, error: str = "") -> None:
         if (state, error) != (self.doc.state, self.doc.error):
