@@ -1,5 +1,6 @@
 """``/blobs`` and their resumable uploads. Bytes stream in both directions."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
@@ -20,6 +21,8 @@ from registry.uploads import OffsetConflict, Piece
 
 OFFSET = "Upload-Offset"
 LENGTH = "Upload-Length"
+IDLE_S = 30.0
+"""How long a piece may bring nothing: nobody else can touch the upload while it is open."""
 
 DigestPath = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -61,7 +64,7 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
     async def append(
         id: UploadId, request: Request, upload_offset: UploadOffset, _actor: publisher
     ) -> Response:
-        """Bring one piece; what arrived stays when the connection breaks."""
+        """Bring one piece; what arrived stays when the connection breaks or brings nothing more."""
         length = request.headers.get("content-length", "")
         try:
             piece = await run_in_threadpool(
@@ -73,9 +76,14 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
         except OffsetConflict as conflict:
             return _conflict(conflict)
         try:
-            await _receive(request, piece)
+            stalled = await _receive(request, piece)
         finally:
             piece.close()
+        if stalled:
+            stands = f"nothing came for {IDLE_S:.0f} s; the upload stands at offset {piece.offset}"
+            answer = _conflict(OffsetConflict(piece.offset, stands))
+            answer.headers["Connection"] = "close"  # what may still come is no other request
+            return answer
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={OFFSET: str(piece.offset)})
 
     @router.post("/blobs/uploads/{id}/complete", status_code=201, response_model=BlobOutput)
@@ -115,20 +123,28 @@ def blob_response(blobs: Blobs, digest: str) -> StreamingResponse:
     )
 
 
-async def _receive(request: Request, piece: Piece) -> None:
-    """Write the body as it comes, through threads, at most a chunk of it in memory."""
+async def _receive(request: Request, piece: Piece) -> bool:
+    """Write the body as it comes, through threads, at most a chunk of it in memory.
+
+    Returns whether it stalled. What came is kept: the client asks for the offset and goes on.
+    """
     held = bytearray()
+    stream = aiter(request.stream())
+    stalled = False
     try:
-        async for data in request.stream():
-            held += data
+        while True:
+            async with asyncio.timeout(IDLE_S):
+                held += await anext(stream)
             if len(held) >= CHUNK_BYTES:
                 await run_in_threadpool(piece.write, bytes(held))
                 held.clear()
-    except ClientDisconnect:
-        # Nobody reads the answer. What came is kept: the client asks for the offset and goes on.
-        pass
+    except (StopAsyncIteration, ClientDisconnect):
+        pass  # whole, or nobody reads the answer
+    except TimeoutError:
+        stalled = True
     if held:
         await run_in_threadpool(piece.write, bytes(held))
+    return stalled
 
 
 def _blob_headers(record: BlobRecord) -> dict[str, str]:

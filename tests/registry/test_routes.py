@@ -1,5 +1,6 @@
 """The registry's routes: each is named by its outcome."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
@@ -10,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from protocol.errors import Code, TollwayError
 from protocol.manifest import sha256_digest
+from registry import routes_blobs
 from registry.access import Actor, Role
 from registry.blobstore import CHUNK_BYTES
 from registry.routes import registry_router
@@ -383,6 +385,25 @@ async def test_a_blob_streams_back(client: httpx.AsyncClient) -> None:
     missing = sha256_digest(b"missing")
     assert (await client.get(f"/blobs/{missing}")).status_code == 404
     assert (await client.get("/blobs/..%2f..%2fetc")).status_code in (404, 422)
+
+
+async def test_a_piece_that_brings_nothing_more_leaves_the_upload_to_others(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes_blobs, "IDLE_S", 0.01)
+    data = bytes(5000)
+    begun = await client.post("/blobs/uploads", json={"digest": sha256_digest(data), "size": 5000})
+    path = f"/blobs/uploads/{begun.json()['id']}"
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield data[:2000]
+        await asyncio.Event().wait()
+
+    stalled = await client.patch(path, content=stalling(), headers={"Upload-Offset": "0"})
+    assert (stalled.status_code, stalled.headers["upload-offset"]) == (409, "2000")
+    assert stalled.headers["connection"] == "close"
+    rest = await client.patch(path, content=data[2000:], headers={"Upload-Offset": "2000"})
+    assert (rest.status_code, rest.headers["upload-offset"]) == (204, "5000")
 
 
 async def test_a_client_that_goes_away_leaves_what_it_sent(small_bench: Bench) -> None:
