@@ -137,7 +137,9 @@ class FrameDecoder:
     """Cuts a byte stream into frames. Each body is copied once, however many reads it came in."""
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._max = max_frame_bytes
+        self.limit = max_frame_bytes
+        """Largest length that a frame may state. May be changed between two frames: what a peer
+        may make us hold depends on who it is."""
         self._parts: list[bytes] = []
         self._have = 0
         self._need = HEADER_BYTES
@@ -157,7 +159,7 @@ class FrameDecoder:
         while end - start >= HEADER_BYTES:
             length, kind, flags, status, id, a, b, c, d = HEADER.unpack_from(data, start)
             stop = start + LENGTH_BYTES + length
-            if length < HEADER_BYTES - LENGTH_BYTES or length > self._max:
+            if length < HEADER_BYTES - LENGTH_BYTES or length > self.limit:
                 raise ProtocolError(f"frame length {length} is out of bounds")
             if stop > end:
                 self._need = stop - start

@@ -25,6 +25,8 @@ from serving.call import Call
 from serving.tensors import exact_floats
 
 AUTH_WITHIN_S: Final = 5.0
+UNPROVEN_FRAME_BYTES: Final = 1024
+"""What a peer may make us hold before it has proven itself; AUTH is far smaller."""
 _AFTER_LENGTH: Final = HEADER_BYTES - LENGTH_BYTES
 _INFER: Final = int(Kind.INFER)
 _REPLY: Final = int(Kind.REPLY)
@@ -58,12 +60,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._decoder = FrameDecoder(service.max_frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._scheduled = False
         self._nonce = ""
         self._proven = service.cluster_token is None
+        self._decoder = FrameDecoder(
+            service.max_frame_bytes if self._proven else UNPROVEN_FRAME_BYTES
+        )
         self.calls: dict[int, Call] = {}
         """What is neither answered nor cancelled, by the id that the gateway gave it."""
 
@@ -108,6 +112,7 @@ class Connection(asyncio.Protocol):
             if not hmac.compare_digest(auth_proof(token, self._nonce), frame.body):
                 raise ProtocolError("AUTH does not prove the cluster token")
             self._proven = True
+            self._decoder.limit = self._service.max_frame_bytes
         elif frame.kind == Kind.CANCEL:
             call = self.calls.pop(frame.id, None)
             if call is not None:
