@@ -31,7 +31,11 @@ class Put(NamedTuple, Generic[Item]):
 
 
 class Directory:
-    """Reads and writes consumers and applications. Thread-safe; calls block."""
+    """Reads and writes consumers and applications. Thread-safe; calls block.
+
+    What a transaction judges before it changes it, it reads under a lock: else two writers on
+    PostgreSQL could both find their condition true.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -45,7 +49,7 @@ class Directory:
         check_name(name, "consumer")
         now = self._clock()
         with self._database.write() as connection:
-            current = find_consumer(connection, name)
+            current = find_consumer(connection, name, lock=True)
             condition.check(current)
             if current is None:
                 return Put(_add_consumer(connection, name, request.title or "", now), True)
@@ -85,7 +89,7 @@ class Directory:
         check_name(name, "application")
         now = self._clock()
         with self._database.write() as connection:
-            current = find_application(connection, name)
+            current = find_application(connection, name, lock=True)
             condition.check(current)
             if current is None:
                 owner = request.consumer or DEFAULT_CONSUMER
@@ -142,15 +146,19 @@ class Directory:
         return Page(items=items[:limit], next=following)
 
 
-def find_consumer(connection: Connection, name: str) -> Consumer | None:
-    """The consumer of this name, if there is one."""
-    row = connection.execute(sa.select(consumers).where(consumers.c.name == name)).first()
+def find_consumer(connection: Connection, name: str, *, lock: bool = False) -> Consumer | None:
+    """The consumer of this name, if there is one; ``lock`` holds it against other writers."""
+    query = sa.select(consumers).where(consumers.c.name == name)
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     return None if row is None else _consumer(row)
 
 
-def find_application(connection: Connection, name: str) -> Application | None:
-    """The application of this name, if there is one."""
-    row = connection.execute(sa.select(applications).where(applications.c.name == name)).first()
+def find_application(
+    connection: Connection, name: str, *, lock: bool = False
+) -> Application | None:
+    """The application of this name, if there is one; ``lock`` holds it against other writers."""
+    query = sa.select(applications).where(applications.c.name == name)
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     return None if row is None else _application(row)
 
 

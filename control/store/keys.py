@@ -132,7 +132,7 @@ class Keys:
     def revoke(self, id: str) -> Key:
         """End the key for good. Revoking it again changes nothing."""
         with self._database.write() as connection:
-            found = _find(connection, id)
+            found = _find(connection, id, lock=True)
             if found is None:
                 raise _missing()
             if found.revoked_at is not None:
@@ -160,8 +160,9 @@ def _refuse_replay(connection: Connection, creation: _Creation) -> None:
         )
 
 
-def _find(connection: Connection, id: str) -> Key | None:
-    row = connection.execute(sa.select(api_keys).where(api_keys.c.id == id)).first()
+def _find(connection: Connection, id: str, *, lock: bool = False) -> Key | None:
+    query = sa.select(api_keys).where(api_keys.c.id == id)
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     return None if row is None else _key(row)
 
 

@@ -57,7 +57,7 @@ class Subscriptions:
             raise TollwayError(Code.INVALID, f"there is no plan {plan[:80]!r}; there is: {known}")
         now = self._clock()
         with self._database.write() as connection:
-            current = _find(connection, application, model)
+            current = _find(connection, application, model, lock=True)
             condition.check(current)
             if current is not None and current.plan == plan:
                 return Put(current, False)
@@ -93,7 +93,7 @@ class Subscriptions:
     ) -> None:
         """End the subscription, or raise ``NOT_FOUND``."""
         with self._database.write() as connection:
-            current = _find(connection, application, model)
+            current = _find(connection, application, model, lock=True)
             if current is None:
                 raise _missing(application, model)
             condition.check(current)
@@ -134,8 +134,13 @@ def _is(application: str, model: str) -> sa.ColumnElement[bool]:
     return sa.and_(subscriptions.c.application == application, subscriptions.c.model == model)
 
 
-def _find(connection: Connection, application: str, model: str) -> Subscription | None:
-    row = connection.execute(sa.select(subscriptions).where(_is(application, model))).first()
+def _find(
+    connection: Connection, application: str, model: str, *, lock: bool = False
+) -> Subscription | None:
+    """The subscription; ``lock`` holds it against other writers, so that what was judged is what
+    is changed."""
+    query = sa.select(subscriptions).where(_is(application, model))
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     return None if row is None else _subscription(row)
 
 
