@@ -7,20 +7,20 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-build/setup.stamp: requirements/demo.txt pyproject.toml sdk/pyproject.toml
+.venv/setup.stamp: requirements/demo.txt pyproject.toml sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat -e . -e sdk
-	@mkdir -p build && touch $@
+	@touch $@
 
-build/setup-dev.stamp: build/setup.stamp requirements/dev.txt
+.venv/setup-dev.stamp: .venv/setup.stamp requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-setup: build/setup.stamp ## make .venv and install the locked requirements
+setup: .venv/setup.stamp ## make .venv and install the locked requirements
 
-setup-dev: build/setup-dev.stamp ## the same, with what tests and checks need
+setup-dev: .venv/setup-dev.stamp ## the same, with what tests and checks need
 
 demo: setup ## the embedded stack on port 8080 with two trained models
 	@$(BIN)/python -m demo

@@ -10,6 +10,8 @@ CONTENT_TYPE_JSON = (b"content-type", b"application/json")
 CONTENT_TYPE_BINARY = (b"content-type", b"application/octet-stream")
 RETRY_AFTER = (b"retry-after", b"1")
 _RETRY_CODES = frozenset({Code.NOT_READY, Code.QUEUE_FULL, Code.UNAVAILABLE})
+_UNREAD_CODES = frozenset({Code.TOO_LARGE, Code.BODY_TIMEOUT})
+"""After these, what is left of the request is not read."""
 _NO_BODY: list[tuple[bytes, bytes]] = []
 
 
@@ -34,4 +36,4 @@ def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
     if error.code is Code.UNAUTHENTICATED:
         extra.append((b"www-authenticate", b'Bearer realm="tollway"'))
     body = msgspec.json.encode({"error": error.public})
-    return Answer(error.status, extra, body, closes=error.code is Code.TOO_LARGE)
+    return Answer(error.status, extra, body, closes=error.code in _UNREAD_CODES)

@@ -5,9 +5,13 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import httpx
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -33,13 +37,30 @@ from policies.request_size import RequestSizePolicy
 from policies.subscription import SubscriptionPolicy
 from protocol.errors import Code, TollwayError
 from runtime.addresses import control_client, control_transport
-from runtime.files import secret_file
+from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
+from runtime.logs import logger
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=300.0, write=300.0)
 PROXY_CONNECTIONS = 200
+LAST_SHIPMENT_S = 1.0
+"""Time that control gets to take the last usage when the gateway stops."""
 OWN_PREFIXES = ("/v1/", "/v2/")
 OWN_PATHS = frozenset({"/v1", "/v2", "/metrics"})
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySecrets:
+    """What control and every gateway share."""
+
+    cluster_token: bytes
+    key_pepper: bytes
+
+    @classmethod
+    def read(cls, settings: GatewaySettings) -> Self:
+        """From the files that the settings name. Raises ``StartError``: a gateway makes no secrets
+        of its own, for with others than control's it would refuse every key."""
+        return cls(read_secret(settings.cluster_token_file), read_secret(settings.key_pepper_file))
 
 
 class Gateway:
@@ -48,6 +69,7 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
+        secrets: GatewaySecrets,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -55,8 +77,10 @@ class Gateway:
         loop = asyncio.get_running_loop()
         folder = settings.data_dir / "gateway"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        token = secret_file(settings.cluster_token_file)
-        self._credentials = ApiKeyPolicy(secret_file(settings.key_pepper_file), now)
+        token = secrets.cluster_token
+        self.failure: BaseException | None = None
+        """What ended a background task, and with it the gateway."""
+        self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
         subscriptions = SubscriptionPolicy()
         sizes = RequestSizePolicy(settings.max_body_bytes)
         # Order: the right to the model before the version's state, see invoke.
@@ -74,11 +98,11 @@ class Gateway:
                     "Requests that wait for an engine.",
                     self.upstream.in_flight,
                 ),
-                "tollway_engine_retries": (
+                "tollway_engine_retries_total": (
                     "Requests sent again because their engine was lost.",
                     lambda: self.upstream.retries,
                 ),
-                "tollway_usage_write_failures": (
+                "tollway_usage_write_failures_total": (
                     "Usage log writes that failed; their requests were answered 503.",
                     lambda: self.usage.failures,
                 ),
@@ -114,32 +138,45 @@ class Gateway:
         self.fast_lane = FastLane(invoker, sizes)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Follow the configuration and ship usage for as long as the block lasts."""
-        self.follower.load()
-        tasks = [
-            asyncio.create_task(self.follower.run()),
-            asyncio.create_task(self._shipper.run()),
-            asyncio.create_task(self._mark_started()),
-        ]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self.usage.close()
-            with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):
-                # What control cannot take now stays on disk for the next start.
-                async with asyncio.timeout(1.0):
-                    await self._shipper.ship()
-            await self._links.close()
-            await self._internal.aclose()
-            await self._proxy.aclose()
+    async def running(self, stop: asyncio.Event | None = None) -> AsyncIterator[None]:
+        """Follow the configuration and ship usage for as long as the block lasts.
 
-    async def _mark_started(self) -> None:
+        A background task that ends by itself is a defect: ``failure`` holds it, and ``stop`` is set.
+        A gateway that serves on with a configuration that no longer changes is worse.
+        """
+        stop = stop or asyncio.Event()
+        async with contextlib.AsyncExitStack() as cleanup:
+            # Undone from the last to the first: each needs those above it.
+            cleanup.push_async_callback(self._proxy.aclose)
+            cleanup.push_async_callback(self._internal.aclose)
+            cleanup.push_async_callback(self._ship_the_rest)
+            cleanup.callback(self.usage.close)
+            cleanup.push_async_callback(self._links.close)
+            self.follower.load()
+            for work in (self.follower.run(), self._shipper.run(), self._watch(stop)):
+                task = asyncio.create_task(work)
+                task.add_done_callback(partial(self._ended, stop))
+                cleanup.push_async_callback(_cancelled, task)
+            yield
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """Readiness: true once there is a configuration, false once it was asked to stop."""
         await self.follower.synchronised.wait()
         self.routes.started = True
+        await stop.wait()
+        self.routes.stopping = True
+
+    async def _ship_the_rest(self) -> None:
+        # What control cannot take now stays on disk for the next start.
+        with contextlib.suppress(httpx.HTTPError, msgspec.DecodeError, OSError, TimeoutError):
+            async with asyncio.timeout(LAST_SHIPMENT_S):
+                await self._shipper.ship()
+
+    def _ended(self, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger("gateway").error("a background task failed", error=repr(error))
+            self.failure = error
+            stop.set()
 
     def _digest(self, model: str, number: int) -> str | None:
         version = self.catalog.version(model, number)
@@ -170,6 +207,11 @@ class Gateway:
             await (app if own else proxy)(scope, receive, send)
 
         return dispatch
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def is_own(path: str) -> bool:

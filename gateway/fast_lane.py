@@ -6,6 +6,7 @@ other request takes uvicorn's own way to the application, on the same port and i
 Policies, answers and records are the invoker's, the same as on the ASGI lane.
 """
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.answer import Answer
 from gateway.invoke import Invoker
-from gateway.lane import read_headers, read_target
+from gateway.lane import late_body, read_headers, read_target
 from gateway.routing import Router, Target
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import TollwayError
 
+SWEEP_S = 0.05
+"""How exactly the deadlines of incomplete requests are kept: one timer for all of them."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -74,7 +77,9 @@ class Prediction:
         self._admitted = True
         if self._received:
             self._forward()
-        elif self._expects_continue:
+            return
+        lane.wait_for_body(self)
+        if self._expects_continue:
             self._protocol.transport.write(_CONTINUE)
 
     def body(self, data: bytes) -> None:
@@ -86,16 +91,31 @@ class Prediction:
         if self._size <= sizes.max_bytes:
             self._body.append(data)
             return
-        self._refusal = sizes.refusal()
+        self._stop(sizes.refusal())
+
+    def late(self, now: float) -> bool:
+        """Refuse the request if its deadline has passed before its body was complete."""
+        if self.response_complete or self.disconnected:
+            return True
+        if self._call.deadline > now:
+            return False
+        self._stop(late_body())
+        return True
+
+    def _stop(self, refusal: TollwayError) -> None:
+        """Take no more of the body, and refuse the request when it is its turn."""
+        self._refusal = refusal
         self._body.clear()
         if self._admitted:
             self._admitted = False
-            self._protocol.lane.invoker.refuse(self._call, self._refusal, self.finish)
+            self._protocol.lane.bodies.discard(self)
+            self._protocol.lane.invoker.refuse(self._call, refusal, self.finish)
 
     def end(self) -> None:
         """The body is complete."""
         self._received = True
         if self._admitted:
+            self._protocol.lane.bodies.discard(self)
             self._forward()
 
     def _forward(self) -> None:
@@ -128,8 +148,28 @@ class FastLane:
         self.invoker = invoker
         self.sizes = sizes
         self.router = Router()
+        self.bodies: set[Prediction] = set()
+        """Requests that were admitted and whose bodies are not complete."""
+        self._sweeping = False
         self.lines_of: list[tuple[bytes, bytes]] | None = None
         self.lines = b""
+
+    def wait_for_body(self, prediction: Prediction) -> None:
+        """Keep an eye on the request's deadline until its body is complete."""
+        self.bodies.add(prediction)
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for prediction in list(self.bodies):
+            if prediction.late(now):
+                self.bodies.discard(prediction)
+        self._sweeping = bool(self.bodies)
+        if self._sweeping:
+            loop.call_later(SWEEP_S, self._sweep)
 
     def protocol(self) -> Any:  # noqa: ANN401 -- what uvicorn takes for a protocol class
         """The protocol class to configure uvicorn with."""

@@ -55,8 +55,8 @@ class Invoker:
     ) -> None:
         """``now`` gives UNIX seconds, ``monotonic`` the event loop's clock."""
         self._identify = identify
-        # The caller's right to the model comes before what the model's version may do: a stranger
-        # learns nothing of versions. Limits come last: only who may call at all can use them up.
+        # The caller's right to the model comes before what the version's state allows. Limits come
+        # last: only who may call at all can use them up.
         self._before_body = [*authorise, *admission]
         self._catalog = catalog
         self._upstream = upstream
@@ -69,20 +69,22 @@ class Invoker:
         self._count = 0
 
     def admit(self, call: Call) -> None:
-        """Identify, route, authorise and admit. Raises :class:`TollwayError`."""
+        """Identify, route, authorise and admit; from then on the deadline runs. Raises
+        :class:`TollwayError`."""
         self._identify.check(call)
         choose_version(self._catalog, call)
         for policy in self._before_body:
             policy.check(call)
+        limit_ms = self._default_deadline_ms
+        wish_ms = call.deadline_ms
+        call.deadline = call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000
 
     def forward(self, call: Call, body: bytes, done: Done) -> None:
         """Send an admitted call's body to an engine; ``done`` gets the answer, exactly once."""
         call.bytes_in = len(body)
-        limit_ms = self._default_deadline_ms
-        wish_ms = call.deadline_ms
         exchange = Exchange(
             body,
-            call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000,
+            call.deadline,
             lambda reply: self._answer(call, reply, done),
             flags=call.operation,
             header_length=call.header_length,

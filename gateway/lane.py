@@ -59,18 +59,27 @@ class PredictionLane:
             refused = TollwayError(Code.METHOD_NOT_ALLOWED, "predictions are asked for by POST")
             return error_answer(refused, [(b"allow", b"POST")])
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def finish(answer: Answer) -> None:
+            if not answered.done():  # it is when the server has cancelled this task
+                answered.set_result(answer)
+
         call = Call(model=target.model, started=self._monotonic())
         try:
             read_target(call, target)
             read_headers(call, scope["headers"])
             self._invoker.admit(call)
-            body = await self._body(receive)
+            try:
+                async with asyncio.timeout_at(call.deadline):
+                    body = await self._body(receive)
+            except TimeoutError:
+                raise late_body() from None
             if body is None:
                 return None
         except TollwayError as error:
-            self._invoker.refuse(call, error, answered.set_result)
+            self._invoker.refuse(call, error, finish)
         else:
-            self._invoker.forward(call, body, answered.set_result)
+            self._invoker.forward(call, body, finish)
         return await answered
 
     async def _body(self, receive: Receive) -> bytes | None:
@@ -88,6 +97,13 @@ class PredictionLane:
             parts.append(part)
             more = event.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def late_body() -> TollwayError:
+    """The error for a body that is not complete when its request's deadline passes."""
+    return TollwayError(
+        Code.BODY_TIMEOUT, "the deadline passed before the request's body was complete"
+    )
 
 
 def read_target(call: Call, target: Target) -> None:

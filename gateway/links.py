@@ -37,12 +37,13 @@ class Links:
         self._upstream.verify()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is still in flight is answered 503."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._upstream.close()
 
     async def _keep(self, engine: EngineDoc) -> None:
         delay = RECONNECT_MIN_S
@@ -56,14 +57,14 @@ class Links:
                     # and closes the connection itself when it exits.
                     self._upstream.left(connection)
                     connection.draining = True
-                if connection.hello is not None:
-                    delay = RECONNECT_MIN_S
+                delay = RECONNECT_MIN_S
             await asyncio.sleep(delay)
             delay = min(delay * 2, RECONNECT_MAX_S)
 
     async def _connect(self, address: str) -> EngineConnection | None:
         loop = asyncio.get_running_loop()
         scheme, _, rest = address.partition(":")
+        connection: EngineConnection | None = None
 
         def protocol() -> EngineConnection:
             return EngineConnection(self._upstream, self._token)
@@ -74,7 +75,13 @@ class Links:
                     _, connection = await loop.create_unix_connection(protocol, rest)
                 else:
                     host, _, port = rest.rpartition(":")
-                    _, connection = await loop.create_connection(protocol, host, int(port))
+                    _, connection = await loop.create_connection(
+                        protocol, host.strip("[]"), int(port)
+                    )
+                # A peer that accepts and says nothing is no engine.
+                await connection.greeted
         except (OSError, TimeoutError):
+            if connection is not None:
+                connection.close()
             return None
         return connection

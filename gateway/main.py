@@ -5,30 +5,41 @@ import socket
 
 import uvicorn
 
-from gateway.app import Gateway
+from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
 from runtime.logs import configure_logs, logger
 from runtime.memory import reuse_large_blocks
 from runtime.process import run, set_title
-from runtime.server import serve_until
+from runtime.server import listen, serve_until
+from runtime.start import refusing
 
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT or the parent's death."""
-    settings = GatewaySettings()  # type: ignore[call-arg]  # fields come from the environment
-    configure_logs("gateway", settings.log_level)
+    """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
+    it cannot start."""
     set_title("gateway")
-    reuse_large_blocks()
-    run(lambda stop: serve(settings, stop))
+    with refusing():
+        settings = GatewaySettings()  # type: ignore[call-arg]  # fields come from the environment
+        configure_logs("gateway", settings.log_level)
+        reuse_large_blocks()
+        if settings.listen_fd is None:
+            listener = listen(settings.host, settings.port)
+        else:
+            listener = socket.socket(fileno=settings.listen_fd)
+        secrets = GatewaySecrets.read(settings)
+    run(lambda stop: serve(settings, secrets, listener, stop))
 
 
-async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
+async def serve(
+    settings: GatewaySettings,
+    secrets: GatewaySecrets,
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> None:
     """Serve until ``stop`` is set; requests in flight are answered before it returns."""
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, secrets)
     config = uvicorn.Config(
         gateway.application,
-        host=settings.host,
-        port=settings.port,
         http=gateway.fast_lane.protocol(),
         ws="none",
         lifespan="off",
@@ -39,21 +50,9 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         ssl_certfile=settings.tls_certificate_file,
         ssl_keyfile=settings.tls_key_file,
-        backlog=2048,
     )
-    inherited = None
-    if settings.listen_fd is not None:
-        inherited = [socket.socket(fileno=settings.listen_fd)]
-    async with gateway.running():
-        stopping = asyncio.create_task(_announce(stop, gateway))
-        try:
-            await serve_until(stop, config, inherited)
-        finally:
-            stopping.cancel()
+    async with gateway.running(stop):
+        await serve_until(stop, config, [listener])
     logger("gateway").info("stopped")
-
-
-async def _announce(stop: asyncio.Event, gateway: Gateway) -> None:
-    """Readiness turns false as soon as the gateway is asked to stop."""
-    await stop.wait()
-    gateway.routes.stopping = True
+    if gateway.failure is not None:
+        raise gateway.failure  # the supervisor starts a new one

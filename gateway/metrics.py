@@ -34,7 +34,7 @@ class PredictionMetrics(Collector):
     """Counts answers by model, version and status, and their latency."""
 
     def __init__(self, gauges: dict[str, tuple[str, Callable[[], float]]] | None = None) -> None:
-        """``gauges``: name -> (help, function) read at each scrape."""
+        """``gauges``: name -> (help, function) read at each scrape; counters end in ``_total``."""
         self._series: dict[tuple[str, int], _Series] = {}
         self._refused: dict[int, int] = {}
         self._gauges = gauges or {}
@@ -91,7 +91,8 @@ class PredictionMetrics(Collector):
             refused.add_metric([str(status)], count)
         yield from (requests, latency, queue, infer, refused)
         for name, (text, read) in self._gauges.items():
-            yield GaugeMetricFamily(name, text, value=read())
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield kind(name, text, value=read())
 
 
 def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:

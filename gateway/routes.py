@@ -4,9 +4,9 @@ Health and the metadata of published models are open to everybody; statistics ne
 that may use the model.
 """
 
-import json
 from importlib.metadata import version as distribution_version
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -21,6 +21,10 @@ from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
 
 MAX_INDEX_BODY_BYTES = 4096
+
+
+class _IndexFilter(msgspec.Struct):
+    ready: bool = False
 
 
 class CatalogRoutes:
@@ -171,7 +175,8 @@ async def _wants_ready_only(request: Request) -> bool:
     if not body.strip():
         return False
     try:
-        filters = json.loads(body)
-    except ValueError:
-        raise TollwayError(Code.MALFORMED, "the body is not JSON") from None
-    return isinstance(filters, dict) and filters.get("ready") is True
+        return msgspec.json.decode(body, type=_IndexFilter).ready
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise TollwayError(
+            Code.MALFORMED, "the body is not a filter: send {} or {'ready': true}"
+        ) from None

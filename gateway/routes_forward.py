@@ -6,6 +6,7 @@ from posixpath import normpath
 import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from protocol.errors import STATUS, Code
@@ -37,14 +38,19 @@ class ControlProxy:
         """Control's answer to ``request``; 404 for internal paths, 503 when control is away."""
         if is_internal(request.scope["path"]):
             return problem(Code.NOT_FOUND, "there is nothing at this path")
+        raw_path: bytes = request.scope["raw_path"]
+        if not raw_path.startswith(b"/"):
+            return problem(Code.MALFORMED, "the request's target is not a path")
         target = self._client.base_url.copy_with(
-            raw_path=request.scope["raw_path"] + _query(request.scope["query_string"])
+            raw_path=raw_path + _query(request.scope["query_string"])
         )
         upstream = self._client.build_request(
             request.method, target, headers=_headers(request), content=_content(request)
         )
         try:
             response = await self._client.send(upstream, stream=True)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
         except httpx.HTTPError:
             return problem(
                 Code.UNAVAILABLE,
@@ -95,12 +101,13 @@ def _query(query: bytes) -> bytes:
     return b"?" + query if query else b""
 
 
-def _headers(request: Request) -> list[tuple[str, str]]:
+def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+    """The client's headers as they came, bytes and all, less those of this connection."""
     named = {h.strip().lower() for h in request.headers.get("connection", "").split(",")}
-    drop = HOP_BY_HOP | _FORWARDED | named
-    headers = [(k, v) for k, v in request.headers.items() if k not in drop]
+    drop = {name.encode("latin-1") for name in HOP_BY_HOP | _FORWARDED | named}
+    headers = [(name, value) for name, value in request.headers.raw if name not in drop]
     if request.client is not None:
         # What a client claims here is dropped: control trusts this header.
-        headers.append(("x-forwarded-for", request.client.host))
-    headers.append(("x-forwarded-proto", request.url.scheme))
+        headers.append((b"x-forwarded-for", request.client.host.encode()))
+    headers.append((b"x-forwarded-proto", request.url.scheme.encode()))
     return headers

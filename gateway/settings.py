@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.logs import LogLevel
+
 
 class GatewaySettings(BaseSettings):
     """Frozen once read; units are in the names."""
@@ -30,10 +32,11 @@ class GatewaySettings(BaseSettings):
     """Certificate chain (PEM); with ``tls_key_file`` the port speaks TLS."""
     tls_key_file: Path | None = None
     """Private key of the certificate (PEM)."""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     """debug, info, warning or error."""
     max_body_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
-    """Largest prediction body."""
+    """Largest prediction body; engines must take frames of this size
+    (``TOLLWAY_MAX_FRAME_BYTES``)."""
     default_deadline_ms: int = Field(default=30_000, ge=1, le=600_000)
     """Time to answer when the client sets none; a longer wish is cut to this."""
     max_in_flight_per_engine: int = Field(default=4096, ge=1)

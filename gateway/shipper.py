@@ -12,7 +12,7 @@ from runtime.logs import logger
 
 BATCH_BYTES = 256 << 10
 REFUSED_SUFFIX = ".refused"
-REFUSALS = frozenset({400, 413, 422})
+REFUSALS = frozenset({400, 422})
 """Answers that no repetition changes: the segment is damaged."""
 
 
@@ -34,7 +34,6 @@ class UsageShipper:
         self._gateway = gateway
         self._interval_s = interval_s
         self._offsets: dict[str, int] = {}
-        self.shipped_bytes = 0
 
     async def run(self) -> None:
         """Ship until cancelled. While control is away the log stays, and grows."""
@@ -62,7 +61,9 @@ class UsageShipper:
                 if batch == b"":
                     break
                 if not await self._send(segment, batch):
-                    # Kept for a person to look at; later segments must not wait for it.
+                    # Kept for a person to look at; later records must not wait for it.
+                    if not closed:
+                        self._log.roll()
                     path.rename(path.with_suffix(REFUSED_SUFFIX))
                     break
             if closed:
@@ -94,6 +95,5 @@ class UsageShipper:
             return False
         response.raise_for_status()
         receipt = msgspec.json.decode(response.content, type=UsageReceipt)
-        self.shipped_bytes += len(batch)
         self._offsets[segment] = receipt.next
         return True

@@ -5,6 +5,7 @@ sent once more, to another engine, before anybody hears of it: an inference is p
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -25,8 +26,21 @@ from runtime.logs import logger
 WRITE_BUFFER_BYTES = 64 << 20
 """What may wait to be written to an engine before it counts as congested."""
 
+UNANSWERED_MS = 5_000
+"""Time after which bytes that no host acknowledges end a TCP connection."""
+
 VersionKey = tuple[str, int]
 """Model name and version number."""
+
+
+def notice_a_dead_host(raw: socket.socket) -> None:
+    """Let the system close a TCP connection whose other end was switched off, within seconds."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
 
 
 class Exchange:
@@ -69,7 +83,9 @@ class EngineConnection(asyncio.Protocol):
         self.hello: Hello | None = None
         self.draining = False
         self.congested = False
-        self.closed = self._loop.create_future()
+        self.greeted: asyncio.Future[None] = self._loop.create_future()
+        """Done when the engine has said who it is, or is gone."""
+        self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def send(self, exchange: Exchange) -> int:
         """Put the exchange's frame into this tick's write. Returns its id."""
@@ -114,6 +130,8 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         # Several large bodies may be on their way at once; the default of 64 kB is less than one.
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if (raw := transport.get_extra_info("socket")) is not None and raw.family != socket.AF_UNIX:
+            notice_a_dead_host(raw)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -135,6 +153,7 @@ class EngineConnection(asyncio.Protocol):
                 proof = auth_proof(self._token, self.hello.nonce)
                 self._write(encode_header(Kind.AUTH, len(proof)), proof)
             self._pool.opened(self)
+            self._is(self.greeted)
         elif frame.kind == Kind.DRAIN:
             self.draining = True
             self._pool.left(self)
@@ -152,8 +171,13 @@ class EngineConnection(asyncio.Protocol):
         lost, self.in_flight = self.in_flight, {}
         if self.hello is not None:
             self._pool.lost(self, list(lost.values()))
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self._is(self.greeted)
+        self._is(self.closed)
+
+    @staticmethod
+    def _is(state: "asyncio.Future[None]") -> None:
+        if not state.done():
+            state.set_result(None)
 
 
 class Pool(Protocol):
@@ -216,6 +240,14 @@ class Upstream:
             self._sweeping = True
             self._loop.call_later(self.SWEEP_S, self._sweep)
 
+    async def close(self) -> None:
+        """Close every connection; what is still in flight is answered ``NOT_READY``."""
+        self._ready.clear()
+        closing = list(self._open)
+        for connection in closing:
+            connection.close()
+        await asyncio.gather(*(connection.closed for connection in closing))
+
     def verify(self) -> None:
         """Choose only among engines whose version is configured with the digest they announced."""
         self._ready.clear()
@@ -255,7 +287,9 @@ class Upstream:
         hello = connection.hello
         assert hello is not None
         for exchange in unanswered:
-            if exchange.retried or exchange.deadline <= self._loop.time():
+            # Only an inference is the same on any engine.
+            again = exchange.kind is Kind.INFER and not exchange.retried
+            if not again or exchange.deadline <= self._loop.time():
                 exchange.done(_stopped(hello))
                 continue
             exchange.retried = True

@@ -15,6 +15,7 @@ import msgspec
 from protocol.usage import UsageRecord
 
 SUFFIX = ".usage"
+CLOSED = -1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -29,7 +30,7 @@ class UsageLog:
         self._loop = asyncio.get_running_loop()
         self._records: list[UsageRecord] = []
         self._waiting: list[Callable[[bool], None]] = []
-        self._descriptor = -1
+        self._descriptor = CLOSED
         self.segment = ""
         """Name of the segment that is being written."""
         self.written = 0
@@ -46,11 +47,16 @@ class UsageLog:
         self._records.append(record)
         self._waiting.append(release)
 
+    def roll(self) -> None:
+        """Close the segment and begin the next: nothing more is written to the present one."""
+        self._open_segment()
+
     def close(self) -> None:
-        """Write what is left, and close the segment."""
+        """Write what is left, and close the segment. What comes later is not recorded."""
         if self._records:
             self._flush()
         os.close(self._descriptor)
+        self._descriptor = CLOSED
 
     def _flush(self) -> None:
         records, self._records = self._records, []
@@ -66,8 +72,7 @@ class UsageLog:
             release(recorded)
 
     def _write(self, data: bytes) -> None:
-        if self.written + len(data) > self._segment_bytes and self.written:
-            os.close(self._descriptor)
+        if self.written and self.written + len(data) > self._segment_bytes:
             self._open_segment()
         done = 0
         try:
@@ -75,17 +80,20 @@ class UsageLog:
                 done += os.write(self._descriptor, data[done:])
         except OSError:
             # Requests that are answered 503 must not be counted: take the half-written batch back.
-            os.ftruncate(self._descriptor, self.written)
+            if self._descriptor != CLOSED:
+                os.ftruncate(self._descriptor, self.written)
             raise
         self.written += done
 
     def _open_segment(self) -> None:
-        # Names sort by time, so that the oldest is shipped first; the random part keeps two
-        # processes on one folder apart.
-        self.segment = f"{int(self._now() * 1000):014d}-{secrets.token_hex(4)}"
-        self._descriptor = os.open(
-            self._folder / (self.segment + SUFFIX),
+        # Names sort by time, so that the oldest is shipped first.
+        segment = f"{int(self._now() * 1000):014d}-{secrets.token_hex(4)}"
+        opened = os.open(
+            self._folder / (segment + SUFFIX),
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND,
             0o600,
         )
-        self.written = 0
+        # Only now: an open that fails leaves the present segment in use.
+        if self._descriptor != CLOSED:
+            os.close(self._descriptor)
+        self._descriptor, self.segment, self.written = opened, segment, 0

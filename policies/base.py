@@ -55,6 +55,8 @@ class Call:
     bytes_in: int = 0
     started: float = 0.0
     """Monotonic seconds."""
+    deadline: float = 0.0
+    """Monotonic seconds until which the answer must be there; set when the call is admitted."""
     identity: Identity | None = None
     version: int = 0
     """Number of the version that answers; 0 until it is chosen."""

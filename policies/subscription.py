@@ -31,10 +31,6 @@ class SubscriptionPolicy:
                 "subscribe it to a plan of this model",
             )
 
-    def plan(self, application: str, model: str) -> str | None:
-        """Name of the plan that the application uses the model under."""
-        return self._plans.get((application, model))
-
     def put(self, document: SubscriptionDoc) -> None:
         """Learn of a subscription, or of another plan for it."""
         self._plans[document.application, document.model] = document.plan

@@ -58,6 +58,8 @@ class Code(StrEnum):
     """The request's deadline passed before the answer was there."""
     UNAVAILABLE = "unavailable"
     """A role that is needed for this request does not answer."""
+    BODY_TIMEOUT = "body_timeout"
+    """The deadline passed before the request's body was complete."""
     INFERENCE_FAILED = "inference_failed"
     """The model itself failed on valid input."""
     INTERNAL = "internal"
@@ -88,6 +90,7 @@ STATUS: dict[Code, int] = {
     Code.NOT_READY: 503,
     Code.QUEUE_FULL: 503,
     Code.DEADLINE_EXCEEDED: 504,
+    Code.BODY_TIMEOUT: 504,
     Code.UNAVAILABLE: 503,
     Code.INFERENCE_FAILED: 400,
     Code.INTERNAL: 500,

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.start import StartError
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` by ``data``: readers, and a crash, see the old bytes or the new."""
@@ -29,6 +31,20 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in ``path``, which another role has made. Raises :class:`StartError`."""
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise StartError(
+            f"the secret file {path} cannot be read: {error.strerror}. Copy it from the machine "
+            "that runs control, readable by this user alone"
+        ) from None
+    if not secret:
+        raise StartError(f"the secret file {path} is empty: copy it again")
+    return secret
 
 
 def secret_file(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(32)) -> bytes:

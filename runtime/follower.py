@@ -18,6 +18,9 @@ RETRY_MAX_S = 2.0
 COMPACT_AFTER = 1000
 """Lines that the journal may have beyond the live documents before it is written anew."""
 
+BROKEN = 1 << 62
+"""Lines of a journal that could not be written: more than any bound."""
+
 Documents = dict[tuple[str, str], msgspec.Struct]
 """(kind, key) -> document."""
 
@@ -95,10 +98,7 @@ class ChangeFollower:
             told = False
             self.connected = True
             if page.changes or page.reset or page.stream != self._place.stream:
-                self._append(page)
-                self._take(page)
-                if self._lines > len(self._live) + COMPACT_AFTER:
-                    self._rewrite()
+                self._take_and_keep(page)
             if not page.more:
                 self.synchronised.set()
 
@@ -132,15 +132,40 @@ class ChangeFollower:
             try:
                 document = msgspec.json.decode(change.doc, type=document_type)
             except msgspec.ValidationError as error:
+                # What cannot be understood must not leave an earlier, wider right in force.
                 logger("follower").error("document refused", key=change.key, error=str(error))
+                self._live.pop((change.kind, change.key), None)
+                decoded.append((change.kind, change.key, None))
                 continue
             self._live[change.kind, change.key] = change
             decoded.append((change.kind, change.key, document))
         self._place = _Place(page.stream, page.next)
         self._apply(decoded, page.reset)
 
+    def _take_and_keep(self, page: ChangePage) -> None:
+        """Write before applying: what this process acted on, its successor knows.
+
+        A disk that takes nothing must not keep a revocation from being applied: it is applied and
+        said, and the journal is written whole at the next change.
+        """
+        try:
+            self._append(page)
+            written = True
+        except OSError as error:
+            logger("follower").error("the disk copy cannot be written", error=str(error))
+            written = False
+        self._take(page)
+        if not written:
+            self._lines = BROKEN
+        if self._lines > len(self._live) + COMPACT_AFTER:
+            try:
+                self._rewrite()
+            except OSError:
+                self._lines = BROKEN
+
     def _append(self, page: ChangePage) -> None:
-        """Write before applying: what this process acted on, its successor knows."""
+        if self._lines == BROKEN:
+            return  # what is there may be torn; it is about to be written whole
         with self._journal.open("ab") as file:
             file.write(msgspec.json.encode(page) + b"\n")
         self._lines += 1 + len(page.changes)

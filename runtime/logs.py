@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from typing import Literal
 
 import structlog
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 
-def configure_logs(role: str, level: str = "info") -> None:
+
+def configure_logs(role: str, level: LogLevel = "info") -> None:
     """Set up structlog, and the standard library's loggers, for this process."""
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: structlog.typing.Processor = (

@@ -2,10 +2,32 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
 import uvicorn
+
+from runtime.start import StartError
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on ``host:port``. Raises :class:`StartError` when it cannot."""
+    try:
+        return socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=BACKLOG,
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StartError(
+            f"cannot listen on {host}:{port}: {reason}. "
+            "Stop what uses it, or choose another address or port with --host and --port"
+        ) from None
 
 
 class _Server(uvicorn.Server):

@@ -7,6 +7,7 @@ and no file); the word comes back as one JSON line over its standard output.
 import msgspec
 
 from protocol.manifest import Manifest
+from runtime.logs import LogLevel
 
 
 class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
 
 
 class EngineWord(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """The worker's process."""
 
 import asyncio
-from pathlib import Path
 
 from runtime.addresses import control_client
+from runtime.files import read_secret
 from runtime.logs import configure_logs, logger
 from runtime.process import Lifeline, run, set_title
+from runtime.start import refusing
 from serving.agent import Agent, make_run_dir
 from serving.endpoint import serve_endpoint
 from serving.process import starter
@@ -13,11 +14,13 @@ from serving.settings import WorkerSettings
 
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT or the parent's death."""
-    settings = WorkerSettings()  # type: ignore[call-arg]  # fields come from the environment
-    configure_logs("worker", settings.log_level)
+    """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
+    it cannot start."""
     set_title("worker")
-    token = Path(settings.cluster_token_file).read_text().strip()
+    with refusing():
+        settings = WorkerSettings()  # type: ignore[call-arg]  # fields come from the environment
+        configure_logs("worker", settings.log_level)
+        token = read_secret(settings.cluster_token_file).decode()
     make_run_dir(settings.run_dir)
     run(lambda stop: work(settings, token, stop))
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.logs import LogLevel
+
 
 class WorkerSettings(BaseSettings):
     """Frozen once read; units are in the names."""
@@ -48,4 +50,5 @@ class WorkerSettings(BaseSettings):
     """Engines that may load at the same time."""
     metrics_bind: str | None = None
     """``host:port`` of the worker's own ``/metrics``, ``/healthz`` and ``/readyz``; unset: none."""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+    """debug, info, warning or error."""

@@ -54,8 +54,16 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(delay * 2, BACKOFF_MAX_S)
 
-    async def _run(self) -> int:
-        self._process = await asyncio.create_subprocess_exec(
+    async def _run(self) -> int | str:
+        """The exit code, or why it could not be started."""
+        try:
+            self._process = await self._start()
+        except OSError as error:  # no memory or no process number left: it may pass
+            return str(error)
+        return await self._process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             f"from {self._module} import main; main()",
@@ -65,7 +73,6 @@ class Child:
             # A terminal's Ctrl-C is for the supervisor, which stops the roles in their order.
             start_new_session=True,
         )
-        return await self._process.wait()
 
     async def stop(self, within_s: float) -> None:
         """SIGTERM, and SIGKILL after ``within_s`` seconds."""

@@ -1,15 +1,14 @@
 """The ``tollwayd`` command."""
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runtime.logs import configure_logs
+from runtime.logs import LogLevel, configure_logs
 from runtime.process import run, set_title
-from supervisor.data_directory import StartError
+from runtime.start import refusing
 from supervisor.settings import StackSettings
 
 app = typer.Typer(
@@ -29,7 +28,7 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Engine agents.")] = 1,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = "warning",
 ) -> None:
     """Run control, workers and gateway on this machine until SIGTERM or Ctrl-C."""
     from supervisor.up import Stack  # noqa: PLC0415 -- the other commands do not need it
@@ -69,21 +68,8 @@ def _run_role(package: str) -> None:
 
 def main() -> None:
     """Entry point: exit code 0 when stopped, 1 with one line on stderr when it cannot start."""
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    try:
+    with refusing():
         app()
-    except StartError as error:
-        _fail(str(error))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        _fail(f"setting TOLLWAY_{name}: {first['msg']}")
-
-
-def _fail(reason: str) -> None:
-    print(f"tollwayd: {reason}", file=sys.stderr)  # noqa: T201
-    sys.exit(1)
 
 
 if __name__ == "__main__":

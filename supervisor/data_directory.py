@@ -6,15 +6,12 @@ import os
 from pathlib import Path
 
 from runtime.files import write_atomically
+from runtime.start import StartError
 
 FORMAT = 1
 """Raised when an older ``tollwayd`` could no longer read the directory."""
 MARKER = "tollway.json"
 LOCK = ".lock"
-
-
-class StartError(Exception):
-    """The stack cannot start. The message is one line: what is wrong, and what to do."""
 
 
 def open_data_directory(path: Path) -> int:

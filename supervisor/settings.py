@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.logs import LogLevel
+
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
@@ -12,7 +14,7 @@ class StackSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
-    log_level: str = "warning"
+    log_level: LogLevel = "warning"
     stop_gateway_s: float = 6.0
     """Time that the gateway gets to answer what is in flight and to ship its usage."""
     stop_others_s: float = 3.0

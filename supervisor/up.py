@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import httpx
 
 from runtime.files import secret_file
 from runtime.process import Lifeline
+from runtime.server import listen
 from supervisor.child import Child
-from supervisor.data_directory import StartError, open_data_directory
+from supervisor.data_directory import open_data_directory
 from supervisor.settings import StackSettings
 
 POLL_S = 0.05
-LISTEN_BACKLOG = 2048
 SPARE_S = 1.5
 """What a role needs beyond the time it gives its requests."""
 
@@ -29,7 +28,7 @@ class Stack:
         """Opens the data directory and the port. Raises :class:`StartError`."""
         self._settings = settings
         self._lock = open_data_directory(settings.data)
-        self._socket = _listen(settings.host, settings.port)
+        self._socket = listen(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
         self._run_dir = Path(tempfile.mkdtemp(prefix="tollway-"))
         self._lifeline = Lifeline()
@@ -128,18 +127,3 @@ async def _is_ok(client: httpx.AsyncClient, path: str) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         return (await client.get(path, timeout=2.0)).is_success
     return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The public socket. It belongs to the supervisor, so that it outlives a gateway."""
-    try:
-        return socket.create_server(
-            (host, port),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            backlog=LISTEN_BACKLOG,
-        )
-    except OSError as error:
-        raise StartError(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}. "
-            "Stop what uses it, or choose another port with --port"
-        ) from None

@@ -1,10 +1,12 @@
 """The code on the front page and in the tutorial works as it stands."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.stack import RunningStack
@@ -26,3 +28,17 @@ def test_python_on_the_page_runs(page: str, stack: RunningStack, tmp_path: Path)
     )
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stderr
+    for line in result.stdout.splitlines():
+        if line.startswith("curl "):
+            answer = as_curl_would(line)
+            assert answer.status_code == 200, answer.text
+            assert len(answer.json()["predictions"]) == 2
+
+
+def as_curl_would(line: str) -> httpx.Response:
+    """Send what a printed curl line would."""
+    _, *words = shlex.split(line)
+    options = list(zip(words[:-1:2], words[1::2], strict=True))
+    headers = dict(value.split(": ", 1) for option, value in options if option == "-H")
+    (body,) = (value for option, value in options if option == "-d")
+    return httpx.post(words[-1], content=body, headers=headers, timeout=30)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.app import Gateway
+from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
 from tests.gateway.documents import PEPPER, World, worker
 from tests.gateway.fake_engine import FakeEngine
@@ -55,7 +55,7 @@ async def engine(run_dir: Path) -> AsyncIterator[FakeEngine]:
 async def gateway(
     settings: GatewaySettings, world: World, engine: FakeEngine
 ) -> AsyncIterator[Gateway]:
-    built = Gateway(settings)
+    built = Gateway(settings, GatewaySecrets.read(settings))
     async with built.running():
         built.catalog.apply([*world.changes(), worker((2, engine.path))], True)
         built.follower.synchronised.set()

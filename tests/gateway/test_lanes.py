@@ -243,3 +243,17 @@ async def test_client_that_does_not_read_is_not_worked_for(
             while received < count * len(large):
                 received += len(await reader.read(1 << 20))
     assert len(engine.frames) == count
+
+
+async def test_body_that_does_not_come_ends_with_the_deadline(
+    world: World, ports: dict[str, int]
+) -> None:
+    sent = request(world.key, b"0123456789", headers={"Tollway-Deadline-Ms": "60"})
+    answers = []
+    for lane in LANES:
+        async with connection(ports[lane]) as (reader, writer), asyncio.timeout(5):
+            writer.write(sent[:-4])
+            answers.append(settled(await reader.read()))  # until the server closes
+    assert answers[0] == answers[1]
+    assert answers[0].startswith(b"HTTP/1.1 504")
+    assert b"connection: close" in answers[0]

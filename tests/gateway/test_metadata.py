@@ -80,7 +80,9 @@ async def test_index_shows_published_versions_and_their_state(
     ]
     ready = (await anonymous.post("/v2/repository/index", json={"ready": True})).json()
     assert [item["version"] for item in ready] == ["2"]
-    assert (await anonymous.post("/v2/repository/index", content=b"{")).status_code == 400
+    for nonsense in (b"{", b"[" * 2000, b'{"ready": "yes"}', b"\xff", b"[]"):
+        answer = await anonymous.post("/v2/repository/index", content=nonsense)
+        assert answer.status_code == 400, nonsense
 
 
 async def test_statistics_are_summed_over_engines(client: httpx.AsyncClient) -> None:

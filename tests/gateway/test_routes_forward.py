@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from gateway.app import Gateway
+from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
 from runtime.server import serve_until
 from tests.gateway.conftest import until
@@ -52,7 +52,7 @@ async def client(settings: GatewaySettings, run_dir: Path) -> AsyncIterator[http
     config = uvicorn.Config(control_app(), uds=str(socket), log_config=None, lifespan="off")
     control = asyncio.create_task(serve_until(stop, config))
     await until(socket.exists)
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, GatewaySecrets.read(settings))
     async with gateway.running():
         transport = httpx.ASGITransport(gateway.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as built:
@@ -104,10 +104,25 @@ async def test_spellings_of_internal_routes_do_not_help(
     settings: GatewaySettings, path: str
 ) -> None:
     """Sent raw, as a hostile client would: httpx itself would tidy them."""
-    gateway = Gateway(settings)
+    # 404 from the gateway; 503 would mean that it tried to pass it on
+    assert await status_of(settings, unquote(path), path) == 404
+
+
+async def status_of(
+    settings: GatewaySettings,
+    path: str,
+    raw_path: str,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    leaves: bool = False,
+) -> object:
+    """The status of a request that no client library would send."""
+    gateway = Gateway(settings, GatewaySecrets.read(settings))
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
+        if leaves:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(event: dict[str, object]) -> None:
@@ -115,17 +130,17 @@ async def test_spellings_of_internal_routes_do_not_help(
 
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
-        "scheme": "http", "path": unquote(path), "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "headers": [], "client": ("127.0.0.1", 1), "server": ("gateway", 80),
+        "scheme": "http", "path": path, "raw_path": raw_path.encode(), "query_string": b"",
+        "root_path": "", "headers": headers or [], "client": ("127.0.0.1", 1),
+        "server": ("gateway", 80),
     }  # fmt: skip
     async with gateway.running():
-        await gateway.application(scope, receive, send)
-    # 404 from the gateway; 503 would mean that it tried to pass it on
-    assert sent[0]["status"] == 404
+        await gateway.application(scope, receive, send)  # type: ignore[arg-type]
+    return sent[0]["status"]
 
 
 async def test_control_being_away_is_503_with_a_plain_reason(settings: GatewaySettings) -> None:
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, GatewaySecrets.read(settings))
     async with gateway.running():
         transport = httpx.ASGITransport(gateway.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -133,3 +148,19 @@ async def test_control_being_away_is_503_with_a_plain_reason(settings: GatewaySe
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["code"] == "unavailable"
+
+
+async def test_header_values_pass_as_bytes(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/echo/x", headers={"x-name": "né".encode()})
+    assert answer.json()["headers"]["x-name"] == "né".encode().decode("latin-1")
+
+
+async def test_target_that_is_no_path_is_refused(settings: GatewaySettings) -> None:
+    assert await status_of(settings, "*", "*") == 400
+
+
+async def test_client_that_leaves_during_an_upload_is_no_failure(
+    settings: GatewaySettings,
+) -> None:
+    headers = [(b"content-length", b"10")]
+    assert await status_of(settings, "/api/v1/x", "/api/v1/x", headers, leaves=True) in {400, 503}

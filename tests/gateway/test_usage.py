@@ -1,6 +1,7 @@
 """Usage reaches control exactly once, whatever is killed in between."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import httpx
@@ -138,3 +139,46 @@ async def test_refused_segment_is_set_aside_and_others_go_on(
     await write(second, range(2, 4))
     await shipper(second, tmp_path, ledger).ship()
     assert identifiers(ledger) == ["p2", "p3"]
+
+
+async def test_records_after_a_refused_batch_of_the_live_segment_still_arrive(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    log = UsageLog(tmp_path, segment_bytes=1 << 20, now=lambda: 1.0)
+    ship = shipper(log, tmp_path, ledger)
+    await write(log, range(2))
+    ledger.refuse = True
+    await ship.ship()
+    ledger.refuse = False
+    await write(log, range(2, 5))
+    await ship.ship()
+    assert identifiers(ledger) == ["p2", "p3", "p4"]
+
+
+async def test_segment_that_cannot_be_opened_leaves_the_present_one_in_use(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1, 100))
+    log = UsageLog(tmp_path, segment_bytes=200, now=lambda: float(next(clock)))
+    await write(log, range(3))
+    opened = os.open
+
+    def none_left(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "open", none_left)
+    kept = asyncio.get_running_loop().create_future()
+    log.append(record(3), kept.set_result)
+    assert await kept is False
+    monkeypatch.setattr(os, "open", opened)
+    await write(log, range(4, 6))
+    await shipper(log, tmp_path, ledger).ship()
+    assert identifiers(ledger) == ["p0", "p1", "p2", "p4", "p5"]
+
+
+async def test_closed_log_writes_to_no_descriptor(tmp_path: Path) -> None:
+    log = UsageLog(tmp_path, segment_bytes=1 << 20, now=lambda: 1.0)
+    log.close()
+    kept = asyncio.get_running_loop().create_future()
+    log.append(record(1), kept.set_result)
+    assert await kept is False

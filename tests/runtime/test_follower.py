@@ -164,3 +164,45 @@ async def test_control_being_away_loses_nothing(control: FakeControl, tmp_path: 
     control.away = False
     await seen.until({"a": {"stable": 1}})
     task.cancel()
+
+
+async def test_revocation_is_applied_even_when_the_disk_takes_nothing(
+    control: FakeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    one = follower(control, seen, tmp_path)
+    task = asyncio.create_task(one.run())
+    await seen.until({"a": {"stable": 1}})
+    opened = Path.open
+
+    def full(path: Path, *arguments: object, **options: object) -> object:
+        if path.name == "journal":
+            raise OSError(28, "No space left on device")
+        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr("runtime.follower.write_atomically", full)
+    control.remove("a")
+    await seen.until({})
+    monkeypatch.undo()
+    control.add("b")
+    await seen.until({"b": {}})
+    task.cancel()
+    again = Seen()
+    assert follower(control, again, tmp_path).load()
+    assert again.models == {"b": {}}
+
+
+async def test_document_that_cannot_be_read_leaves_nothing_in_force(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    unknown = msgspec.Raw(b'{"name": "a", "aliases": "a form of a later version"}')
+    control.rows.append(Change(len(control.rows) + 1, "model", "a", unknown))
+    control.changed.set()
+    await seen.until({})
+    task.cancel()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.data_directory import FORMAT, StartError, open_data_directory
+from runtime.start import StartError
+from supervisor.data_directory import FORMAT, open_data_directory
 
 
 def tollwayd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -70,6 +71,50 @@ def test_one_directory_serves_one_stack(tmp_path: Path) -> None:
 def test_setting_that_is_missing_or_wrong_is_named() -> None:
     line = one_line(tollwayd("gateway", TOLLWAY_PORT="-1"))
     assert "TOLLWAY_" in line
+
+
+def gateway_settings(tmp_path: Path) -> dict[str, str]:
+    for name in ("token", "pepper"):
+        (tmp_path / name).write_text("secret")
+    return {
+        "TOLLWAY_DATA_DIR": str(tmp_path),
+        "TOLLWAY_CONTROL_URL": f"unix:{tmp_path}/none.sock",
+        "TOLLWAY_CLUSTER_TOKEN_FILE": str(tmp_path / "token"),
+        "TOLLWAY_KEY_PEPPER_FILE": str(tmp_path / "pepper"),
+    }
+
+
+def test_gateway_alone_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = one_line(tollwayd("gateway", **gateway_settings(tmp_path), TOLLWAY_PORT=port))
+    assert port in line
+
+
+@pytest.mark.parametrize("content", [None, "", "  \n"])
+def test_role_makes_no_secret_of_its_own(tmp_path: Path, content: str | None) -> None:
+    settings = gateway_settings(tmp_path)
+    if content is None:
+        (tmp_path / "pepper").unlink()
+    else:
+        (tmp_path / "pepper").write_text(content)
+    line = one_line(tollwayd("gateway", **settings, TOLLWAY_PORT="0"))
+    assert str(tmp_path / "pepper") in line
+    assert (tmp_path / "pepper").exists() == (content is not None)
+
+
+def test_worker_without_its_token_says_so(tmp_path: Path) -> None:
+    settings = gateway_settings(tmp_path)
+    (tmp_path / "token").unlink()
+    run_dir = str(tmp_path / "run")
+    line = one_line(tollwayd("worker", **settings, TOLLWAY_WORKER_ID="w", TOLLWAY_RUN_DIR=run_dir))
+    assert str(tmp_path / "token") in line
+
+
+def test_unknown_log_level_is_refused(tmp_path: Path) -> None:
+    assert tollwayd("up", "--log-level", "loud", "--data", str(tmp_path)).returncode == 2
+    settings = gateway_settings(tmp_path)
+    assert "LOG_LEVEL" in one_line(tollwayd("gateway", **settings, TOLLWAY_LOG_LEVEL="loud"))
 
 
 def test_usage_error_is_exit_2() -> None:

@@ -1,0 +1,33 @@
+"""What keeps a process from starting: said in one line, with exit code 1."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from protocol.errors import TollwayError
+
+
+class StartError(Exception):
+    """The process cannot start. The message is one line: what is wrong, and what to do."""
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """End the process with one line on stderr and exit code 1 when the block says that it cannot
+    start: a setting that is missing or wrong, a :class:`StartError`, a :class:`TollwayError`."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        reason = f"setting TOLLWAY_{name}: {first['msg']}"
+    except StartError as error:
+        reason = str(error)
+    except TollwayError as error:
+        reason = error.public
+    else:
+        return
+    print(f"tollwayd: {reason}", file=sys.stderr)  # noqa: T201 -- for the person at the terminal
+    sys.exit(1)
