@@ -85,9 +85,9 @@ class InterruptibleStore:
         """As the store does."""
         self._store.put(digest, source)
 
-    def read(self, digest: str) -> Iterator[bytes]:
+    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
         """The bytes in chunks, for as long as the process goes on."""
-        return self._watched(self._store.read(digest))
+        return self._watched(self._store.read(digest, start))
 
     def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -18,6 +18,7 @@ from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from protocol.usage import UsageReceipt
 from registry.blobs import Blobs
+from registry.routes_blobs import blob_response
 
 JSON = "application/json"
 MAX_SEGMENT = 128
@@ -59,11 +60,9 @@ def internal_router(
         return Response(body, media_type=JSON)
 
     @router.get("/blobs/{digest}")
-    def read_blob(digest: str) -> StreamingResponse:
-        """The bytes of a blob."""
-        found, chunks = blobs.open(digest)
-        headers = {"Content-Length": str(found.size)}
-        return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
+    def read_blob(digest: str, request: Request) -> StreamingResponse:
+        """The bytes of a blob, from where a broken transfer stopped if the worker says so."""
+        return blob_response(blobs, digest, request.headers)
 
     @router.put("/workers/{worker}", status_code=204)
     async def report_worker(worker: str, request: Request) -> None:

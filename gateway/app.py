@@ -141,7 +141,7 @@ class Gateway:
     async def running(self, stop: asyncio.Event | None = None) -> AsyncIterator[None]:
         """Follow the configuration and ship usage for as long as the block lasts.
 
-        A background task that ends by itself is a defect: ``failure`` holds it, and ``stop`` is set.
+        A background task that ends by itself is a defect: ``failure`` holds it, ``stop`` is set.
         A gateway that serves on with a configuration that no longer changes is worse.
         """
         stop = stop or asyncio.Event()

@@ -1,12 +1,14 @@
 """The gateway process."""
 
 import asyncio
+import os
 import socket
 
 import uvicorn
 
 from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
+from runtime.files import lock_folder
 from runtime.logs import configure_logs, logger
 from runtime.memory import reuse_large_blocks
 from runtime.process import run, set_title
@@ -27,7 +29,12 @@ def main() -> None:
         else:
             listener = socket.socket(fileno=settings.listen_fd)
         secrets = GatewaySecrets.read(settings)
+        folder = settings.data_dir / "gateway"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Another gateway here would ship, and delete, the usage log that this one writes.
+        lock = lock_folder(folder)
     run(lambda stop: serve(settings, secrets, listener, stop))
+    os.close(lock)
 
 
 async def serve(

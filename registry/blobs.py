@@ -37,10 +37,13 @@ class Blobs:
             raise blob_not_found(digest)
         return found
 
-    def open(self, digest: str) -> tuple[BlobRecord, Iterator[bytes]]:
-        """What is known of the blob, and its bytes in chunks. Raises ``NOT_FOUND``."""
+    def open(self, digest: str, start: int = 0) -> tuple[BlobRecord, Iterator[bytes]]:
+        """What is known of the blob, and its bytes from ``start`` on in chunks.
+
+        ``start`` beyond its end gives no bytes. Raises ``NOT_FOUND``.
+        """
         found = self.get(digest)
-        return found, self._store.read(digest)
+        return found, self._store.read(digest, start)
 
     def claim(self, digest: str) -> BlobRecord | None:
         """The blob if it is there, kept from garbage collection for a whole grace period more.

@@ -27,8 +27,8 @@ class BlobStore(Protocol):
         not have this digest. Storing what is there already replaces it by the same bytes."""
         ...
 
-    def read(self, digest: str) -> Iterator[bytes]:
-        """The bytes in chunks. Raises ``NOT_FOUND`` at the call, not at the first chunk."""
+    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes from ``start`` on in chunks. Raises ``NOT_FOUND`` at the call, not at the first chunk."""
         ...
 
     def size(self, digest: str) -> int | None:

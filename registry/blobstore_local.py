@@ -47,8 +47,8 @@ class LocalBlobStore:
             temporary.unlink(missing_ok=True)
         sync_directory(final.parent)
 
-    def read(self, digest: str) -> Iterator[bytes]:
-        """The bytes in chunks of at most ``CHUNK_BYTES``."""
+    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes from ``start`` on in chunks of at most ``CHUNK_BYTES``."""
         try:
             file = self._path(digest).open("rb")
         except FileNotFoundError:
@@ -56,6 +56,7 @@ class LocalBlobStore:
 
         def chunks() -> Iterator[bytes]:
             with file:
+                file.seek(start)
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
 

@@ -40,18 +40,18 @@ class ObjectBlobStore:
         with _translated():
             obstore.put(self._store, _path(digest), source)
 
-    def read(self, digest: str) -> Iterator[bytes]:
-        """The bytes in chunks of at most ``RANGE_BYTES``."""
+    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes from ``start`` on in chunks of at most ``RANGE_BYTES``."""
         path = _path(digest)
         size = self.size(digest)
         if size is None:
             raise TollwayError(Code.NOT_FOUND, f"there is no blob {digest}")
 
         def chunks() -> Iterator[bytes]:
-            for start in range(0, size, RANGE_BYTES):
+            for first in range(start, size, RANGE_BYTES):
                 with _translated():
-                    end = min(start + RANGE_BYTES, size)
-                    yield bytes(obstore.get_range(self._store, path, start=start, end=end))
+                    end = min(first + RANGE_BYTES, size)
+                    yield bytes(obstore.get_range(self._store, path, start=first, end=end))
 
         return chunks()
 

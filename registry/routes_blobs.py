@@ -1,6 +1,8 @@
 """``/blobs`` and their resumable uploads. Bytes stream in both directions."""
 
 import asyncio
+import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
@@ -23,6 +25,9 @@ OFFSET = "Upload-Offset"
 LENGTH = "Upload-Length"
 IDLE_S = 30.0
 """How long a piece may bring nothing: nobody else can touch the upload while it is open."""
+
+_BYTES = "application/octet-stream"
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-")
 
 DigestPath = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -105,22 +110,40 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
     def blob_headers(digest: DigestPath, _actor: reader) -> Response:
         """Whether the blob is there, and its size."""
         record = registry.blobs.get(digest)
-        return Response(headers=_blob_headers(record), media_type="application/octet-stream")
+        return Response(headers=_blob_headers(record), media_type=_BYTES)
 
     @router.get("/blobs/{digest}", response_class=StreamingResponse)
-    def get_blob(digest: DigestPath, _actor: reader) -> StreamingResponse:
-        """The blob's bytes."""
-        return blob_response(registry.blobs, digest)
+    def get_blob(digest: DigestPath, request: Request, _actor: reader) -> StreamingResponse:
+        """The blob's bytes; ``Range: bytes=N-`` asks for those from N on."""
+        return blob_response(registry.blobs, digest, request.headers)
 
     return router
 
 
-def blob_response(blobs: Blobs, digest: str) -> StreamingResponse:
-    """An answer that streams the blob; blocks while it looks for it. Raises ``NOT_FOUND``."""
-    record, chunks = blobs.open(digest)
-    return StreamingResponse(
-        chunks, headers=_blob_headers(record), media_type="application/octet-stream"
-    )
+def blob_response(blobs: Blobs, digest: str, request: Mapping[str, str]) -> StreamingResponse:
+    """An answer that streams the blob; blocks while it looks for it. Raises ``NOT_FOUND``.
+
+    ``request`` has the request's headers. ``Range: bytes=N-`` is answered with the bytes from N on,
+    which is what resuming a transfer needs; any other range gets the whole (RFC 9110, 14.2).
+    """
+    record = blobs.get(digest)
+    start = _start(request, record)
+    _, chunks = blobs.open(digest, start)
+    headers = _blob_headers(record)
+    if start == 0:
+        return StreamingResponse(chunks, headers=headers, media_type=_BYTES)
+    headers["Content-Length"] = str(record.size - start)
+    headers["Content-Range"] = f"bytes {start}-{record.size - 1}/{record.size}"
+    return StreamingResponse(chunks, HTTPStatus.PARTIAL_CONTENT, headers=headers, media_type=_BYTES)
+
+
+def _start(request: Mapping[str, str], record: BlobRecord) -> int:
+    """Where the answer begins: 0 unless a range is asked for that is there and still holds."""
+    match = _RANGE.fullmatch(request.get("range", ""))
+    if match is None or request.get("if-range", _etag(record)) != _etag(record):
+        return 0
+    start = int(match.group(1))
+    return start if start < record.size else 0
 
 
 async def _receive(request: Request, piece: Piece) -> bool:
@@ -147,10 +170,15 @@ async def _receive(request: Request, piece: Piece) -> bool:
     return stalled
 
 
+def _etag(record: BlobRecord) -> str:
+    return f'"{record.digest}"'
+
+
 def _blob_headers(record: BlobRecord) -> dict[str, str]:
     return {
         "Content-Length": str(record.size),
-        "ETag": f'"{record.digest}"',
+        "ETag": _etag(record),
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=31536000, immutable",
     }
 

@@ -1,5 +1,6 @@
 """Files that must survive a crash, and secrets on disk."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Callable
@@ -31,6 +32,23 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock_folder(folder: Path) -> int:
+    """Take ``folder`` for this process alone, until the descriptor returned is closed.
+
+    Raises :class:`StartError` when another process has it. ``flock`` does nothing on some network
+    file systems: a role's folder belongs on a local disk.
+    """
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StartError(
+            f"{folder} is in use by another process: stop it, or choose another data directory"
+        ) from None
+    return lock
 
 
 def read_secret(path: Path) -> bytes:

@@ -1,17 +1,15 @@
 """The embedded stack's data directory: made, checked, and locked against a second stack."""
 
-import fcntl
 import json
 import os
 from pathlib import Path
 
-from runtime.files import write_atomically
+from runtime.files import lock_folder, write_atomically
 from runtime.start import StartError
 
 FORMAT = 1
 """Raised when an older ``tollwayd`` could no longer read the directory."""
 MARKER = "tollway.json"
-LOCK = ".lock"
 
 
 def open_data_directory(path: Path) -> int:
@@ -21,19 +19,11 @@ def open_data_directory(path: Path) -> int:
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = lock_folder(path)
     except OSError as error:
         raise StartError(
             f"the data directory {path} cannot be used: {error.strerror}. "
             "Choose another with --data, or mend its permissions"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StartError(
-            f"the data directory {path} is in use by another stack: stop it, or choose another "
-            "directory with --data"
         ) from None
     try:
         _check_format(path / MARKER)

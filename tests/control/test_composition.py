@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from protocol.configuration import Change
-from protocol.manifest import sha256_digest
+from protocol.manifest import Manifest, sha256_digest
 from registry.blobstore import BlobStore, open_blob_store
+from serving.fetch import ARTIFACT, BlobCache
 from tests.control.running import Control
 from tests.registry import models_onnx
 
@@ -79,6 +80,27 @@ async def test_a_worker_fetches_the_bytes_of_a_blob(control: Control) -> None:
     assert found.content == MODEL
     assert found.headers["Content-Length"] == str(len(MODEL))
     assert missing.status_code == 404
+
+
+async def test_a_worker_goes_on_with_a_blob_where_the_transfer_broke(
+    control: Control, tmp_path: Path
+) -> None:
+    number = await register(control.admin)
+    shown = (await control.admin.get(f"/api/v1/models/risk/versions/{number}")).json()
+    manifest = msgspec.convert(shown["manifest"], Manifest)
+    statuses: list[int] = []
+
+    async def seen(response: httpx.Response) -> None:
+        statuses.append(response.status_code)
+
+    control.cluster.event_hooks["response"].append(seen)
+    cache = BlobCache(tmp_path, control.cluster)
+    digits = sha256_digest(MODEL).removeprefix("sha256:")
+    (tmp_path / "partial" / digits).write_bytes(MODEL[:50])
+    await cache.stage(manifest, tmp_path / "engine")
+
+    assert statuses == [206]
+    assert (tmp_path / "engine" / ARTIFACT).read_bytes() == MODEL
 
 
 async def test_metrics_have_templates_for_labels_not_what_clients_send(control: Control) -> None:

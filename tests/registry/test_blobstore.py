@@ -71,6 +71,8 @@ def test_what_is_stored_is_read_back(store: BlobStore, source: Source) -> None:
         store.put(digest, source(data))
         assert store.size(digest) == len(data)
         assert b"".join(store.read(digest)) == data
+        for start in (1, len(data) // 2, len(data), len(data) + 5):
+            assert b"".join(store.read(digest, start)) == data[start:]
 
 
 def test_bytes_with_another_digest_leave_nothing(store: BlobStore, source: Source) -> None:

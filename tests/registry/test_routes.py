@@ -382,6 +382,17 @@ async def test_a_blob_streams_back(client: httpx.AsyncClient) -> None:
     head = await client.head(f"/blobs/{blob['digest']}")
     assert (head.headers["content-length"], head.content) == (str(len(data)), b"")
     assert head.headers["etag"] == f'"{blob["digest"]}"'
+    rest = await client.get(f"/blobs/{blob['digest']}", headers={"Range": "bytes=1000-"})
+    assert (rest.status_code, rest.content) == (206, data[1000:])
+    assert rest.headers["content-range"] == f"bytes 1000-{len(data) - 1}/{len(data)}"
+    for headers in (
+        {"Range": f"bytes={len(data)}-"},
+        {"Range": "bytes=5-9"},
+        {"Range": "lines=1-"},
+        {"Range": "bytes=1000-", "If-Range": '"another"'},
+    ):
+        whole = await client.get(f"/blobs/{blob['digest']}", headers=headers)
+        assert (whole.status_code, whole.content) == (200, data)
     missing = sha256_digest(b"missing")
     assert (await client.get(f"/blobs/{missing}")).status_code == 404
     assert (await client.get("/blobs/..%2f..%2fetc")).status_code in (404, 422)
