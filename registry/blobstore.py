@@ -28,7 +28,8 @@ class BlobStore(Protocol):
         ...
 
     def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes from ``start`` on in chunks. Raises ``NOT_FOUND`` at the call, not at the first chunk."""
+        """The bytes from ``start`` on in chunks. Raises ``NOT_FOUND`` at the call, not at the
+        first chunk."""
         ...
 
     def size(self, digest: str) -> int | None:
