@@ -69,7 +69,7 @@ class Client:
         waiter = Waiter(clock, sleep)
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
-        self._deployer = Deployer(self._transport, self._registry)
+        self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)
 

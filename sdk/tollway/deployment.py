@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from tollway import errors
 from tollway.progress import Choice, Reporter, reporter
-from tollway.registry import STABLE, Registry, check_name
+from tollway.registry import STABLE, Registry, Waiter, check_name
 from tollway.resources import Blob, Version
 from tollway.transport import Transport
-from tollway.upload import Source, upload
+from tollway.upload import FINISH_S, Source, upload
 
 if TYPE_CHECKING:
     from tollway.conversion import Converted
@@ -38,9 +38,10 @@ class Deployment:
 class Deployer:
     """Carries deployments out."""
 
-    def __init__(self, transport: Transport, registry: Registry) -> None:
+    def __init__(self, transport: Transport, registry: Registry, waiter: Waiter) -> None:
         self._transport = transport
         self._registry = registry
+        self._waiter = waiter
 
     def deploy(self, wish: Deployment) -> Version:
         """Convert, prove, upload, register, wait, publish, move traffic; return the version.
@@ -119,12 +120,13 @@ class Deployer:
         show.uploading(total)
         done = 0
         for source, blob in sources:
-            upload(self._transport, source, blob, _above(done, show))
+            upload(self._transport, source, blob, _above(done, show), self._waiter)
             done += blob.size
 
     def _register(self, wish: Deployment, request: dict[str, object]) -> Version:
+        # The server inspects the graph before it answers: the larger, the longer.
         response = self._transport.request(
-            "POST", f"/api/v1/models/{wish.name}/versions", json=request
+            "POST", f"/api/v1/models/{wish.name}/versions", json=request, timeout_s=FINISH_S
         )
         return self._transport.read(response, Version)
 

@@ -59,7 +59,7 @@ class Transport:
         if token:
             _check_token(token)
             headers["Authorization"] = f"Bearer {token}"
-        self._timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
+        self._timeout = _limits(timeout_s)
         try:
             self._http = httpx.Client(
                 base_url=url,
@@ -101,7 +101,7 @@ class Transport:
             sent.setdefault("Content-Type", "application/json")
         if method == "POST":
             sent.setdefault("Idempotency-Key", secrets.token_hex(16))
-        limit = self._timeout if timeout_s is None else httpx.Timeout(timeout_s)
+        limit = self._timeout if timeout_s is None else _limits(timeout_s)
         request = self._http.build_request(
             method, path, content=content, params=params, headers=sent, timeout=limit
         )
@@ -160,6 +160,11 @@ class Transport:
         if isinstance(error, httpx.TimeoutException):
             return errors.TimedOut(f"{self.url} did not answer in time")
         return errors.ConnectionFailed(f"the connection to {self.url} broke: {_reason(error)}")
+
+
+def _limits(timeout_s: float) -> httpx.Timeout:
+    """However long the answer may take, a server that is there accepts a connection soon."""
+    return httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
 
 
 def _reason(error: httpx.RequestError) -> str:

@@ -10,11 +10,14 @@ from typing import BinaryIO
 import msgspec
 
 from tollway import errors
+from tollway.registry import Waiter
 from tollway.resources import Blob
 from tollway.transport import Transport
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes per request: what a dropped connection costs at most."""
+FINISH_S = 600.0
+"""How long the server may take over all the bytes at once: hashing, syncing, inspecting them."""
 _STALLED = 5
 """Chunks in a row that may fail to move the offset before the upload is given up."""
 _CONFLICT = 409
@@ -52,7 +55,8 @@ def upload(
     transport: Transport,
     source: Source,
     blob: Blob,
-    sent: Callable[[int], None] = lambda _: None,
+    sent: Callable[[int], None],
+    waiter: Waiter,
 ) -> None:
     """Bring ``source`` to the server, going on where a broken connection left off.
 
@@ -66,12 +70,14 @@ def upload(
         sent(blob.size)
         return
     path = f"/api/v1/blobs/uploads/{begun.id}"
+    target = _Target(transport, path, blob)
     with source.open() as stream:
-        _send(_Target(transport, path, blob), stream, begun.offset, sent)
-    finished = transport.request("POST", f"{path}/complete", accept=frozenset({_NOT_FOUND}))
-    if finished.status_code == _NOT_FOUND and not _exists(transport, blob):
-        # Else a repeated request found the upload already turned into the blob.
-        raise errors.ServerError(f"the upload of {blob.digest} is gone from the server")
+        _send(target, stream, begun.offset, sent)
+    if waiter.until(lambda: _finished(target), FINISH_S) is None:
+        raise errors.TimedOut(
+            f"the server has not finished checking {blob.digest} after {FINISH_S:.0f} s; deploy"
+            " again, nothing that it has is sent twice"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,25 @@ class _Target:
     transport: Transport
     path: str
     blob: Blob
+
+
+def _finished(target: _Target) -> bool | None:
+    """Have the server make the upload a blob; None while an earlier attempt is still at it."""
+    transport, blob = target.transport, target.blob
+    response = transport.request(
+        "POST",
+        f"{target.path}/complete",
+        accept=frozenset({_NOT_FOUND, _CONFLICT}),
+        timeout_s=FINISH_S,
+    )
+    if response.status_code == _CONFLICT:
+        if _offset(response.headers.get("Upload-Offset"), blob.size) != blob.size:
+            raise errors.from_response(response.status_code, response.content)
+        return True if _exists(transport, blob) else None
+    if response.status_code == _NOT_FOUND and not _exists(transport, blob):
+        # Else a repeated request found the upload already turned into the blob.
+        raise errors.ServerError(f"the upload of {blob.digest} is gone from the server")
+    return True
 
 
 def _send(target: _Target, stream: BinaryIO, offset: int, sent: Callable[[int], None]) -> None:

@@ -148,6 +148,55 @@ def test_an_upload_goes_on_where_the_connection_broke(
     assert GRAPH in server.blobs.values()
 
 
+def test_checking_and_inspecting_a_large_model_may_take_minutes(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    client.deploy(object(), name="m")
+    completed = server.asked("POST", ".*/complete")
+    registered = server.asked("POST", ".*/versions")
+    for request in (*completed, *registered):
+        assert request.extensions["timeout"]["read"] >= 600
+        assert request.extensions["timeout"]["connect"] <= 10
+
+
+def busy(_: httpx.Request) -> httpx.Response:
+    """As control answers while an earlier attempt to complete the upload is still at work."""
+    return httpx.Response(409, json={}, headers={"Upload-Offset": str(len(GRAPH))})
+
+
+def test_an_upload_that_is_still_being_checked_is_waited_for(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    for _ in range(3):
+        server.fail("POST", ".*/complete", busy)
+    client.deploy(object(), name="m")
+    assert GRAPH in server.blobs.values()
+
+
+def test_an_upload_that_an_earlier_attempt_completes_meanwhile_is_done(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    def busy_and_done(request: httpx.Request) -> httpx.Response:
+        server.handle(request)
+        return busy(request)
+
+    server.fail("POST", ".*/complete", busy_and_done)
+    client.deploy(object(), name="m")
+    assert GRAPH in server.blobs.values()
+
+
+def test_an_upload_that_lost_bytes_at_its_end_is_not_waited_for(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    server.fail(
+        "POST",
+        ".*/complete",
+        lambda _: httpx.Response(409, json={}, headers={"Upload-Offset": "7"}),
+    )
+    with pytest.raises(tollway.ConflictError):
+        client.deploy(object(), name="m")
+
+
 def test_an_upload_that_never_moves_on_is_given_up(
     client: tollway.Client, server: FakeServer
 ) -> None:
