@@ -1,12 +1,21 @@
 """The worker's metrics: every engine's own counts, asked for by STATS, in Prometheus' text form."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from protocol.frames import EngineStats, FrameDecoder, Hello, Kind, auth_proof, encode_header
+from protocol.configuration import EngineDoc
+from protocol.frames import (
+    EngineStats,
+    FrameDecoder,
+    Hello,
+    Kind,
+    ProtocolError,
+    auth_proof,
+    encode_header,
+)
 from serving.slots import Slot
 
 ASK_S: Final = 2.0
@@ -41,24 +50,29 @@ async def scrape(slots: Iterable[Slot], token: bytes) -> str:
     """The exposition. An engine that does not answer in time has only its state."""
     kept = list(slots)
     stats = await asyncio.gather(*(_ask(slot, token) for slot in kept))
+    return exposition([(slot.doc, found) for slot, found in zip(kept, stats, strict=True)])
+
+
+def exposition(engines: Sequence[tuple[EngineDoc, EngineStats | None]]) -> str:
+    """The text of what is known of each engine."""
     lines = [
         "# HELP tollway_engine_state Engines by state.",
         "# TYPE tollway_engine_state gauge",
     ]
-    lines += [f"tollway_engine_state{_labels(slot, state=slot.doc.state)} 1" for slot in kept]
+    lines += [f"tollway_engine_state{_labels(doc, state=doc.state)} 1" for doc, _ in engines]
     for name, kind, text, field, unit in _METRICS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         lines += [
-            f"{name}{_labels(slot)} {getattr(found, field) / unit:.9g}"
-            for slot, found in zip(kept, stats, strict=True)
+            f"{name}{_labels(doc)} {getattr(found, field) / unit:.9g}"
+            for doc, found in engines
             if found is not None
         ]
     return "\n".join(lines) + "\n"
 
 
-def _labels(slot: Slot, **more: str) -> str:
+def _labels(doc: EngineDoc, **more: str) -> str:
     # Names match [a-z0-9-]: nothing to escape.
-    labels = {"model": slot.doc.model, "version": str(slot.doc.version), **more}
+    labels = {"model": doc.model, "version": str(doc.version), "slot": str(doc.slot), **more}
     return "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
 
 
@@ -67,7 +81,7 @@ async def _ask(slot: Slot, token: bytes) -> EngineStats | None:
         return None
     try:
         return await asyncio.wait_for(ask_stats(slot.address, token), ASK_S)
-    except (OSError, TimeoutError, msgspec.DecodeError):
+    except (OSError, TimeoutError, msgspec.DecodeError, ProtocolError):
         return None
 
 

@@ -9,7 +9,10 @@ from pydantic_settings import BaseSettings
 from control.settings import ControlSettings
 from gateway.lane import HEADERS_READ
 from gateway.settings import GatewaySettings
+from protocol.configuration import EngineDoc
 from protocol.errors import STATUS
+from protocol.frames import EngineStats
+from serving.metrics import exposition
 from serving.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,21 @@ def test_every_metric_in_the_code_is_documented_and_the_other_way_round() -> Non
     assert {name.removesuffix("_total") for name in named} == {
         name.removesuffix("_total") for name in documented
     }
+
+
+def test_the_workers_metrics_have_the_labels_that_are_documented() -> None:
+    doc = EngineDoc(model="m", version=1, slot=0, address="unix:/e", state="ready")
+    text = exposition([(doc, EngineStats())])
+    written = {
+        name: set(re.findall(r"(\w+)=", labels))
+        for name, labels in re.findall(r"^(tollway_\w+)\{(.*)\}", text, re.MULTILINE)
+    }
+    worker = page("metrics.md").partition("## Worker")[2]
+    documented = {
+        name: set(re.findall(r"`(\w+)`", labels))
+        for name, labels in re.findall(r"^\| `(tollway_\w+)` \| ([^|]*) \|", worker, re.MULTILINE)
+    }
+    assert written == documented
 
 
 def test_every_request_header_that_the_gateway_reads_is_documented() -> None:
