@@ -127,9 +127,13 @@ class Agent:
                         self.slots[key] = self._slot(key, version)
                     except ValueError as error:
                         logger("agent").error("no engine", model=version.model, error=str(error))
-            await asyncio.to_thread(
-                self._blobs.keep_only, [version.manifest for version in wanted.values()]
-            )
+            try:
+                await asyncio.to_thread(
+                    self._blobs.keep_only, [version.manifest for version in wanted.values()]
+                )
+            except OSError as error:
+                # Blobs that are kept too long cost space; engines serve without them.
+                logger("agent").warning("cannot drop blobs", error=str(error))
             self._report_wanted.set()
 
     async def _end(self, key: Key, slot: Slot) -> None:

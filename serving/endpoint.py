@@ -24,12 +24,14 @@ async def serve_endpoint(bind: str | None, agent: Agent, token: str) -> AsyncIte
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), READ_S)
-            status, body = await _answer(head.split(b"\r\n", 1)[0], agent, token)
+            request_line = head.split(b"\r\n", 1)[0]
+            status, body = await _answer(request_line, agent, token)
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: {TEXT}\r\nContent-Length: {len(body)}\r\n"
                 "Connection: close\r\n\r\n".encode()
-                + body
             )
+            if not request_line.startswith(b"HEAD "):
+                writer.write(body)
             await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that does not speak HTTP, or is gone: nothing to answer

@@ -13,12 +13,14 @@ from typing import Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.configuration import EngineDoc
 from protocol.frames import Kind
 from runtime.process import Lifeline
 from serving.agent import Agent
 from serving.endpoint import serve_endpoint
+from serving.fetch import BlobCache
 from serving.process import starter
 from serving.settings import WorkerSettings
 from tests.serving import models
@@ -200,9 +202,9 @@ async def test_the_worker_has_health_and_metrics_of_its_own(place: Place) -> Non
     graph = models.identity()
     control.add_model(graph)
 
-    async def get(port: int, path: str) -> str:
+    async def get(port: int, path: str, method: str = "GET") -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         answer = (await reader.read()).decode()
         writer.close()
         return answer
@@ -213,9 +215,30 @@ async def test_the_worker_has_health_and_metrics_of_its_own(place: Place) -> Non
         assert (await get(port, "/healthz")).startswith("HTTP/1.1 200")
         assert (await get(port, "/readyz")).startswith("HTTP/1.1 200")
         assert (await get(port, "/x")).startswith("HTTP/1.1 404")
+        head = await get(port, "/healthz", "HEAD")
+        assert head.startswith("HTTP/1.1 200")
+        assert "Content-Length: 3\r\n" in head
+        assert head.endswith("\r\n\r\n"), "an answer to HEAD has no body"
         metrics = await get(port, "/metrics")
-    assert 'tollway_engine_state{model="m",version="1",state="ready"} 1' in metrics
-    assert 'tollway_engine_requests_total{model="m",version="1"} 1' in metrics
+    assert 'tollway_engine_state{model="m",version="1",slot="0",state="ready"} 1' in metrics
+    assert 'tollway_engine_requests_total{model="m",version="1",slot="0"} 1' in metrics
+
+
+async def test_blobs_that_cannot_be_dropped_do_not_end_the_engines(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("read-only file system")
+
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    control.put("m/1", version_of(models.manifest_of(graph)))
+    monkeypatch.setattr(BlobCache, "keep_only", refuse)
+    with capture_logs() as logged:
+        async with place.working(control):
+            assert await answers(await control.until("m", "ready")) == 200
+    assert any(one["event"] == "cannot drop blobs" for one in logged)
 
 
 async def test_an_engine_ends_when_its_agent_dies(place: Place) -> None:
