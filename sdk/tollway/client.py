@@ -235,7 +235,7 @@ class Client:
         return self._registry.set_loaded(name, number, False)
 
     def deprecate(self, name: str, number: int, reason: str = "") -> Version:
-        """Mark a published version as on its way out. It still answers, and says so."""
+        """Mark a published version as on its way out. It still answers."""
         return self._registry.transition(name, number, "deprecated", reason)
 
     def retire(self, name: str, number: int, reason: str = "") -> Version:

@@ -98,7 +98,7 @@ def unload(model: ModelName, number: Number, as_json: Json = False) -> None:
 
 
 def deprecate(model: ModelName, number: Number, reason: Reason = "", as_json: Json = False) -> None:
-    """Mark a version as on its way out. It still answers, and says so."""
+    """Mark a version as on its way out. It still answers."""
     with Client() as client:
         version = client.deprecate(model, number, reason)
     _done(version, f"{model} version {number} is {version.state}", as_json)
