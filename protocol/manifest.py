@@ -53,9 +53,15 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: int
     max_abs_error: float
+    """Largest difference of any number among them."""
     tolerance: float
+    """``atol`` of the bound that held for each number ``x`` of the original,
+    ``|got - x| <= atol * scale + rtol * |x|``; ``scale`` is 1 for probabilities, else the largest
+    magnitude in the output's column."""
     label_mismatches: int = 0
     near_ties: int = 0
+    """Rows whose label differs where the original's two best scores are all but equal: by a share
+    that is fixed, not by ``tolerance``."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

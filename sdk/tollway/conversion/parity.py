@@ -64,12 +64,11 @@ def compare(
     task: Task,
     labels: list[Label],
     tolerance: Tolerance,
-    scale_rows: int | None = None,
 ) -> Verdict:
     """Judge the graph's ``outputs`` against the original's answers.
 
     Numbers must satisfy ``|got - expected| <= atol * scale + rtol * |expected|``, scale being 1 for
-    probabilities and the column's largest magnitude (over the first ``scale_rows`` rows) otherwise.
+    probabilities and the column's largest magnitude otherwise.
     """
     verdict = Verdict(rows=len(expected.main))
     main = outputs.get(MAIN_OUTPUT[task])
@@ -80,14 +79,14 @@ def compare(
         _wrong(verdict, [0], f"shape {got.shape} instead of {expected.main.shape}", None, None)
         return verdict
     if task in {"regression", "transform"}:
-        scale = column_scale(expected.main[:scale_rows])
+        scale = column_scale(expected.main)
         _numbers(verdict, MAIN_OUTPUT[task], expected.main, got, scale, tolerance)
         return verdict
     pairs = (("probabilities", expected.probabilities), ("scores", expected.scores))
     for name, wanted in pairs:
         if wanted is None or name not in outputs:
             continue
-        scale = np.asarray(1.0) if name == "probabilities" else column_scale(wanted[:scale_rows])
+        scale = np.asarray(1.0) if name == "probabilities" else column_scale(wanted)
         _numbers(verdict, name, wanted, outputs[name], np.maximum(scale, 1.0), tolerance)
     _labels(verdict, expected, got)
     return verdict

@@ -13,7 +13,7 @@ from tollway.conversion.converters.functions import is_known, known_functions
 from tollway.conversion.errors import ConversionError
 from tollway.conversion.foreign import Estimator
 from tollway.conversion.rewrites import REWRITES
-from tollway.conversion.steps import WAYS_OUT, is_container, parts, refuse
+from tollway.conversion.steps import is_container, parts, refuse
 
 
 class Refusal(NamedTuple):
@@ -194,5 +194,3 @@ CHECKS: dict[str, Callable[[Estimator], Refusal | None]] = {
         _many_answers,
     ),
 }  # fmt: skip
-
-__all__ = ["WAYS_OUT", "check_convertible"]

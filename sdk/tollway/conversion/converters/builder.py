@@ -10,10 +10,8 @@ import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import (
-    BooleanTensorType,
     DoubleTensorType,
     FloatTensorType,
-    Int64TensorType,
     StringTensorType,
 )
 
@@ -120,8 +118,3 @@ def real_type(operator: Foreign) -> Foreign:
 def is_text(kind: Foreign) -> bool:
     """Whether a variable's type is a tensor of strings."""
     return isinstance(kind, StringTensorType)
-
-
-def is_whole(kind: Foreign) -> bool:
-    """Whether a variable's type is a tensor of integers or booleans."""
-    return isinstance(kind, (Int64TensorType, BooleanTensorType))
