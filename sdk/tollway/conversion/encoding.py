@@ -34,11 +34,11 @@ def encode_inputs(
     a float column and the column's declared spelling in a string column. A mapping of input names
     to arrays is passed on with the right types. Raises :class:`InputError`.
     """
-    table = _Table(X, columns)
-    if table.tensors is not None:
-        return _given_tensors(inputs, table.tensors)
+    if isinstance(X, Mapping):
+        return _given_tensors(inputs, X)
     if not columns:
         return _without_columns(inputs, X)
+    table = _Table(X, columns)
     encoded: dict[str, Array] = {}
     for spec in inputs:
         members = [i for i, column in enumerate(columns) if column["input"] == spec["name"]]
@@ -61,7 +61,14 @@ def _without_columns(inputs: Sequence[TensorSpec], X: object) -> dict[str, Array
     if len(inputs) != 1:
         raise InputError(f"give a mapping of names to arrays: the model takes {_names(inputs)}")
     spec = inputs[0]
-    return {spec["name"]: np.asarray(X, dtype=NUMPY_TYPES[spec["datatype"]])}
+    rows = X.toarray() if hasattr(X, "toarray") else X
+    try:
+        return {spec["name"]: np.asarray(rows, dtype=NUMPY_TYPES[spec["datatype"]])}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"X is no array of {spec['datatype']}: {error}; the model was deployed without rows, so"
+            " it knows no columns"
+        ) from error
 
 
 def _names(inputs: Sequence[TensorSpec]) -> str:
@@ -72,7 +79,6 @@ class _Table:
     """Columns of ``X`` on demand, by position or by name."""
 
     def __init__(self, X: Frame, columns: Sequence[ColumnSpec]) -> None:
-        self.tensors: Mapping[str, object] | None = None
         self._columns = columns
         self._frame: Any = None
         self._array: npt.NDArray[Any] | None = None
@@ -85,8 +91,6 @@ class _Table:
                 self._by_name = dict(zip((c["name"] for c in columns), X.columns, strict=True))
             elif absent:
                 raise InputError(f"column {absent[0]!r} is missing from the frame")
-        elif isinstance(X, Mapping):
-            self.tensors = X
         else:
             self._array = _array(X, columns)
 

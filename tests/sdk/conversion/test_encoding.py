@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from tests.sdk.conversion.data import frame
 from tollway.conversion import InputError, encode_inputs
@@ -150,3 +151,17 @@ def test_the_schema_holds_ranges_categories_and_null_shares() -> None:
     assert columns["grade"]["categories"] == ["high", "low", "mid"]
     assert columns["city"]["null"] == NULL
     assert columns["member"]["type"] == "boolean"
+
+
+def test_rows_for_a_graph_that_knows_no_columns_are_its_one_tensor() -> None:
+    inputs: list[TensorSpec] = [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+    frame = pd.DataFrame({"a": [1.0], "b": [2.0]})
+    for rows in ([[1, 2]], np.array([[1.0, 2.0]]), sparse.csr_matrix([[1.0, 2.0]]), frame):
+        encoded = encode_inputs(inputs, [], rows)
+        assert encoded["x"].dtype == np.float32
+        assert encoded["x"].tolist() == [[1.0, 2.0]]
+    for wrong in ([{"a": 1, "b": 2}], [[1, "b"]], [[1, 2], [3]]):
+        with pytest.raises(InputError, match="X is no array of FP32"):
+            encode_inputs(inputs, [], wrong)
+    with pytest.raises(InputError, match="give a mapping of names to arrays"):
+        encode_inputs([*inputs, *inputs], [], [[1, 2]])
