@@ -21,8 +21,10 @@ class Load:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.statuses: Counter[int] = Counter()
+        self.refused = 0
+        """Requests that found nobody to take them: no connection, nothing lost."""
         self.broken = 0
-        """Requests without an answer."""
+        """Requests that were taken, and got no answer."""
         self.acknowledged: set[str] = set()
         """Prediction ids of answers of status 200."""
         self._threads = [threading.Thread(target=self._run) for _ in range(4)]
@@ -49,6 +51,10 @@ class Load:
                     return
                 try:
                     answer = client.post(self._path, json=self._body)
+                except httpx.ConnectError:
+                    with self._lock:
+                        self.refused += 1
+                    continue
                 except httpx.HTTPError:
                     with self._lock:
                         self.broken += 1
