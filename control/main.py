@@ -1,10 +1,8 @@
 """The control process: ``tollwayd control``."""
 
 import asyncio
-import contextlib
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Never
 
@@ -18,6 +16,7 @@ from control.store.failures import DatabaseError
 from protocol.errors import TollwayError
 from runtime.logs import configure_logs, logger
 from runtime.process import run, set_title
+from runtime.server import serve_until
 
 GRACE_S = 2
 """How long requests under way may take to end when the process is told to."""
@@ -55,7 +54,8 @@ def main() -> None:
 
 
 async def serve(app: Application, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve ``app`` on ``listener`` until ``stop`` is set, then end within a few seconds."""
+    """Serve ``app`` on ``listener`` until ``stop`` is set, then end within a few seconds. Raises
+    when the server ends by itself."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -68,25 +68,14 @@ async def serve(app: Application, listener: socket.socket, stop: asyncio.Event) 
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    logger("control").info("stopping")
-    # Long polls are requests under way: they are answered now, or the server would wait for them.
     services: Services = app.state.services
-    services.notifier.close()
-    server.should_exit = True
-    await serving
-    stopping.cancel()
 
+    def stopping() -> None:
+        logger("control").info("stopping")
+        # Long polls are requests under way: they are answered now, or they would be waited for.
+        services.notifier.close()
 
-class _Server(uvicorn.Server):
-    """Leaves signals to ``runtime.process``, which knows of the parent's death as well."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    await serve_until(stop, config, [listener], stopping=stopping)
 
 
 def listen(bind: str) -> socket.socket:

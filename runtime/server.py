@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -39,20 +39,29 @@ class _Server(uvicorn.Server):
 
 
 async def serve_until(
-    stop: asyncio.Event, config: uvicorn.Config, sockets: list[socket.socket] | None = None
+    stop: asyncio.Event,
+    config: uvicorn.Config,
+    sockets: list[socket.socket] | None = None,
+    *,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until ``stop`` is set, then answer what is in flight within the configuration's
-    ``timeout_graceful_shutdown``. Raises when the server ends by itself."""
+    ``timeout_graceful_shutdown``. Raises when the server ends by itself.
+
+    ``stopping`` is called when ``stop`` is set: there requests that wait for something are told to
+    end, for the server waits for them.
+    """
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets))
-    stopping = asyncio.create_task(stop.wait())
+    told = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            raise RuntimeError("the HTTP server ended unexpectedly")
+            raise RuntimeError("the HTTP server ended unexpectedly") from serving.exception()
+        stopping()
         server.should_exit = True
         await serving
     finally:
-        stopping.cancel()
+        told.cancel()
         serving.cancel()
-        await asyncio.gather(stopping, serving, return_exceptions=True)
+        await asyncio.gather(told, serving, return_exceptions=True)
