@@ -46,7 +46,7 @@ class Integrity:
             count += 1
             size += blob.size
             problem = self._problem(blob)
-            if self._record(blob.digest, problem) and problem is not None:
+            if self._record(blob, problem) and problem is not None:
                 damaged.append(self._damage(blob.digest, problem))
         return ScanReport(blobs=count, bytes=size, damaged=tuple(damaged))
 
@@ -71,19 +71,27 @@ class Integrity:
             raise
         return None if found == blob.digest else "corrupt"
 
-    def _record(self, digest: str, problem: str | None) -> bool:
+    def _record(self, blob: BlobRecord, problem: str | None) -> bool:
         """Take a damaged blob out of use, so that it can be uploaded again, and a healed one back.
 
-        Returns False for one that was collected while it was being read.
+        Returns False for one that was collected, or uploaded again, while it was being read.
         """
         with self._database.write() as connection:
-            found = store.lock(connection, [digest]).get(digest)
+            found = store.lock(connection, [blob.digest]).get(blob.digest)
             if found is None or found.state == store.SWEEPING:
+                return False
+            if problem is not None and self._healed(blob, found, problem):
                 return False
             state = store.PRESENT if problem is None else store.DAMAGED
             if found.state != state:
-                store.set_state(connection, digest, state)
+                store.set_state(connection, blob.digest, state)
             return True
+
+    def _healed(self, read: BlobRecord, found: BlobRecord, problem: str) -> bool:
+        """Whether the bytes are others by now than those that were read and found damaged."""
+        if read.state == store.DAMAGED and found.state == store.PRESENT:
+            return True
+        return problem == "missing" and self._store.size(found.digest) == found.size
 
     def _damage(self, digest: str, problem: Literal["missing", "corrupt"]) -> Damage:
         with self._database.read() as connection:

@@ -145,8 +145,9 @@ class Uploads:
         for id in gone:
             if self._try_enter(id):
                 try:
-                    self._remove(id)
-                    removed += 1
+                    if self._expired(id, now):
+                        self._remove(id)
+                        removed += 1
                 finally:
                     self._leave(id)
         # Files first, rows second: an upload that begins meanwhile has its row before it is read.
@@ -158,6 +159,12 @@ class Uploads:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+    def _expired(self, id: str, now: int) -> bool:
+        """Whether its time is over still: until we held the upload, a piece may have come."""
+        with self._database.read() as connection:
+            found = store.get(connection, id)
+        return found is not None and found.expires_at <= now
 
     def _stale(self, path: Path, now: int) -> bool:
         try:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import Code, TollwayError
-from registry.integrity import Damage
+from registry.integrity import Damage, Integrity
+from registry.store.blobs import BlobRecord
 from tests.registry import models_onnx
 from tests.registry.conftest import Bench
 
@@ -49,6 +50,29 @@ def test_a_damaged_blob_is_not_offered_and_uploading_it_again_heals_it(bench: Be
     bench.upload(data)
     assert b"".join(bench.registry.blobs.open(blob.digest)[1]) == data
     assert bench.registry.integrity.scan().damaged == ()
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_a_blob_that_is_uploaded_again_while_it_is_read_stays_in_use(
+    small_bench: Bench, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    data = b"precious"
+    blob = small_bench.upload(data)
+    if damage == "missing":
+        path_of(small_bench, blob.digest).unlink()
+    else:
+        path_of(small_bench, blob.digest).write_bytes(b"rotten!!")
+        assert len(small_bench.registry.integrity.scan().damaged) == 1
+    problem = Integrity._problem
+
+    def and_then_healed(self: Integrity, read: BlobRecord) -> object:
+        found = problem(self, read)
+        small_bench.upload(data)
+        return found
+
+    monkeypatch.setattr(Integrity, "_problem", and_then_healed)
+    assert small_bench.registry.integrity.scan().damaged == ()
+    assert b"".join(small_bench.registry.blobs.open(blob.digest)[1]) == data
 
 
 def test_a_blob_whose_bytes_came_back_is_in_use_again(bench: Bench) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import Connection
 
 from protocol.errors import Code, TollwayError
 from protocol.manifest import sha256_digest
 from registry.blobstore_local import LocalBlobStore
 from registry.service import create_registry
+from registry.store import uploads as store
 from registry.store.blobs import BlobRecord
 from registry.store.uploads import UploadRecord
 from registry.uploads import OffsetConflict
@@ -205,6 +207,24 @@ def test_expired_uploads_are_forgotten_and_others_are_not(bench: Bench) -> None:
     with pytest.raises(TollwayError):
         bench.registry.uploads.get(young.id)
     assert not _staged(bench, old).exists()
+
+
+def test_an_upload_that_goes_on_while_others_expire_is_kept(
+    small_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = begin(small_bench)
+    small_bench.clock.advance(700)
+    expired = store.expired
+
+    def and_then_a_piece_comes(connection: Connection, now: int) -> list[str]:
+        gone = expired(connection, now)
+        connection.rollback()  # SQLite: the piece's transaction is another
+        send(small_bench, record.id, 0, DATA[:5])
+        return gone
+
+    monkeypatch.setattr(store, "expired", and_then_a_piece_comes)
+    assert small_bench.registry.uploads.expire() == 0
+    assert small_bench.registry.uploads.offset(record.id) == 5
 
 
 def test_a_staged_file_without_a_row_is_cleaned_in_time(small_bench: Bench) -> None:
