@@ -7,7 +7,8 @@ references and change, in one transaction
 
 import shutil
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,8 @@ from registry.store.versions import VersionRecord
 NUMBER_ATTEMPTS = 20
 """Publishers of one model at the same moment that one of them may lose against."""
 CONCURRENT_INSPECTIONS = 2
+INSPECTION_WAIT_S = 30.0
+"""How long a publisher waits for its turn; waiting holds one of the server's few threads."""
 MAX_GOLDEN_BYTES = 16 << 20
 
 
@@ -90,7 +93,8 @@ class Publisher:
         """Register the next version of ``model``. Returns it and whether it is new.
 
         The same request again under the same ``idempotency_key`` gives the version that the first
-        one made. Raises ``INVALID``, ``INVALID_MODEL``, ``TOO_LARGE``, ``MODEL_NOT_FOUND``.
+        one made. Raises ``INVALID``, ``INVALID_MODEL``, ``TOO_LARGE``, ``MODEL_NOT_FOUND``, and
+        ``UNAVAILABLE`` while others are being inspected.
         """
         check_name(model, "model name")
         request_digest = sha256_digest(msgspec.json.encode(request))
@@ -182,7 +186,7 @@ class Publisher:
 
     def _inspect(self, request: VersionRequest) -> tuple[Inspection, bytes | None]:
         with (
-            self._inspections,
+            self._turn(),
             materialised(self._blobs, request.artifact, request.files, self._bundles) as folder,
         ):
             golden = self._golden(request, folder)
@@ -193,6 +197,17 @@ class Publisher:
                 memory_bytes=self._settings.inspect_memory_bytes,
             )
         return inspection, golden
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._inspections.acquire(timeout=INSPECTION_WAIT_S):
+            raise TollwayError(
+                Code.UNAVAILABLE, "other versions are being inspected; try again in a moment"
+            )
+        try:
+            yield
+        finally:
+            self._inspections.release()
 
     def _golden(self, request: VersionRequest, folder: Path) -> bytes | None:
         if request.golden is None:

@@ -1,6 +1,7 @@
 """Publishing: what becomes a version, what is refused, and what happens when two come at once."""
 
 import hashlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Blob, Column, Tensor, canonical_json, sha256_digest
+from registry import publish
 from registry.publish import VersionRequest
 from registry.store import changes
 from registry.store.database import Database
@@ -30,6 +32,21 @@ def test_the_digest_is_that_of_the_canonical_manifest_and_survives_storage(bench
     stored = bench.registry.versions.get("credit", 1)
     text = canonical_json(stored.manifest)
     assert stored.digest == version.digest == "sha256:" + hashlib.sha256(text).hexdigest()
+
+
+def test_a_publisher_does_not_wait_for_ever_for_others_inspections(
+    small_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_bench.publish()
+    publisher = small_bench.registry.publisher
+    monkeypatch.setattr(publish, "INSPECTION_WAIT_S", 0.01)
+    with ExitStack() as others:
+        for _ in range(publish.CONCURRENT_INSPECTIONS):
+            others.enter_context(publisher._turn())
+        with pytest.raises(TollwayError) as busy:
+            small_bench.publish()
+    assert busy.value.code is Code.UNAVAILABLE
+    assert small_bench.publish().number == 2
 
 
 def test_a_version_travels_on_the_change_stream(bench: Bench) -> None:
