@@ -68,6 +68,7 @@ def read_leniently(
     if request_id is not UNSET and not isinstance(request_id, str):
         raise malformed(f"id: {show(request_id)} is not a string")
     parameters = read_parameters(value.get("parameters", UNSET), "parameters")
+    _check_echoed(request_id, parameters)
     inputs = [_read_input(item, index) for index, item in enumerate(items)]
     outputs: list[RequestedOutput] | UnsetType = UNSET
     if value.get("outputs", UNSET) is not UNSET:
@@ -127,6 +128,19 @@ def read_parameters(value: object, what: str) -> Parameters:
         if not usable:
             raise malformed(f"{what}: the value of {show(name)} is not a string, number or boolean")
     return value
+
+
+def _check_echoed(request_id: str | UnsetType, parameters: Parameters) -> None:
+    """Refuse lone surrogates in what the reply repeats: Python's JSON reads their escapes, but no
+    reply can be encoded with them."""
+    texts = [] if request_id is UNSET else [("id", request_id)]
+    for name, value in ({} if parameters is UNSET else parameters).items():
+        texts.append(("parameters", name))
+        if isinstance(value, str):
+            texts.append((f"parameters {show(name)}", value))
+    for what, text in texts:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise malformed(f"{what}: {show(text)} is not valid Unicode")
 
 
 def binary_size(parameters: Parameters, name: str) -> int | None:

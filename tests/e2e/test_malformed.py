@@ -62,18 +62,18 @@ def check(answer: httpx.Response) -> None:
     assert "Traceback" not in body["error"]
 
 
+texts = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]), max_size=8)
+"""Lone surrogates included: ``json.dumps`` writes them as escapes, which any client may send."""
 scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**70), 2**70),
     st.floats(allow_nan=True, allow_infinity=True),
-    st.text(max_size=8),
+    texts,
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=3)),
     max_leaves=12,
 )
 tensors = st.fixed_dictionaries(
@@ -109,6 +109,15 @@ v2_bodies = st.fixed_dictionaries(
         "extra": values,
     },
 )
+usable = {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}
+echoing = st.fixed_dictionaries(
+    {"inputs": st.just([usable])},
+    optional={
+        "id": texts,
+        "parameters": st.dictionaries(texts, texts | st.booleans() | st.integers(), max_size=2),
+    },
+)
+"""Requests that are right but for what the reply repeats."""
 rows = st.one_of(
     st.dictionaries(st.sampled_from(["f", "i", "b", "s", "x", "?"]), scalars, max_size=5),
     st.lists(scalars, max_size=5),
@@ -126,7 +135,7 @@ v1_bodies = st.fixed_dictionaries(
     },
 )
 PATHS = {
-    "/v2/models/affine/infer": v2_bodies,
+    "/v2/models/affine/infer": v2_bodies | echoing,
     "/v2/models/many/infer": v2_bodies,
     "/v1/models/affine:predict": v1_bodies,
     "/v1/models/many:predict": v1_bodies,

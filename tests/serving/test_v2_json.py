@@ -168,6 +168,23 @@ def test_values_of_another_type_are_refused(
     assert reason in made.refused(one_input([value], [1, 1], datatype))
 
 
+@pytest.mark.parametrize(
+    ("echoed", "reason"),
+    [
+        ({"id": "a\udfff"}, "id: 'a\\\\udfff' is not valid Unicode"),
+        ({"parameters": {"\ud800": 1}}, "parameters: '\\\\ud800' is not valid Unicode"),
+        ({"parameters": {"a": "\ud800"}}, "parameters 'a': '\\\\ud800' is not valid Unicode"),
+    ],
+)
+def test_a_lone_surrogate_cannot_come_back_and_is_refused(
+    rig: MakeRig, echoed: dict[str, object], reason: str
+) -> None:
+    made = rig(models.identity())
+    assert made.refused(one_input([1, 2, 3], [1, 3]) | echoed) == reason
+    pair = made.infer(one_input([1, 2, 3], [1, 3]) | {"id": "\U0001f600"})
+    assert pair["id"] == "\U0001f600"
+
+
 def test_an_error_repeats_only_the_beginning_of_a_long_value(rig: MakeRig) -> None:
     error = rig(models.identity()).refused(one_input(["é" * 100_000, 2, 3], [1, 3]))
     assert len(error) < 200
