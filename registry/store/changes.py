@@ -15,6 +15,10 @@ from protocol.configuration import DELETED, Change, ChangePage
 from registry.store.database import metadata
 
 PAGE_ROWS = 1000
+PAGE_BYTES = 4 << 20
+"""Documents in a page have at most this many bytes, or there is only one: a follower and control
+both hold a page whole."""
+_FETCHED_ROWS = 50
 
 changes = sa.Table(
     "changes",
@@ -66,15 +70,32 @@ def read(connection: Connection, stream: str, after: int) -> ChangePage:
     head = connection.execute(sa.select(change_stream)).one()
     reset = stream != head.stream or after > head.seq or after < head.compacted
     query = sa.select(changes).order_by(changes.c.seq)
-    query = query if reset else query.where(changes.c.seq > after).limit(PAGE_ROWS)
-    rows = connection.execute(query).all()
-    more = not reset and len(rows) == PAGE_ROWS
+    if reset:
+        rows, more = connection.execute(query).all(), False
+    else:
+        rows, more = _page(connection, query.where(changes.c.seq > after))
     found = [
         Change(row.seq, row.kind, row.key, msgspec.Raw(row.doc.encode()) if row.doc else DELETED)
         for row in rows
     ]
     following = rows[-1].seq if more else head.seq
     return ChangePage(stream=head.stream, reset=reset, changes=found, next=following, more=more)
+
+
+def _page(
+    connection: Connection, query: sa.Select[tuple[object, ...]]
+) -> tuple[list[sa.Row[tuple[object, ...]]], bool]:
+    """The first rows of ``query`` within both bounds of a page, and whether there may be more."""
+    rows: list[sa.Row[tuple[object, ...]]] = []
+    left = PAGE_BYTES
+    fetched = connection.execute(query.limit(PAGE_ROWS).execution_options(yield_per=_FETCHED_ROWS))
+    for row in fetched:
+        left -= len(row.doc or "")
+        if left < 0 and rows:
+            fetched.close()
+            return rows, True
+        rows.append(row)
+    return rows, len(rows) == PAGE_ROWS
 
 
 def compact(connection: Connection) -> int:

@@ -5,10 +5,11 @@ import time
 
 import httpx
 import msgspec
+import pytest
 
 from control.resources import KeyRequest
 from control.store.stream import Stream
-from protocol.configuration import ChangePage
+from protocol.configuration import ChangePage, SubscriptionDoc
 from registry.store import changes
 from registry.store.database import Database
 from tests.control.running import Control
@@ -117,6 +118,26 @@ def test_compaction_keeps_the_newest_and_sends_laggards_back_to_the_start(
     with database.write() as connection:
         changes.append(connection, "plan", "p0", None)
     assert [one.seq for one in stream.page(name, state.next).changes] == [12]
+
+
+def test_pages_are_bounded_by_bytes_and_join_without_gap(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PAGE_BYTES", 100)
+    stream = Stream(database)
+    name = stream.page("", 0).stream
+    large = SubscriptionDoc(application="a" * 200, model="m", plan="p")
+    with database.write() as connection:
+        for number in range(5):
+            changes.append(connection, "subscription", f"s{number}", large)
+            changes.append(connection, "subscription", f"t{number}", None)
+    pages, after, more = [], 0, True
+    while more:
+        page = stream.page(name, after)
+        after, more = page.next, page.more
+        pages.append([one.key for one in page.changes])
+    assert [key for keys in pages for key in keys] == [f"{k}{n}" for n in range(5) for k in "st"]
+    assert all(sum(key.startswith("s") for key in keys) <= 1 for keys in pages)
 
 
 def _plan(number: int) -> msgspec.Struct:
