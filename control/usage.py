@@ -15,7 +15,6 @@ MAX_DIMENSION: Final = 63
 MAX_KEY: Final = 32
 MAX_VARIANT: Final = 16
 MAX_INTEGER: Final = 2**31 - 1
-NOT_FOUND: Final = 404
 
 
 class RollupKey(NamedTuple):
@@ -111,13 +110,13 @@ def _decode_one_by_one(whole: bytes) -> Batch:
 def aggregate(records: Iterable[UsageRecord]) -> dict[RollupKey, Rollup]:
     """Sum records into roll-ups.
 
-    A name that was asked for and does not exist is anybody's invention: it is counted under the
-    empty name, so that a client cannot make rows without end.
+    Records name only models that exist: gateways count a name that a client made up under the empty
+    name, so that nobody can make rows without end.
     """
     rollups: dict[tuple[int, str, str, str, int, str, int], Rollup] = {}
     for r in records:
-        model = "" if r.status == NOT_FOUND and r.version == 0 else r.model
-        place = (r.at_ms // MINUTE_MS, r.application, r.key, model, r.version, r.variant, r.status)
+        minute = r.at_ms // MINUTE_MS
+        place = (minute, r.application, r.key, r.model, r.version, r.variant, r.status)
         rollup = rollups.get(place)
         if rollup is None:
             rollup = rollups[place] = Rollup()

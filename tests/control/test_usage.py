@@ -124,15 +124,17 @@ def test_values_that_no_column_takes_do_not_block_the_log(database: Database) ->
     assert total(database)["requests"] == 5
 
 
-def test_unknown_models_share_one_row(database: Database) -> None:
+def test_a_version_that_a_known_model_lacks_is_counted_under_the_models_name(
+    database: Database,
+) -> None:
     store = UsageStore(database, FakeClock())
-    guesses = [record(0, model=f"guess-{n}", version=0, status=404) for n in range(50)]
+    missed = [record(0, model="risk", version=0, status=404) for _ in range(50)]
 
-    store.ingest("g1", "s1", 0, lines(guesses))
+    store.ingest("g1", "s1", 0, lines(missed))
 
     with database.read() as connection:
         rows = connection.execute(sa.select(usage_minutes.c.model, usage_minutes.c.errors)).all()
-    assert [tuple(row) for row in rows] == [("", 50)]
+    assert [tuple(row) for row in rows] == [("risk", 50)]
 
 
 def test_batches_that_arrive_at_once_are_counted_once(database: Database) -> None:
