@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from control import problems
 from control.middleware import (
     Authentication,
     BodyLimit,
@@ -24,6 +23,7 @@ from control.middleware import (
     problem_headers,
     require,
 )
+from control.problems import of_status, of_validation
 from control.routes_access import key_router, subscription_router
 from control.routes_conventions import ProblemBody
 from control.routes_directory import directory_router
@@ -33,6 +33,7 @@ from control.routes_observation import observation_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
+from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
 from registry.routes import registry_router
@@ -186,7 +187,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        return _answer(problems.of_validation(error.errors()))
+        return _answer(of_validation(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def by_framework(request: Request, error: HTTPException) -> Response:
@@ -195,7 +196,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             detail = f"there is nothing at {request.url.path[:200]}"
         elif error.status_code == 405:  # noqa: PLR2004
             detail = f"{request.method} is not possible here"
-        return _answer(problems.of_status(error.status_code, detail), error.headers)
+        return _answer(of_status(error.status_code, detail), error.headers)
 
 
 def _answer(problem: problems.Problem, headers: Any = None) -> Response:  # noqa: ANN401

@@ -9,10 +9,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control import problems
 from control.authentication import Authenticator, authorise
 from control.internal import PREFIX as INTERNAL
 from control.internal import ClusterToken
+from control.problems import internal
+from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.access import Actor, Role
 from runtime.logs import logger
@@ -71,7 +72,7 @@ class ErrorBoundary:
             log.exception("request failed", method=scope["method"], path=scope["path"])
             if started:
                 raise  # the answer is under way: all that is left is to cut the connection
-            await send_problem(send, problems.internal())
+            await send_problem(send, internal())
 
 
 class Authentication:

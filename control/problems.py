@@ -1,35 +1,10 @@
-"""Problem documents (RFC 9457): the one shape of every error that control answers with."""
+"""What control itself refuses, before or beside the domain, as problem documents."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
-import msgspec
-
-from protocol.errors import STATUS, Code, TollwayError
-
-MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:tollway:error:"
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    """One field of the request that is not acceptable."""
-
-    field: str
-    """Where it stands: ``body.models.0``, ``query.limit``."""
-    message: str
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of an error answer."""
-
-    type: str
-    """A URN that ends with the code."""
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: tuple[FieldError, ...] = ()
-
+from protocol.errors import Code
+from protocol.problems import FieldError, Problem, problem
 
 _CODES_OF_STATUS: dict[int, Code] = {
     400: Code.MALFORMED,
@@ -44,26 +19,6 @@ _CODES_OF_STATUS: dict[int, Code] = {
     503: Code.UNAVAILABLE,
 }
 """Codes of what the framework itself refuses."""
-
-
-def problem(
-    code: Code, detail: str, *, status: int = 0, errors: Iterable[FieldError] = ()
-) -> Problem:
-    """The problem of ``code``; its status comes from the table of codes unless given."""
-    number = status or STATUS[code]
-    return Problem(
-        type=TYPE_PREFIX + code.value,
-        title=HTTPStatus(number).phrase,
-        status=number,
-        detail=detail,
-        code=code.value,
-        errors=tuple(errors),
-    )
-
-
-def of_error(error: TollwayError) -> Problem:
-    """The problem that an error of the domain is answered with: its public message only."""
-    return problem(error.code, error.public)
 
 
 def of_status(status: int, detail: str) -> Problem:
@@ -93,11 +48,6 @@ def of_validation(errors: Iterable[Mapping[str, object]]) -> Problem:
 def internal() -> Problem:
     """The problem of a defect: says nothing about it. The log has the rest."""
     return problem(Code.INTERNAL, "an internal error; the log of control has the details")
-
-
-def encode(body: Problem) -> bytes:
-    """The problem as JSON."""
-    return msgspec.json.encode(body)
 
 
 def _message(error: Mapping[str, object]) -> str:

@@ -9,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 
+from protocol import problems
 from registry.access import ARTIFACT_READERS, PUBLISHERS, Actor, Require
 from registry.blobs import Blobs
 from registry.blobstore import CHUNK_BYTES
@@ -183,19 +184,13 @@ def _blob_headers(record: BlobRecord) -> dict[str, str]:
     }
 
 
-def _conflict(conflict: OffsetConflict) -> JSONResponse:
+def _conflict(conflict: OffsetConflict) -> Response:
     """The one problem that carries a header of its own: where the upload stands."""
-    return JSONResponse(
-        {
-            "type": f"urn:tollway:error:{conflict.code.value}",
-            "title": HTTPStatus(conflict.status).phrase,
-            "status": conflict.status,
-            "detail": conflict.public,
-            "code": conflict.code.value,
-        },
+    return Response(
+        problems.encode(problems.of_error(conflict)),
         status_code=conflict.status,
         headers={OFFSET: str(conflict.offset)},
-        media_type="application/problem+json",
+        media_type=problems.MEDIA_TYPE,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from control import problems
+from protocol import problems
 from protocol.errors import STATUS, Code, TollwayError
 from tests.control.running import Control
 
