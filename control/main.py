@@ -2,21 +2,18 @@
 
 import asyncio
 import socket
-import sys
 from pathlib import Path
-from typing import Never
 
 import uvicorn
-from pydantic import ValidationError
 
 from control.app import Application, create_app
 from control.services import Services
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
-from protocol.errors import TollwayError
 from runtime.logs import configure_logs, logger
 from runtime.process import run, set_title
 from runtime.server import serve_until
+from runtime.start import StartError, refusing
 
 GRACE_S = 2
 """How long requests under way may take to end when the process is told to."""
@@ -28,22 +25,15 @@ def main() -> None:
     """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
     it cannot start."""
     set_title("control")
-    try:
+    with refusing():
         settings = ControlSettings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        _refuse(f"setting TOLLWAY_{name}: {first['msg']}")
-    configure_logs("control", settings.log_level)
-    try:
-        app = create_app(settings)
+        configure_logs("control", settings.log_level)
+        try:
+            app = create_app(settings)
+        except DatabaseError as error:
+            reason = str(error).splitlines()[0]
+            raise StartError(f"the database cannot be used: {reason}") from None
         listener = listen(settings.bind)
-    except TollwayError as error:
-        _refuse(error.public)
-    except OSError as error:
-        _refuse(f"{error.strerror or error}: {error.filename or settings.bind}")
-    except DatabaseError as error:
-        _refuse(f"the database cannot be used: {str(error).splitlines()[0]}")
 
     async def serving(stop: asyncio.Event) -> None:
         await serve(app, listener, stop)
@@ -112,11 +102,6 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
     raise OSError(f"another process listens at {path}")
-
-
-def _refuse(reason: str) -> Never:
-    sys.stderr.write(f"tollwayd control: {reason}\n")
-    raise SystemExit(1)
 
 
 if __name__ == "__main__":

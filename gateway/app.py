@@ -74,7 +74,6 @@ class Gateway:
         now: Callable[[], float] = time.time,
     ) -> None:
         """``now`` gives UNIX seconds."""
-        loop = asyncio.get_running_loop()
         folder = settings.data_dir / "gateway"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         token = secrets.cluster_token
@@ -131,10 +130,10 @@ class Gateway:
             usage=self.usage,
             metrics=self.metrics,
             now=now,
-            monotonic=loop.time,
+            monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,
         )
-        self.application: Application = PredictionLane(self._fastapi(), invoker, sizes, loop.time)
+        self.application: Application = PredictionLane(self._fastapi(), invoker, sizes)
         self.fast_lane = FastLane(invoker, sizes)
 
     @contextlib.asynccontextmanager

@@ -8,8 +8,10 @@ Policies, answers and records are the invoker's, the same as on the ASGI lane.
 
 import asyncio
 from functools import partial
+from time import monotonic
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.answer import Answer
@@ -20,6 +22,8 @@ from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import TollwayError
 
+MAX_HEAD_BYTES = 64 << 10
+"""Target and headers of one request."""
 SWEEP_S = 0.05
 """How exactly the deadlines of incomplete requests are kept: one timer for all of them."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -48,7 +52,7 @@ class Prediction:
 
     def __init__(self, protocol: "FastLaneProtocol", target: Target, keep_alive: bool) -> None:
         self._protocol = protocol
-        self._call = Call(model=target.model, started=protocol.loop.time())
+        self._call = Call(model=target.model, started=monotonic())
         self._body: list[bytes] = []
         self._size = 0
         self._expects_continue = protocol.expect_100_continue
@@ -185,12 +189,30 @@ class FastLaneProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self.lane = lane
         self._held = False
+        self._head_bytes = 0
 
     def on_message_begin(self) -> None:
         """A request begins. The ASGI scope is made when it turns out to be needed."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target has arrived."""
+        self._bound_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header has arrived."""
+        self._bound_head(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _bound_head(self, more: int) -> None:
+        """Refuse a head that is too large while it arrives: 400, and the connection ends."""
+        self._head_bytes += more
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("the request's head is too large")
 
     def on_headers_complete(self) -> None:
         """Choose the lane, by method and path."""

@@ -53,7 +53,8 @@ class Invoker:
         monotonic: Callable[[], float],
         default_deadline_ms: int,
     ) -> None:
-        """``now`` gives UNIX seconds, ``monotonic`` the event loop's clock."""
+        """``now`` gives UNIX seconds, ``monotonic`` seconds of the clock that event loops have too.
+        (uvloop's own ``time`` stands still during a tick, in whole milliseconds.)"""
         self._identify = identify
         # The caller's right to the model comes before what the version's state allows. Limits come
         # last: only who may call at all can use them up.

@@ -6,6 +6,7 @@ It stands before the FastAPI application, which gets every other request.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from gateway.answer import Answer, error_answer
@@ -35,12 +36,10 @@ class PredictionLane:
         application: Application,
         invoker: Invoker,
         sizes: RequestSizePolicy,
-        monotonic: Callable[[], float],
     ) -> None:
         self._application = application
         self._invoker = invoker
         self._sizes = sizes
-        self._monotonic = monotonic
         self._router = Router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +63,7 @@ class PredictionLane:
             if not answered.done():  # it is when the server has cancelled this task
                 answered.set_result(answer)
 
-        call = Call(model=target.model, started=self._monotonic())
+        call = Call(model=target.model, started=monotonic())
         try:
             read_target(call, target)
             read_headers(call, scope["headers"])
@@ -153,7 +152,9 @@ def _header_length(call: Call, value: bytes) -> None:
 
 
 def _content_length(call: Call, value: bytes) -> None:
-    call.content_length = _number(value, "Content-Length")
+    # Whatever cannot be counted is too large, not malformed.
+    longer = value.isdigit() and len(value) > MAX_NUMBER_DIGITS
+    call.content_length = 10**MAX_NUMBER_DIGITS if longer else _number(value, "Content-Length")
 
 
 def _content_type(_call: Call, value: bytes) -> None:

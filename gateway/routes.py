@@ -17,6 +17,7 @@ from gateway.routing import choose_version, parse_version
 from gateway.statistics import ask_engines
 from gateway.upstream import Upstream
 from policies.base import Call, Policy
+from policies.lifecycle import LifecyclePolicy
 from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
 
@@ -37,6 +38,7 @@ class CatalogRoutes:
         self._upstream = upstream
         self._identify = identify
         self._authorise = authorise
+        self._lifecycle = LifecyclePolicy()
         self.started = False
         """Set when the configuration has been applied; until then the server is not ready."""
         self.stopping = False
@@ -158,6 +160,7 @@ class CatalogRoutes:
 
     def _choose(self, call: Call) -> tuple[ModelEntry, VersionDoc]:
         entry = choose_version(self._catalog, call)
+        self._lifecycle.check(call)
         return entry, entry.versions[call.version]
 
 

@@ -11,6 +11,8 @@ from protocol.usage import UsageReceipt
 from runtime.logs import logger
 
 BATCH_BYTES = 256 << 10
+TOLD_AFTER = 10
+"""Failures in a row after which the log says so."""
 REFUSED_SUFFIX = ".refused"
 REFUSALS = frozenset({400, 422})
 """Answers that no repetition changes: the segment is damaged."""
@@ -37,15 +39,15 @@ class UsageShipper:
 
     async def run(self) -> None:
         """Ship until cancelled. While control is away the log stays, and grows."""
-        away = False
+        failures = 0
         while True:
             try:
                 await self.ship()
-                away = False
+                failures = 0
             except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
-                if not away:
+                failures += 1
+                if failures == TOLD_AFTER:  # at a start, control may be the last to be there
                     logger("usage").warning("usage cannot be shipped", error=repr(error))
-                away = True
             await asyncio.sleep(self._interval_s)
 
     async def ship(self) -> None:

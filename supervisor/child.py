@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from runtime.logs import logger
+from runtime.start import EXIT_VARIABLE, REFUSED, StartError
 
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 5.0
@@ -38,7 +39,8 @@ class Child:
         return None if self._process is None else self._process.pid
 
     async def keep(self) -> None:
-        """Run the role again and again until :meth:`stop`."""
+        """Run the role again and again until :meth:`stop`. Raises :class:`StartError` when the role
+        says that it cannot start: trying again would not help."""
         log = logger("supervisor")
         loop = asyncio.get_running_loop()
         delay = BACKOFF_MIN_S
@@ -47,6 +49,8 @@ class Child:
             code = await self._run()
             if self._stopping.is_set():
                 return
+            if code == REFUSED:
+                raise StartError(f"{self.name} cannot start, for the reason above")
             self.restarts += 1
             delay = BACKOFF_MIN_S if loop.time() - began > STEADY_S else delay
             log.error("a role ended and is started again", name=self.name, code=code, wait_s=delay)
@@ -67,7 +71,7 @@ class Child:
             sys.executable,
             "-c",
             f"from {self._module} import main; main()",
-            env=self._environment(),
+            env={**self._environment(), EXIT_VARIABLE: str(REFUSED)},
             pass_fds=self._descriptors,
             stdin=asyncio.subprocess.DEVNULL,
             # A terminal's Ctrl-C is for the supervisor, which stops the roles in their order.

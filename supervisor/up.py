@@ -66,13 +66,19 @@ class Stack:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep every role running until ``stop`` is set; print ``ready URL`` once it is."""
+        """Keep every role running until ``stop`` is set; print ``ready URL`` once it is. Raises
+        :class:`StartError` when a role says that it cannot start."""
         children = [self.control, *self.workers, self.gateway]
         keepers = [asyncio.create_task(child.keep()) for child in children]
         announcing = asyncio.create_task(self._announce())
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await stop.wait()
+            await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    keeper.result()  # raises what its role cannot start for
         finally:
+            stopping.cancel()
             announcing.cancel()
             # The gateway first: it answers what is in flight while the engines still run, and
             # ships its usage while control still takes it.
@@ -80,7 +86,7 @@ class Stack:
             await asyncio.gather(*(child.stop(self._settings.stop_others_s) for child in children))
             for keeper in keepers:
                 keeper.cancel()
-            await asyncio.gather(announcing, *keepers, return_exceptions=True)
+            await asyncio.gather(announcing, stopping, *keepers, return_exceptions=True)
 
     def close(self) -> None:
         """Give back the port, the run directory and the data directory."""

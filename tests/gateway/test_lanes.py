@@ -118,6 +118,7 @@ def cases(world: World) -> dict[str, bytes]:
         "deadline": request(key, headers={"Tollway-Deadline-Ms": "x"}),
         "request id": request(key, headers={"X-Request-Id": "abc"}),
         "too large": request(key, b"x" * 100_001),
+        "far too large": request(key, headers={"Content-Length": "9" * 19}, length=False),
         "get": request(key, method=b"GET", path=INFER),
         "close": request(key, headers={"Connection": "close"}),
         "http/1.0": request(key).replace(b"HTTP/1.1", b"HTTP/1.0"),
@@ -243,6 +244,14 @@ async def test_client_that_does_not_read_is_not_worked_for(
             while received < count * len(large):
                 received += len(await reader.read(1 << 20))
     assert len(engine.frames) == count
+
+
+async def test_head_without_end_is_cut_off(world: World, ports: dict[str, int]) -> None:
+    endless = request(world.key)[:-4] + b"".join(
+        b"X-%d: %b\r\n" % (n, b"y" * 900) for n in range(80)
+    )
+    answer = await talk(ports["fast"], endless)
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
 async def test_body_that_does_not_come_ends_with_the_deadline(

@@ -1,8 +1,10 @@
 """What keeps the stack from starting is said in one line, with exit code 1."""
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +117,20 @@ def test_unknown_log_level_is_refused(tmp_path: Path) -> None:
     assert tollwayd("up", "--log-level", "loud", "--data", str(tmp_path)).returncode == 2
     settings = gateway_settings(tmp_path)
     assert "LOG_LEVEL" in one_line(tollwayd("gateway", **settings, TOLLWAY_LOG_LEVEL="loud"))
+
+
+def test_database_of_a_newer_version_ends_the_stack(tmp_path: Path) -> None:
+    """Not only the directory: a role that says it cannot start is not started again and again."""
+    (tmp_path / "control").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "control" / "tollway.db")) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+        database.commit()
+    result = tollwayd("up", "--port", "0", "--data", str(tmp_path))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "newer version" in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
 
 
 def test_usage_error_is_exit_2() -> None:
