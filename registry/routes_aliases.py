@@ -26,8 +26,14 @@ from registry.service import Registry
 def alias_router(registry: Registry, require: Require) -> APIRouter:
     """Routes of aliases and of the rollout."""
     router = APIRouter(tags=["aliases"])
+    _add_reads(router, registry, require)
+    _add_changes(router, registry, require)
+    _add_rollout(router, registry, require)
+    return router
+
+
+def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
     reader = Annotated[Actor, Depends(require(*EVERYONE))]
-    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.get("/models/{model}/aliases")
     def list_aliases(
@@ -45,6 +51,24 @@ def alias_router(registry: Registry, require: Require) -> APIRouter:
         record = registry.aliases.get(model, alias)
         response.headers["ETag"] = quoted(alias_etag(record))
         return AliasOutput.of(record)
+
+    @router.get("/models/{model}/aliases/{alias}/history")
+    def alias_history(
+        model: Model,
+        alias: Alias,
+        _actor: reader,
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterNumber = 0,
+    ) -> Page[MoveOutput]:
+        """Every move of the alias, oldest first."""
+        found = registry.aliases.history(model, alias, after, limit)
+        return page_of(
+            [MoveOutput.of(record) for record in found], [record.id for record in found], limit
+        )
+
+
+def _add_changes(router: APIRouter, registry: Registry, require: Require) -> None:
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.put("/models/{model}/aliases/{alias}", responses={201: {"model": AliasOutput}})
     def put_alias(
@@ -76,19 +100,10 @@ def alias_router(registry: Registry, require: Require) -> APIRouter:
         expected = required_state(if_match, None)
         registry.aliases.delete(model, alias, actor=actor.name, expected=expected)
 
-    @router.get("/models/{model}/aliases/{alias}/history")
-    def alias_history(
-        model: Model,
-        alias: Alias,
-        _actor: reader,
-        limit: Limit = DEFAULT_LIMIT,
-        after: AfterNumber = 0,
-    ) -> Page[MoveOutput]:
-        """Every move of the alias, oldest first."""
-        found = registry.aliases.history(model, alias, after, limit)
-        return page_of(
-            [MoveOutput.of(record) for record in found], [record.id for record in found], limit
-        )
+
+def _add_rollout(router: APIRouter, registry: Registry, require: Require) -> None:
+    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.get("/models/{model}/rollout")
     def get_rollout(model: Model, response: Response, _actor: reader) -> RolloutOutput:
@@ -117,5 +132,3 @@ def alias_router(registry: Registry, require: Require) -> APIRouter:
         )
         response.headers["ETag"] = quoted(alias_etag(record))
         return RolloutOutput(stable=record.version)
-
-    return router

@@ -40,7 +40,12 @@ UploadOffset = Annotated[
 def blob_router(registry: Registry, require: Require) -> APIRouter:
     """Routes of blobs and uploads."""
     router = APIRouter(tags=["blobs"])
-    reader = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
+    _add_uploads(router, registry, require)
+    _add_blobs(router, registry, require)
+    return router
+
+
+def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> None:
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.post("/blobs/uploads", status_code=201, responses={200: {"model": PresentOutput}})
@@ -107,6 +112,10 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
         """Forget the upload and its bytes."""
         registry.uploads.cancel(id)
 
+
+def _add_blobs(router: APIRouter, registry: Registry, require: Require) -> None:
+    reader = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
+
     @router.head("/blobs/{digest}")
     def blob_headers(digest: DigestPath, _actor: reader) -> Response:
         """Whether the blob is there, and its size."""
@@ -117,8 +126,6 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
     def get_blob(digest: DigestPath, request: Request, _actor: reader) -> StreamingResponse:
         """The blob's bytes; ``Range: bytes=N-`` asks for those from N on."""
         return blob_response(registry.blobs, digest, request.headers)
-
-    return router
 
 
 def blob_response(blobs: Blobs, digest: str, request: Mapping[str, str]) -> StreamingResponse:

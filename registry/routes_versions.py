@@ -33,15 +33,23 @@ IdempotencyKey = Annotated[
 def version_router(registry: Registry, require: Require) -> APIRouter:
     """Routes of versions."""
     router = APIRouter(tags=["versions"])
+    _add_versions(router, registry, require)
+    _add_transitions(router, registry, require)
+    return router
+
+
+def _shown(registry: Registry, record: VersionRecord) -> VersionOutput:
+    return VersionOutput.of(record, registry.versions.serving(record))
+
+
+def _answered(registry: Registry, record: VersionRecord, response: Response) -> VersionOutput:
+    response.headers["ETag"] = quoted(version_etag(record))
+    return _shown(registry, record)
+
+
+def _add_versions(router: APIRouter, registry: Registry, require: Require) -> None:
     reader = Annotated[Actor, Depends(require(*EVERYONE))]
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
-
-    def shown(record: VersionRecord) -> VersionOutput:
-        return VersionOutput.of(record, registry.versions.serving(record))
-
-    def answered(record: VersionRecord, response: Response) -> VersionOutput:
-        response.headers["ETag"] = quoted(version_etag(record))
-        return shown(record)
 
     @router.get("/models/{model}/versions")
     def list_versions(
@@ -50,7 +58,9 @@ def version_router(registry: Registry, require: Require) -> APIRouter:
         """The model's versions by number."""
         found = registry.versions.page(model, after, limit)
         return page_of(
-            [shown(record) for record in found], [record.number for record in found], limit
+            [_shown(registry, record) for record in found],
+            [record.number for record in found],
+            limit,
         )
 
     @router.post(
@@ -69,14 +79,14 @@ def version_router(registry: Registry, require: Require) -> APIRouter:
         )
         response.status_code = 201 if created else 200
         response.headers["Location"] = f"/api/v1/models/{model}/versions/{record.number}"
-        return answered(record, response)
+        return _answered(registry, record, response)
 
     @router.get("/models/{model}/versions/{number}")
     def get_version(
         model: Model, number: VersionNumber, response: Response, _actor: reader
     ) -> VersionOutput:
         """One version, with what the workers report of it."""
-        return answered(registry.versions.get(model, number), response)
+        return _answered(registry, registry.versions.get(model, number), response)
 
     @router.patch("/models/{model}/versions/{number}")
     def change_version(
@@ -91,7 +101,12 @@ def version_router(registry: Registry, require: Require) -> APIRouter:
         record = registry.lifecycle.set_loaded(
             model, number, body.loaded, expected=expected_state(if_match, None)
         )
-        return answered(record, response)
+        return _answered(registry, record, response)
+
+
+def _add_transitions(router: APIRouter, registry: Registry, require: Require) -> None:
+    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.get("/models/{model}/versions/{number}/transitions")
     def list_transitions(
@@ -121,6 +136,4 @@ def version_router(registry: Registry, require: Require) -> APIRouter:
         record = registry.lifecycle.transition(
             model, number, body.to, actor=actor.name, reason=body.reason
         )
-        return answered(record, response)
-
-    return router
+        return _answered(registry, record, response)
