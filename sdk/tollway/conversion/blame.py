@@ -8,8 +8,11 @@ from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from tollway.conversion.errors import ConversionError
 from tollway.conversion.foreign import Estimator
 from tollway.conversion.rewrites import rewritten
+from tollway.conversion.runtime import Session
 from tollway.conversion.search import Failure
 from tollway.conversion.steps import WAYS_OUT, is_container, parts, refuse
+
+RUNTIME = "[ONNXRuntimeError]"
 
 
 def blame(model: Estimator, failures: list[Failure]) -> ConversionError:
@@ -18,6 +21,8 @@ def blame(model: Estimator, failures: list[Failure]) -> ConversionError:
     why = _first_line(error)
     suspects = [(path, part) for path, part in parts(model) if not is_container(part)]
     guilty = [(path, part) for path, part in suspects if not _converts_alone(part)]
+    if RUNTIME in why:
+        why = f"the graph that was made of it does not load ({why.rsplit(' : ', 1)[-1].strip()})"
     path, part = guilty[-1] if guilty else (suspects[0] if suspects else ((), model))
     if not guilty and len(suspects) > 1:
         path, part = (), model
@@ -38,11 +43,12 @@ def _converts_alone(part: Estimator) -> bool:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                convert_sklearn(
+                graph = convert_sklearn(
                     rewritten(part, double=False),
                     initial_types=[("input", kind([None, int(width)]))],
                     target_opset={"": 18, "ai.onnx.ml": 3},
                 )
+            Session(graph.SerializeToString())
         except Exception:  # noqa: S112 - any failure only means: not this way
             continue
         return True

@@ -14,6 +14,7 @@ from tollway.conversion.boosting import register_boosting
 from tollway.conversion.converters import register
 from tollway.conversion.foreign import Estimator, Foreign
 from tollway.conversion.graph import has_zip_map, with_inputs
+from tollway.conversion.missing import spelled_as
 from tollway.conversion.rewrites import rewritten
 from tollway.conversion.rows import Rows
 from tollway.conversion.schema import describe, tensor_specs
@@ -87,7 +88,7 @@ def build(model: Estimator, rows: Rows, candidate: Candidate, nullable: Sequence
     inputs = tensor_specs(columns, double=candidate.double)
     raw = [(f"in{i}", _raw_type(spec, candidate)) for i, spec in enumerate(inputs)]
     changed = rewritten(model, double=candidate.double)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), spelled_as(model, rows):
         warnings.simplefilter("ignore")
         graph = convert_sklearn(
             changed,

@@ -13,6 +13,7 @@ from tollway.conversion.foreign import Estimator
 from tollway.conversion.golden import golden, usable
 from tollway.conversion.graph import interface
 from tollway.conversion.libraries import versions
+from tollway.conversion.missing import check_kinds
 from tollway.conversion.parity import Tolerance
 from tollway.conversion.probes import Group, groups, nullable
 from tollway.conversion.reference import answers, labels_of, task_of
@@ -74,6 +75,7 @@ def _all_groups(model: Estimator, rows: Rows, task: Task) -> list[Group]:
             f"{type(model).__name__} itself fails on the rows of X: {error}. Give X in the form "
             "that the model was fitted on."
         ) from error
+    check_kinds(model, rows, task, expected)
     return [Group("the rows given", rows, expected), *groups(model, rows, task)]
 
 

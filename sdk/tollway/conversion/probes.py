@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tollway.conversion.foreign import Estimator, Foreign
+from tollway.conversion.missing import missing_value
 from tollway.conversion.reference import Answers, answers
 from tollway.conversion.rewrites import unwrapped
 from tollway.conversion.rows import Rows, is_pandas, is_polars, rows_of
@@ -30,11 +31,6 @@ class Group:
     name: str
     rows: Rows
     answers: Answers
-
-
-def missing_value(rows: Rows) -> object:
-    """How this kind of data spells a missing value."""
-    return None if is_polars(rows.native) else np.nan
 
 
 def accepts(model: Estimator, rows: Rows, task: Task) -> Answers | None:
@@ -72,7 +68,7 @@ def nullable(model: Estimator, rows: Rows, task: Task) -> list[bool]:
         elif any(value is None for value in column.tolist()):
             flags.append(True)
         else:
-            probe = rows.take([0]).replaced(i, [missing_value(rows)])
+            probe = rows.take([0]).replaced(i, [missing_value(model, rows, i)])
             flags.append(accepts(model, probe, task) is not None)
     return flags
 
@@ -90,7 +86,7 @@ def _probes(model: Estimator, rows: Rows) -> Iterator[tuple[str, Rows]]:
             yield f"unknown values in {rows.names[i]!r}", base.replaced(i, UNKNOWN)
     missing = [i for i, _ in columns if _can_hold_missing(rows, i)]
     if missing:
-        cells = [(row, i, missing_value(rows)) for row, i in enumerate(missing)]
+        cells = [(row, i, missing_value(model, rows, i)) for row, i in enumerate(missing)]
         yield "rows with a missing value", rows.take([0] * len(cells)).with_cells(cells)
     reals = [i for i, column in columns if column.dtype.kind == "f"]
     signed = [(i, sign * np.inf) for i in reals for sign in (1, -1)]

@@ -113,14 +113,15 @@ class Rows:
         """The same rows with single cells changed: ``(row, column, value)`` each."""
         changed = self
         for column in sorted({column for _, column, _ in cells}):
-            values = changed._native_values(column)
+            values = changed.native_values(column)
             for row, at, value in cells:
                 if at == column:
                     values[row] = value
             changed = changed.replaced(column, values)
         return changed
 
-    def _native_values(self, column: int) -> list[object]:
+    def native_values(self, column: int) -> list[object]:
+        """A column's values as the estimator gets them."""
         if is_pandas(self.native):
             return list(self.native.iloc[:, column].tolist())
         if is_polars(self.native):

@@ -16,6 +16,7 @@ from skl2onnx.common.data_types import StringTensorType
 
 from tollway.conversion.converters.builder import ML, Nodes, is_text, real_type
 from tollway.conversion.foreign import Estimator, Foreign
+from tollway.conversion.missing import passes
 from tollway.conversion.rows import is_missing
 from tollway.conversion.schema import NULL
 
@@ -35,14 +36,25 @@ def imputer_shapes(operator: Foreign) -> None:
     width = len(_kept(model))
     if model.indicator_ is not None:
         width += len(model.indicator_.features_)
-    kind = StringTensorType if is_text(operator.inputs[0].type) else real_type(operator)
+    text = is_text(operator.inputs[0].type) and not _of_booleans(model)
+    kind = StringTensorType if text else real_type(operator)
     operator.outputs[0].type = kind([None, width])
 
 
 def _kept(model: Estimator) -> list[int]:
     if getattr(model, "keep_empty_features", False):
         return list(range(len(model.statistics_)))
-    return [i for i, value in enumerate(model.statistics_) if not is_missing(value)]
+    # None is a statistic like another where None is no missing value to the imputer.
+    return [
+        i for i, value in enumerate(model.statistics_) if value is None or not is_missing(value)
+    ]
+
+
+def _of_booleans(model: Estimator) -> bool:
+    """Whether it fills columns of True and False: they come as text because some are missing."""
+    statistics = [model.statistics_[i] for i in _kept(model)]
+    booleans = bool(statistics) and all(isinstance(value, bool) for value in statistics)
+    return booleans and not any(passes(model))
 
 
 def convert_imputer(scope: Foreign, operator: Foreign, container: Foreign) -> None:
@@ -57,7 +69,7 @@ def convert_imputer(scope: Foreign, operator: Foreign, container: Foreign) -> No
         matrix = names[0] if len(names) == 1 else nodes.add("Concat", names, axis=1)
         spelling = NULL if is_missing(model.missing_values) else str(model.missing_values)
         missing = nodes.add("Equal", [matrix, nodes.const(np.asarray([spelling], dtype=object))])
-        fill = nodes.const(np.asarray([[str(model.statistics_[i]) for i in kept]], dtype=object))
+        fill = nodes.const(np.asarray([_spelled(model.statistics_[kept])], dtype=object))
     else:
         matrix = nodes.real_input()
         if is_missing(model.missing_values):
@@ -68,9 +80,21 @@ def convert_imputer(scope: Foreign, operator: Foreign, container: Foreign) -> No
             0.0 if is_missing(model.statistics_[i]) else model.statistics_[i] for i in kept
         ]
         fill = nodes.reals([statistics])
+    let_pass = passes(model)
+    if any(let_pass):
+        looked_at = nodes.const(~np.asarray([let_pass]))
+        missing = nodes.add("And", [missing, looked_at])
     everything = len(kept) == len(model.statistics_)
     values = matrix if everything else nodes.gather(matrix, kept)
     mask = missing if everything else nodes.gather(missing, kept)
+    if model.indicator_ is None and text and _of_booleans(model):
+        filled = nodes.add("Where", [mask, fill, values])
+        numbers = nodes.add(
+            "LabelEncoder", [filled], domain=ML,
+            keys_strings=["True", "False"], values_floats=[1.0, 0.0], default_float=np.nan,
+        )  # fmt: skip
+        nodes.cast(numbers, nodes.real, output)
+        return
     if model.indicator_ is None:
         nodes.add("Where", [mask, fill, values], output)
         return
