@@ -16,6 +16,8 @@ from serving.tensors import Array
 _BF16: Final = 16
 _FATAL_ONLY: Final = 4
 _STATUS: Final = re.compile(r"Status Message: (.*)", re.DOTALL)
+_PLACE: Final = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ \S+ ")
+"""``concatbase.h:135 PrepareForComputeImpl``, before what is wrong."""
 _SHOWN_REASON: Final = 200
 _ONNX_NAMES: Final = {
     "float": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "string": 8,
@@ -125,4 +127,4 @@ def _reason(error: Exception) -> str:
         text = (
             text.rsplit("was false. ", 1)[-1] if "was false. " in text else "internal check failed"
         )
-    return " ".join(text.split())[:_SHOWN_REASON]
+    return " ".join(_PLACE.sub("", text).split())[:_SHOWN_REASON]

@@ -32,6 +32,14 @@ class Signature:
         )
         """The key of every request, where only the number of rows can differ between them."""
 
+        self.of_rows = (
+            len(self.inputs) > 1
+            and self.dynamic
+            and {column.input for column in manifest.columns} == set(self.position)
+        )
+        """Whether every input holds columns of the same rows. Of a graph without columns nobody
+        knows: it may broadcast one input over the others."""
+
     def key(self, feeds: list[Array | None]) -> Key:
         """What must be equal for requests to share a run: inputs given, other dimensions."""
         if not self.dynamic:
@@ -44,10 +52,26 @@ class Signature:
         return tuple(None if feed is None else feed.shape[1:] for feed in feeds)
 
     def check_complete(self, feeds: list[Array | None]) -> None:
-        """Refuse a request that leaves out an input which is not optional."""
+        """Refuse a request that leaves out an input which is not optional, and, where the manifest
+        says that the inputs are columns of the same rows, inputs of different numbers of rows."""
         for spec, feed in zip(self.inputs, feeds, strict=True):
             if feed is None and not spec.optional:
                 raise invalid(f"input {show(spec.name)} is missing")
+        if self.of_rows:
+            self.check_rows(feeds)
+
+    def check_rows(self, feeds: list[Array | None]) -> None:
+        """Refuse inputs that do not have the same number of rows."""
+        first: tuple[str, int] | None = None
+        for spec, feed in zip(self.inputs, feeds, strict=True):
+            if feed is None or not feed.ndim:
+                continue
+            rows = int(feed.shape[0])
+            first = first or (spec.name, rows)
+            if rows != first[1]:
+                raise invalid(
+                    f"inputs {show(first[0])} and {show(spec.name)} have {first[1]} and {rows} rows"
+                )
 
     def output(self, name: str) -> int:
         """Position of a requested output."""

@@ -77,6 +77,8 @@ class V2Json:
         encoder = choose_encoder(
             signature, self._replies, request.id, request.parameters, request.outputs
         )
+        if signature.of_rows:
+            signature.check_rows(feeds)
         if signature.simple_key is not None and len(feeds) == 1:
             return Call(feeds, len(feeds[0]), signature.simple_key, encoder)  # type: ignore[arg-type]
         return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)

@@ -116,6 +116,24 @@ def centred() -> ModelProto:
     )
 
 
+def product() -> ModelProto:
+    """``c = a * b``: one row of either goes with many of the other."""
+    return model(
+        [helper.make_node("Mul", ["a", "b"], ["c"])],
+        [tensor("a", "FP32", (None, 1)), tensor("b", "FP32", (None, 1))],
+        [tensor("c", "FP32", (None, 1))],
+    )
+
+
+def side_by_side() -> ModelProto:
+    """Two columns as one matrix; whether they are columns, its manifest need not say."""
+    return model(
+        [helper.make_node("Concat", ["a", "b"], ["c"], axis=1)],
+        [tensor("a", "FP32", (None, 1)), tensor("b", "FP32", (None, 1))],
+        [tensor("c", "FP32", (None, 2))],
+    )
+
+
 def bfloat16() -> ModelProto:
     """BF16 in and out."""
     return identity("BF16", (None, 2))

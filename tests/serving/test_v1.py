@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.manifest import Column
@@ -66,6 +67,15 @@ def test_missing_values_are_nan_or_as_the_column_spells_them(rig: MakeRig) -> No
     assert (row["age_out"], row["city_out"]) == (None, "<missing>")
     error = made.predict_refused({"instances": [ROW, ROW | {"visits": None}]})
     assert error == "instances[1] column 'visits': null is not INT64"
+
+
+def test_inputs_given_by_name_must_have_the_same_rows(rig: MakeRig) -> None:
+    columns = tuple(msgspec.structs.replace(c, name=f"{c.name}_column") for c in COLUMNS)
+    made = rig(models.columns(), columns=columns)
+    inputs = {name: [[value]] for name, value in ROW.items()}
+    assert "outputs" in made.predict({"inputs": inputs})
+    error = made.predict_refused({"inputs": inputs | {"visits": [[1], [2], [3]]}})
+    assert error == "inputs 'age' and 'visits' have 1 and 3 rows"
 
 
 def test_columns_of_a_matrix_go_to_their_places(rig: MakeRig) -> None:

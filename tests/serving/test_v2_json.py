@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.frames import Operation
+from protocol.manifest import Column
 from tests.serving import models
 from tests.serving.conftest import MakeRig
 from tests.serving.rig import one_input
@@ -185,6 +186,29 @@ def test_a_lone_surrogate_cannot_come_back_and_is_refused(
     assert pair["id"] == "\U0001f600"
 
 
+@pytest.mark.parametrize("reverse", [False, True], ids=["fast", "slow"])
+def test_columns_of_different_numbers_of_rows_are_named(rig: MakeRig, reverse: bool) -> None:
+    columns = tuple(
+        Column(name=name, type="float", input=name) for name in ("age", "city", "visits", "member")
+    )
+    made = rig(models.columns(), columns=columns)
+    inputs = [
+        {"name": "age", "shape": [2, 1], "datatype": "FP32", "data": [1.5, 2]},
+        {"name": "city", "shape": [1, 1], "datatype": "BYTES", "data": ["Ulm"]},
+        {"name": "visits", "shape": [1, 1], "datatype": "INT64", "data": [4]},
+        {"name": "member", "shape": [1, 1], "datatype": "BOOL", "data": [True]},
+    ]
+    error = made.refused({"inputs": inputs[::-1] if reverse else inputs})
+    assert error == "inputs 'age' and 'city' have 2 and 1 rows"
+
+
+def test_a_graph_without_columns_may_broadcast(rig: MakeRig) -> None:
+    one = {"name": "a", "shape": [1, 1], "datatype": "FP32", "data": [2]}
+    three = {"name": "b", "shape": [3, 1], "datatype": "FP32", "data": [1, 2, 3]}
+    answer = rig(models.product()).infer({"inputs": [one, three]})
+    assert answer["outputs"][0]["data"] == [2, 4, 6]
+
+
 def test_an_error_repeats_only_the_beginning_of_a_long_value(rig: MakeRig) -> None:
     error = rig(models.identity()).refused(one_input(["é" * 100_000, 2, 3], [1, 3]))
     assert len(error) < 200
@@ -195,6 +219,15 @@ def test_what_the_graph_refuses_is_the_clients_error_without_internals(rig: Make
     assert error.startswith("the model failed on this input: ")
     assert "onnxruntime" not in error.lower()
     assert "/" not in error
+
+
+def test_a_failure_does_not_say_where_in_the_runtimes_source_it_was_seen(rig: MakeRig) -> None:
+    inputs = [
+        {"name": "a", "shape": [2, 1], "datatype": "FP32", "data": [1, 2]},
+        {"name": "b", "shape": [3, 1], "datatype": "FP32", "data": [1, 2, 3]},
+    ]
+    error = rig(models.side_by_side()).refused({"inputs": inputs})
+    assert error.startswith("the model failed on this input: Non concat axis dimensions must match")
 
 
 JSON = st.recursive(
