@@ -41,7 +41,7 @@ from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
 
-PROXY_TIMEOUT = httpx.Timeout(10.0, read=300.0, write=300.0)
+PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
 PROXY_CONNECTIONS = 200
 LAST_SHIPMENT_S = 1.0
 """Time that control gets to take the last usage when the gateway stops."""

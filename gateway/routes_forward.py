@@ -5,11 +5,12 @@ from posixpath import normpath
 
 import httpx
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from protocol.errors import STATUS, Code
+from protocol import problems
+from protocol.errors import Code
 
 HOP_BY_HOP = frozenset(
     {
@@ -71,17 +72,11 @@ def is_internal(path: str) -> bool:
     return tidy == INTERNAL_PREFIX or tidy.startswith(INTERNAL_PREFIX + "/")
 
 
-def problem(code: Code, detail: str) -> JSONResponse:
+def problem(code: Code, detail: str) -> Response:
     """An RFC 9457 problem."""
-    status = STATUS[code]
-    content = {"type": "about:blank", "title": code.replace("_", " "), "status": status}
-    headers = {"Retry-After": "1"} if status == STATUS[Code.UNAVAILABLE] else None
-    return JSONResponse(
-        {**content, "detail": detail, "code": code.value},
-        status,
-        headers,
-        media_type="application/problem+json",
-    )
+    found = problems.problem(code, detail)
+    headers = {"Retry-After": "1"} if code is Code.UNAVAILABLE else None
+    return Response(problems.encode(found), found.status, headers, problems.MEDIA_TYPE)
 
 
 async def _body(response: httpx.Response) -> AsyncIterator[bytes]:
