@@ -31,7 +31,9 @@ def main() -> int:
     if not port.isdecimal():
         print(f"demo: DEMO_PORT is {port!r}, but a port is a number", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell's background job starts with it ignored, and Python leaves that so.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     began = time.monotonic()
     print(f"starting the stack on {data} ...", flush=True)
     with Stack(ROOT, data, int(port)) as stack:

@@ -47,29 +47,34 @@ def test_the_first_start_deploys_both_models_and_its_curl_lines_answer(
 def test_the_second_start_finds_everything_again_and_ctrl_c_ends_it(
     environment: dict[str, str],
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "demo"],
+    # Under nohup and in a script's background jobs, SIGINT is ignored from the start.
+    start = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", start, sys.executable, "-m", "demo"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("serving"):
-            break
-    printed = "".join(lines)
-    assert "breast-cancer: version 1 is there already" in printed
-    assert "diabetes: version 1 is there already" in printed
-    assert printed.count("\ncurl ") == 4
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 0
-    process.stdout.close()
-    process.stderr.close()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if line.startswith("serving"):
+                    break
+            printed = "".join(lines)
+            assert "breast-cancer: version 1 is there already" in printed
+            assert "diabetes: version 1 is there already" in printed
+            assert printed.count("\ncurl ") == 4
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()  # its stack notices, and ends as well
 
 
 def test_what_the_stack_refuses_is_one_line_and_exit_code_1(
