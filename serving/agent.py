@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +12,7 @@ import httpx
 import msgspec
 
 from protocol.configuration import VersionDoc, WorkerDoc
-from runtime.follower import ChangeFollower
+from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.launch import EngineOrder
@@ -35,7 +37,9 @@ class Agent:
         client: httpx.AsyncClient,
         cluster_token: str,
         start: StartEngine,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._settings = settings
         self._client = client
         self._token = cluster_token
@@ -204,7 +208,8 @@ class Agent:
 
     async def _report(self) -> None:
         """Tell control on every change, and every few seconds that we live."""
-        failing = False
+        failing_since: float | None = None
+        told = False
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._report_wanted.wait(), HEARTBEAT_S)
@@ -216,11 +221,14 @@ class Agent:
                     self._path, content=msgspec.json.encode(self.document())
                 )
                 response.raise_for_status()
-                failing = False
+                failing_since, told = None, False
             except httpx.HTTPError as error:
-                if not failing:
+                now = self._clock()
+                failing_since = now if failing_since is None else failing_since
+                # At a start of everything, control may well be the last to be there.
+                if not told and now - failing_since >= RETRY_MAX_S:
                     logger("agent").warning("control takes no report", error=repr(error))
-                failing = True
+                    told = True
                 self._report_wanted.set()
                 await asyncio.sleep(REPORT_RETRY_S)
 

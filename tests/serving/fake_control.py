@@ -22,6 +22,8 @@ class FakeControl:
         self.reports: list[WorkerDoc] = []
         self.removed = False
         self.away = False
+        self.refuses_reports = False
+        self.refused = 0
         self.ranges: list[str | None] = []
         self.cut_after: int | None = None
         """Bytes after which the next blob's transfer breaks."""
@@ -75,6 +77,9 @@ class FakeControl:
             return self._blob(request, path.rsplit("/", 1)[1])
         if request.method == "DELETE":
             self.removed = True
+        elif self.refuses_reports:
+            self.refused += 1
+            return httpx.Response(503)
         else:
             self.reports.append(msgspec.json.decode(request.content, type=WorkerDoc))
             self._wake()

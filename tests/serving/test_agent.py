@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,18 @@ class Place:
         )
 
     @asynccontextmanager
-    async def working(self, control: FakeControl, **settings: Any) -> AsyncIterator[Agent]:
+    async def working(
+        self,
+        control: FakeControl,
+        clock: Callable[[], float] = time.monotonic,
+        **settings: Any,
+    ) -> AsyncIterator[Agent]:
         """An agent at work."""
         lifeline = Lifeline()
         stop = asyncio.Event()
         async with control.client() as client:
-            agent = Agent(
-                self.settings.model_copy(update=settings), client, "token", starter(lifeline)
-            )
+            chosen = self.settings.model_copy(update=settings)
+            agent = Agent(chosen, client, "token", starter(lifeline), clock)
             task = asyncio.create_task(agent.run(stop))
             try:
                 yield agent
@@ -101,6 +106,26 @@ async def test_a_version_is_served_from_registration_to_unloading(place: Place) 
             while pids() - before:  # noqa: ASYNC110 -- another process's end
                 await asyncio.sleep(0.01)
     assert control.removed
+
+
+async def test_reports_that_control_does_not_take_are_told_once_it_lasts(place: Place) -> None:
+    control = FakeControl()
+    control.refuses_reports = True
+    now = 100.0
+
+    async def tried(times: int) -> None:
+        async with asyncio.timeout(10):
+            while control.refused < times:  # noqa: ASYNC110 -- another task's doing
+                await asyncio.sleep(0.01)
+
+    with capture_logs() as logs:
+        async with place.working(control, clock=lambda: now):
+            await tried(2)
+            told = [line for line in logs if line["event"] == "control takes no report"]
+            assert not told, "at a start of everything control may be the last to be there"
+            now += 3600
+            await tried(control.refused + 3)
+    assert [line["event"] for line in logs].count("control takes no report") == 1
 
 
 async def test_loading_and_unloading_do_not_disturb_other_engines(place: Place) -> None:
