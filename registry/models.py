@@ -15,7 +15,7 @@ from registry.store.models import ModelRecord
 
 def model_not_found(name: str) -> TollwayError:
     """The error for a name that no model has."""
-    return TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}; PUT it first")
+    return TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}")
 
 
 def model_etag(model: ModelRecord) -> str:

@@ -127,3 +127,4 @@ def test_what_does_not_exist_is_said_to_be_missing(small_bench: Bench) -> None:
         with pytest.raises(TollwayError) as refused:
             small_bench.registry.lifecycle.transition(model, number, "rejected", actor="ann")
         assert refused.value.code is code
+        assert "PUT" not in refused.value.public, "the command line shows it as it is"
