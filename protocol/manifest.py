@@ -53,7 +53,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: int
     max_abs_error: float
-    """Largest difference of any number among them."""
+    """Largest difference of any number among them; of scores, as a share of their scale."""
     tolerance: float
     """``atol`` of the bound that held for each number ``x`` of the original,
     ``|got - x| <= atol * scale + rtol * |x|``; ``scale`` is 1 for probabilities, else the largest

@@ -42,9 +42,10 @@ class Parity:
     """How the graph compares with the original estimator.
 
     ``rows`` counts the rows compared, ``max_abs_error`` is the largest difference of any number
-    among them. ``tolerance`` is the ``atol`` of the bound that held for every number ``x`` of the
-    original, ``|got - x| <= atol * scale + rtol * |x|``: ``scale`` is 1 for probabilities and the
-    largest magnitude in the output's column for other numbers (for scores at least 1).
+    among them; scores, which have no unit, count as shares of their ``scale``. ``tolerance`` is the
+    ``atol`` of the bound that held for every number ``x`` of the original,
+    ``|got - x| <= atol * scale + rtol * |x|``: ``scale`` is 1 for probabilities and the largest
+    magnitude in the output's column for other numbers (for scores at least 1).
     ``label_mismatches`` is 0 in a parity that was accepted; ``near_ties`` counts rows whose label
     differs where the original itself gives its two best answers scores closer than a fixed share,
     ``NEAR_TIE`` of :mod:`tollway.conversion.parity`, whatever the tolerance.

@@ -122,6 +122,15 @@ def test_nan_and_infinity_equal_only_themselves(expected: float, got: float, hol
     assert np.isfinite(verdict.max_abs_error)
 
 
+def test_the_error_of_scores_is_told_as_a_share_of_their_magnitude() -> None:
+    scores = np.asarray([4e10, -2e10])
+    expected = Answers(main=np.asarray([1, 0]), scores=scores)
+    outputs = {"label": np.asarray([1, 0]), "scores": scores + np.asarray([1e6, 0])}
+    verdict = compare(expected, outputs, "classification", [0, 1], Tolerance())
+    assert verdict.holds
+    assert verdict.max_abs_error == pytest.approx(1e6 / 4e10)
+
+
 class Drifting(Ridge):  # type: ignore[misc]
     """A regressor whose answers are not what its coefficients say, as a wrong converter gives."""
 
