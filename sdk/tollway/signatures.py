@@ -1,7 +1,7 @@
 """What a client must know of a version to call it: tensors, columns, labels, task."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -162,8 +162,15 @@ def _signature(model: str, number: int, manifest: Manifest) -> Signature:
         inputs=_specs(manifest.inputs),
         outputs=tuple(output.name for output in manifest.outputs),
         columns=[cast("ColumnSpec", asdict(column)) for column in manifest.columns],
-        labels=list(manifest.labels),
+        labels=restored(list(manifest.labels), manifest.conversion),
     )
+
+
+def restored(labels: "list[Label]", conversion: Mapping[str, str]) -> "list[Label]":
+    """Labels in the type of the estimator's classes: canonical JSON writes 1.0 as 1."""
+    if conversion.get("labels") != "float":
+        return labels
+    return [float(label) for label in labels]
 
 
 def _specs(tensors: tuple[Tensor, ...]) -> "list[TensorSpec]":

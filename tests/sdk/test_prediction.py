@@ -46,6 +46,15 @@ def plain_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "decode_probabilities", probabilities)
 
 
+def test_labels_that_were_floats_are_read_back_as_floats(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    server.models["m"] = {"name": "m", "aliases": {"stable": 1}}
+    server.add_version("m", _matrix(2, labels=[0, 1], conversion={"labels": "float"}))
+    labels = client._signatures.get("m").labels
+    assert [type(label) for label in labels] == [float, float]
+
+
 @pytest.fixture
 def served(server: FakeServer) -> FakeServer:
     """A model whose label tells which version answered, and which outputs it was asked for."""

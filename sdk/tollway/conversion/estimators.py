@@ -21,7 +21,7 @@ from tollway.conversion.refusals import check_convertible, check_model
 from tollway.conversion.rows import Rows
 from tollway.conversion.search import Problem, Proven, counterexample, search
 from tollway.conversion.training import sampled, training_rows
-from tollway.conversion.types import Converted, Task
+from tollway.conversion.types import Converted, Label, Task
 
 GOLDEN_FROM = 200
 """Golden rows are the first usable ones of this many."""
@@ -61,7 +61,7 @@ def convert_estimator(
         labels=problem.labels,
         columns=found.columns,
         libraries=versions(model, X),
-        conversion=found.candidate.options(),
+        conversion=found.candidate.options() | _label_type(problem.labels),
         parity=found.verdict.parity(tolerance),
         golden=_golden(found, rows),
     )
@@ -77,6 +77,11 @@ def _all_groups(model: Estimator, rows: Rows, task: Task) -> list[Group]:
         ) from error
     check_kinds(model, rows, task, expected)
     return [Group("the rows given", rows, expected), *groups(model, rows, task)]
+
+
+def _label_type(labels: list[Label]) -> dict[str, str]:
+    """Kept beside the labels, because a manifest's canonical JSON writes 1.0 as 1."""
+    return {"labels": "float"} if any(type(label) is float for label in labels) else {}
 
 
 def _golden(found: Proven, rows: Rows) -> bytes | None:

@@ -29,6 +29,7 @@ from tests.sdk.conversion.data import binary, flowers, frame, numbers, several, 
 from tollway.conversion import Converted, ParityError, convert, decode_predictions, encode_inputs
 from tollway.conversion.runtime import Session
 from tollway.conversion.training import MOST_ROWS
+from tollway.signatures import restored
 
 
 def outputs_of(converted: Converted, X: object) -> dict[str, Any]:
@@ -185,6 +186,19 @@ def test_labels_of_every_kind_come_back_as_they_were(kind: type) -> None:
     assert got.tolist() == model.predict(X).tolist()
     if kind is not object:
         assert got.dtype.kind == np.asarray(labels).dtype.kind
+
+
+def test_float_labels_are_floats_again_after_canonical_json() -> None:
+    X, y = binary()
+    model = tree.DecisionTreeClassifier(max_depth=2).fit(X, y.astype(float))
+    converted = convert(model, X)
+    kept = [int(label) for label in converted.labels]  # what RFC 8785 makes of 0.0 and 1.0
+    labels = restored(kept, converted.conversion)
+    got = decode_predictions(outputs_of(converted, X), converted.task, labels)
+    assert got.dtype == model.predict(X).dtype == np.float64
+    whole = convert(tree.DecisionTreeClassifier(max_depth=2).fit(X, y), X)
+    assert restored([0, 1], whole.conversion) == [0, 1]
+    assert "labels" not in whole.conversion
 
 
 def test_composed_models_convert_through_their_pipelines() -> None:
