@@ -3,7 +3,7 @@
 from gateway.catalog import ModelEntry
 from protocol.configuration import VersionDoc
 from protocol.frames import EngineStats
-from protocol.manifest import Tensor
+from protocol.manifest import Manifest, Tensor
 
 Json = dict[str, object]
 
@@ -91,7 +91,7 @@ def v1_metadata(entry: ModelEntry, version: VersionDoc) -> Json:
         "metadata": {
             "signature_def": {"signature_def": {"serving_default": signature}},
             "columns": columns,
-            "labels": list(manifest.labels),
+            "labels": _labels(manifest),
         },
     }
 
@@ -139,6 +139,13 @@ def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
             for e in engines
         ],
     }
+
+
+def _labels(manifest: Manifest) -> list[str | int | float | bool]:
+    """A classifier's classes. Canonical JSON writes 1.0 as 1; the manifest notes what they were."""
+    if manifest.conversion.get("labels") == "float":
+        return [float(label) for label in manifest.labels]
+    return list(manifest.labels)
 
 
 def _tensor(tensor: Tensor) -> Json:
