@@ -26,6 +26,8 @@ from runtime.logs import logger
 WRITE_BUFFER_BYTES = 64 << 20
 """What may wait to be written to an engine before it counts as congested."""
 
+SEND_BUFFER_BYTES = 4 << 20
+"""What the kernel may hold of an engine's requests; systems grant less where they are set so."""
 UNANSWERED_MS = 5_000
 """Time after which bytes that no host acknowledges end a TCP connection."""
 
@@ -130,8 +132,11 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         # Several large bodies may be on their way at once; the default of 64 kB is less than one.
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        if (raw := transport.get_extra_info("socket")) is not None and raw.family != socket.AF_UNIX:
-            notice_a_dead_host(raw)
+        if (raw := transport.get_extra_info("socket")) is not None:
+            # A body then leaves in one write, also while the engine is busy and does not read.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if raw.family != socket.AF_UNIX:
+                notice_a_dead_host(raw)
 
     def data_received(self, data: bytes) -> None:
         try:
