@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.models import AFFINE_REQUEST, affine, many_types
@@ -51,7 +51,10 @@ ROW = {"f": 1.5, "i": 2, "b": True, "s": "é"}
 def check(answer: httpx.Response) -> None:
     """200 only for what is right; a documented 4xx in the protocol's form otherwise."""
     if answer.status_code == 200:
-        body = answer.json()
+        # Any 12 bytes are three floats to a raw binary request, which is answered in binary.
+        json_bytes = answer.headers.get("inference-header-content-length")
+        text = answer.content if json_bytes is None else answer.content[: int(json_bytes)]
+        body = json.loads(text)
         assert "outputs" in body or "predictions" in body
         return
     assert answer.status_code in DOCUMENTED, (answer.status_code, answer.text)
@@ -165,6 +168,7 @@ def test_json_that_is_cut_or_damaged(
 
 
 @fuzz
+@example(data=bytes(12), header=0, path="/v2/models/affine/infer")
 @given(data=st.binary(max_size=400), header=st.integers(-1, 500), path=st.sampled_from(list(PATHS)))
 def test_bytes_of_any_kind_with_a_binary_header(
     api: httpx.Client, data: bytes, header: int, path: str
