@@ -16,6 +16,7 @@ from control.problems import internal
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.access import Actor, Role
+from registry.acting import SYSTEM, Acting, acting_as
 from runtime.logs import logger
 
 MANAGEMENT = "/api/"
@@ -24,6 +25,10 @@ UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"
 _ACTOR = "tollway_actor"
 LOOKUP_THREADS = 2
 UPLOAD_PIECE = "PATCH"
+MAX_ADDRESS = 64
+MAX_REQUEST_ID = 128
+MAX_REASON = 500
+"""Characters of ``Tollway-Reason`` that are kept."""
 
 
 async def send_problem(send: Send, problem: problems.Problem) -> None:
@@ -104,7 +109,24 @@ class Authentication:
         except TollwayError as error:
             await send_problem(send, problems.of_error(error))
             return
-        await self._app(scope, receive, send)
+        with acting_as(_origin(scope)):
+            await self._app(scope, receive, send)
+
+
+def _origin(scope: Scope) -> Acting:
+    """Who this request's changes are recorded under."""
+    headers = Headers(scope=scope)
+    client = scope.get("client")
+    # The gateway replaces what clients claim in this header by the address that it saw.
+    address = headers.get("x-forwarded-for", client[0] if client else "")
+    actor: Actor | None = scope.get(_ACTOR)
+    return Acting(
+        actor=SYSTEM if actor is None else actor.name,
+        role=SYSTEM if actor is None else actor.role,
+        address=address[:MAX_ADDRESS],
+        request_id=headers.get("x-request-id", "")[:MAX_REQUEST_ID],
+        reason=headers.get("tollway-reason", "")[:MAX_REASON],
+    )
 
 
 class BodyLimit:

@@ -89,7 +89,9 @@ class Gateway:
             max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
         )
         self._links = Links(self.upstream, token)
-        self.catalog = Catalog(self._credentials, subscriptions, self._links.reconcile)
+        self.catalog = Catalog(
+            {"key": self._credentials, "subscription": subscriptions}, self._links.reconcile
+        )
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
         self.metrics = PredictionMetrics(
             {

@@ -1,19 +1,11 @@
 """The gateway's view of the configuration, kept up to date by the change stream."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from policies.api_key import ApiKeyPolicy
-from policies.subscription import SubscriptionPolicy
-from protocol.configuration import (
-    CALLABLE_STATES,
-    KeyDoc,
-    ModelDoc,
-    SubscriptionDoc,
-    VersionDoc,
-    WorkerDoc,
-)
+from protocol.configuration import CALLABLE_STATES, ModelDoc, VersionDoc, WorkerDoc
 
 STABLE = "stable"
 
@@ -38,20 +30,32 @@ class ModelEntry:
         return [v for _, v in sorted(self.versions.items()) if v.state in CALLABLE_STATES]
 
 
+class Holder(Protocol):
+    """Who decides by the documents of one kind."""
+
+    def put(self, document: Any, /) -> None:  # noqa: ANN401 -- each takes its own kind's type
+        """Learn of a document, or of a change to it."""
+
+    def remove(self, key: str, /) -> None:
+        """Forget the document of this key."""
+
+    def clear(self) -> None:
+        """Forget every document."""
+
+
 class Catalog:
     """Applies the change stream. Documents go to whoever decides by them; nothing is copied."""
 
     def __init__(
         self,
-        credentials: ApiKeyPolicy,
-        subscriptions: SubscriptionPolicy,
+        holders: Mapping[str, Holder],
         engines_changed: Callable[[Iterable[WorkerDoc]], None],
     ) -> None:
-        """``engines_changed`` gets the documents of all workers whenever one has changed."""
+        """``holders``: kind -> who decides by its documents. Models, versions and workers stay
+        here; ``engines_changed`` gets the documents of all workers whenever one has changed."""
         self.models: dict[str, ModelEntry] = {}
         self.workers: dict[str, WorkerDoc] = {}
-        self._credentials = credentials
-        self._subscriptions = subscriptions
+        self._holders = holders
         self._engines_changed = engines_changed
 
     def apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
@@ -59,11 +63,13 @@ class Catalog:
         if reset:
             self.models.clear()
             self.workers.clear()
-            self._credentials.clear()
-            self._subscriptions.clear()
+            for holder in self._holders.values():
+                holder.clear()
         workers_changed = reset
         for kind, key, document in changes:
-            if document is None:
+            if kind in self._holders:
+                self._hand_on(self._holders[kind], key, document)
+            elif document is None:
                 self._remove(kind, key)
             else:
                 self._put(document)
@@ -86,12 +92,15 @@ class Catalog:
         ]
         return bool(states) and all(state == "failed" for state in states)
 
+    @staticmethod
+    def _hand_on(holder: Holder, key: str, document: msgspec.Struct | None) -> None:
+        if document is None:
+            holder.remove(key)
+        else:
+            holder.put(document)
+
     def _put(self, document: msgspec.Struct) -> None:
         match document:
-            case KeyDoc():
-                self._credentials.put(document)
-            case SubscriptionDoc():
-                self._subscriptions.put(document)
             case ModelDoc():
                 self._entry(document.name).aliases = dict(document.aliases)
             case VersionDoc():
@@ -103,10 +112,6 @@ class Catalog:
 
     def _remove(self, kind: str, key: str) -> None:
         match kind:
-            case "key":
-                self._credentials.remove(key)
-            case "subscription":
-                self._subscriptions.remove(key)
             case "model":
                 self.models.pop(key, None)
             case "version":

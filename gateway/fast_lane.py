@@ -1,7 +1,7 @@
 """The fast lane: prediction requests answered at the level of the HTTP protocol.
 
 A subclass of uvicorn's httptools protocol. A ``POST`` to a prediction path becomes a
-A subclass of uvicorn's httptools protocol. A ``POST`` to a prediction path becomes a
+:class:`Prediction`, which takes the place of uvicorn's cycle and never becomes an ASGI event; every
 other request takes uvicorn's own way to the application, on the same port and in the same order.
 Policies, answers and records are the invoker's, the same as on the ASGI lane.
 """
@@ -70,13 +70,17 @@ class Prediction:
 
     def start(self) -> None:
         """It is this request's turn: admit it, and forward it once its body is here."""
+        if self._refusal is None:
+            self._protocol.lane.invoker.admit(self._call, self._decided)
+        else:
+            self._decided(self._refusal)
+
+    def _decided(self, refusal: TollwayError | None) -> None:
         lane = self._protocol.lane
-        try:
-            if self._refusal is not None:
-                raise self._refusal
-            lane.invoker.admit(self._call)
-        except TollwayError as error:
-            lane.invoker.refuse(self._call, error, self.finish)
+        refusal = refusal or self._refusal  # the body may have grown too large meanwhile
+        if refusal is not None:
+            self._refusal = refusal
+            lane.invoker.refuse(self._call, refusal, self.finish)
             return
         self._admitted = True
         if self._received:

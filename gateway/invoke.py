@@ -9,11 +9,12 @@
 
 Knows no web framework: a lane turns its protocol into a :class:`Call` and an :class:`Answer` into
 its protocol. :meth:`Invoker.admit` needs the headers only, so that a request is refused before its
-body is read; :meth:`Invoker.forward` never blocks and answers by a callback.
+body is read. Nothing here blocks: what has to wait goes on in a callback.
 """
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from gateway.answer import (
     CONTENT_TYPE_BINARY,
@@ -29,6 +30,7 @@ from gateway.routing import choose_version
 from gateway.upstream import Exchange, Upstream
 from gateway.usage_log import UsageLog
 from policies.base import Call, Policy
+from policies.chain import Chain, Decided
 from protocol.errors import STATUS, Code, TollwayError
 from protocol.frames import NO_HEADER, Frame
 from protocol.usage import UsageRecord
@@ -55,11 +57,10 @@ class Invoker:
     ) -> None:
         """``now`` gives UNIX seconds, ``monotonic`` seconds of the clock that event loops have too.
         (uvloop's own ``time`` stands still during a tick, in whole milliseconds.)"""
-        self._identify = identify
         # The caller's right to the model comes before what the version's state allows. Limits come
         # last: only who may call at all can use them up.
-        self._before_body = [*authorise, *admission]
-        self._catalog = catalog
+        policies = (policy.check for policy in (*authorise, *admission))
+        self._chain = Chain([identify.check, partial(choose_version, catalog), *policies])
         self._upstream = upstream
         self._usage = usage
         self._metrics = metrics
@@ -69,16 +70,13 @@ class Invoker:
         self._prefix = os.urandom(8).hex().encode() + b"-"
         self._count = 0
 
-    def admit(self, call: Call) -> None:
-        """Identify, route, authorise and admit; from then on the deadline runs. Raises
-        :class:`TollwayError`."""
-        self._identify.check(call)
-        choose_version(self._catalog, call)
-        for policy in self._before_body:
-            policy.check(call)
+    def admit(self, call: Call, admitted: Decided) -> None:
+        """Identify, route, authorise and admit; ``admitted`` is called exactly once, before this
+        returns where no step has to wait. From then on the call's deadline runs."""
         limit_ms = self._default_deadline_ms
         wish_ms = call.deadline_ms
         call.deadline = call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000
+        self._chain.run(call, admitted)
 
     def forward(self, call: Call, body: bytes, done: Done) -> None:
         """Send an admitted call's body to an engine; ``done`` gets the answer, exactly once."""

@@ -67,7 +67,7 @@ class PredictionLane:
         try:
             read_target(call, target)
             read_headers(call, scope["headers"])
-            self._invoker.admit(call)
+            await self._admitted(call)
             try:
                 async with asyncio.timeout_at(call.deadline):
                     body = await self._body(receive)
@@ -80,6 +80,21 @@ class PredictionLane:
         else:
             self._invoker.forward(call, body, finish)
         return await answered
+
+    async def _admitted(self, call: Call) -> None:
+        """Return once the call is admitted; raise why it is not."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def decided(refusal: TollwayError | None) -> None:
+            if waiting.done():  # this task was cancelled
+                return
+            if refusal is None:
+                waiting.set_result(None)
+            else:
+                waiting.set_exception(refusal)
+
+        self._invoker.admit(call, decided)
+        await waiting
 
     async def _body(self, receive: Receive) -> bytes | None:
         parts: list[bytes] = []

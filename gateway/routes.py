@@ -159,7 +159,8 @@ class CatalogRoutes:
         return self._choose(_call(model, version, label))
 
     def _choose(self, call: Call) -> tuple[ModelEntry, VersionDoc]:
-        entry = choose_version(self._catalog, call)
+        choose_version(self._catalog, call)
+        entry = self._catalog.models[call.model]
         self._lifecycle.check(call)
         return entry, entry.versions[call.version]
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from gateway.catalog import STABLE, Catalog, ModelEntry
+from gateway.catalog import STABLE, Catalog
 from policies.base import Call, is_visible
 from protocol.errors import Code, TollwayError
 from protocol.frames import Operation
@@ -58,7 +58,7 @@ def parse_version(text: str | bytes) -> int | None:
     return int(text) or None
 
 
-def choose_version(catalog: Catalog, call: Call) -> ModelEntry:
+def choose_version(catalog: Catalog, call: Call) -> None:
     """Set ``call.version``, ``state`` and ``variant``: first match of version in the path, label in
     the path, ``Tollway-Version``, the stable version.
 
@@ -82,7 +82,6 @@ def choose_version(catalog: Catalog, call: Call) -> ModelEntry:
             raise _no_model(call)
         raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {_named(call)}")
     call.version, call.state = number, version.state
-    return model
 
 
 def _no_model(call: Call) -> TollwayError:

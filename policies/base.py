@@ -1,5 +1,6 @@
 """What policies decide on: the call, and who makes it."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,8 +68,12 @@ class Call:
 class Policy(Protocol):
     """One condition that a call must satisfy."""
 
-    def check(self, call: Call) -> None:
-        """Return when the call satisfies the policy; raise :class:`TollwayError` otherwise."""
+    def check(self, call: Call) -> asyncio.Future[None] | None:
+        """Raise :class:`TollwayError` unless the call satisfies the policy.
+
+        A policy that has to ask another process returns a future that ends in the same way. What
+        can be decided here and now returns None: no future, no task, no turn of the loop.
+        """
 
 
 def is_visible(state: VersionState, identity: Identity | None) -> bool:

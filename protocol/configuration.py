@@ -18,6 +18,13 @@ CALLABLE_STATES: frozenset[str] = frozenset({"published", "deprecated"})
 
 EngineState = Literal["starting", "ready", "failed", "stopped"]
 
+Scope = Literal["predict", "explain", "feedback", "metadata"]
+"""What a credential may be used for."""
+SCOPES: tuple[Scope, ...] = ("predict", "explain", "feedback", "metadata")
+Environment = Literal["live", "test"]
+QuotaUnit = Literal["requests", "rows", "compute_ms"]
+QuotaPeriod = Literal["day", "month"]
+
 
 class ModelDoc(msgspec.Struct, frozen=True, kw_only=True):
     """kind ``model``, key = name."""
@@ -49,24 +56,96 @@ class KeyDoc(msgspec.Struct, frozen=True, kw_only=True):
     application: str | None = None
     role: str | None = None
     models: tuple[str, ...] | None = None
-    """Models that the key is restricted to; None: all that the application subscribes to."""
+    """Models that the key is restricted to; None: all that the application subscribes to (for a
+    management token: all that there are)."""
     expires_at: int | None = None
     """UNIX seconds."""
+    environment: Environment = "live"
+    scopes: tuple[Scope, ...] | None = None
+    """What the key may be used for; None: everything that the plan allows."""
+    networks: tuple[str, ...] = ()
+    """Networks (CIDR) from which it may be used; empty: from anywhere."""
+
+
+class ApplicationDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """kind ``application``, key = name."""
+
+    name: str
+    consumer: str
+    origins: tuple[str, ...] = ()
+    """Web origins (``https://host[:port]``) whose pages may call with this application's keys."""
 
 
 class SubscriptionDoc(msgspec.Struct, frozen=True, kw_only=True):
-    """kind ``subscription``, key = ``APPLICATION/MODEL``."""
+    """kind ``subscription``, key = ``APPLICATION/MODEL``. Only active ones are published."""
 
     application: str
     model: str
     plan: str
 
 
-class PlanDoc(msgspec.Struct, frozen=True, kw_only=True):
-    """kind ``plan``, key = name."""
+class RateDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """At most ``requests`` in any ``window_s`` seconds, ``burst`` of them at once (GCRA)."""
 
     name: str
+    """Names the limit in ``RateLimit`` headers and errors; unique in its plan."""
+    requests: int
+    window_s: int
+    burst: int | None = None
+    """None: all of the window's requests may come at once."""
+
+
+class QuotaDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """At most ``limit`` units a calendar period (UTC)."""
+
+    limit: int
+    unit: QuotaUnit = "requests"
+    period: QuotaPeriod = "month"
+
+
+class PlanDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """kind ``plan``, key = name. None means without limit. Limits count per subscription."""
+
+    name: str
+    rates: tuple[RateDoc, ...] = ()
+    """All of them hold at once."""
+    quota: QuotaDoc | None = None
+    concurrency: int | None = None
+    """Requests that may be under way at once."""
     max_body_bytes: int | None = None
+    max_rows: int | None = None
+    """Rows in one request."""
+    scopes: tuple[Scope, ...] | None = None
+    fail_open: bool = False
+    """Whether calls pass, uncounted, while the counters cannot be reached."""
+
+
+class IssuerDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """kind ``issuer``, key = name. Whose JSON Web Tokens are taken, and what they mean here."""
+
+    name: str
+    issuer: str
+    """The exact ``iss`` of its tokens."""
+    audiences: tuple[str, ...]
+    """A token must be meant for one of these."""
+    algorithms: tuple[str, ...]
+    """The only signature algorithms that are taken. Never ``none``."""
+    jwks_uri: str
+    application_claim: str = "azp"
+    """Claim (a dotted path) that says which application calls."""
+    applications: dict[str, str] = {}
+    """Value of that claim -> application; empty: the value is the application's name."""
+    scope_claim: str = "scope"
+    scopes: dict[str, Scope] = {}
+    """Value in the scope claim -> scope; empty: the values are scopes by their own names."""
+    role_claim: str = ""
+    """Claim that says which management role its holder has; empty: none of its tokens manages."""
+    roles: dict[str, str] = {}
+    """Value of the role claim -> role."""
+    leeway_s: int = 30
+    """Clock difference allowed for ``exp`` and ``nbf``."""
+    max_lifetime_s: int = 86_400
+    """A token that is valid for longer than this, from now, is refused."""
 
 
 class EngineDoc(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +173,8 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "key": KeyDoc,
     "subscription": SubscriptionDoc,
     "plan": PlanDoc,
+    "application": ApplicationDoc,
+    "issuer": IssuerDoc,
     "worker": WorkerDoc,
 }
 """Kind -> type of its documents."""

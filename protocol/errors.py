@@ -48,6 +48,12 @@ class Code(StrEnum):
     """The artifact is not an ONNX model that this system can run."""
     DIGEST_MISMATCH = "digest_mismatch"
     """The bytes received do not have the digest announced."""
+    RATE_LIMITED = "rate_limited"
+    """A rate limit of the plan is used up for now."""
+    QUOTA_EXCEEDED = "quota_exceeded"
+    """The plan's quota of this period is used up."""
+    TOO_MANY_IN_FLIGHT = "too_many_in_flight"
+    """The plan allows no more requests at once."""
     PRECONDITION_REQUIRED = "precondition_required"
     """The update needs ``If-Match`` or ``If-None-Match``."""
     NOT_READY = "not_ready"
@@ -87,6 +93,9 @@ STATUS: dict[Code, int] = {
     Code.INVALID_MODEL: 422,
     Code.DIGEST_MISMATCH: 422,
     Code.PRECONDITION_REQUIRED: 428,
+    Code.RATE_LIMITED: 429,
+    Code.QUOTA_EXCEEDED: 429,
+    Code.TOO_MANY_IN_FLIGHT: 429,
     Code.NOT_READY: 503,
     Code.QUEUE_FULL: 503,
     Code.DEADLINE_EXCEEDED: 504,

@@ -16,10 +16,26 @@ ARTIFACT_READERS: tuple[Role, ...] = ("admin", "publisher", "auditor")
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who makes a request: ``name`` is written to every history."""
+    """Who makes a request: ``name`` is written to every history.
+
+    An actor reaches an application through its consumer, a model through ownership or a grant, and
+    a subscription or usage through either. What they do not reach does not exist for them.
+    """
 
     name: str
     role: Role
+    consumer: str | None = None
+    """The consumer whose applications the actor reaches; None: all of them."""
+    models: frozenset[str] | None = None
+    """The models that the actor manages; None: all of them."""
+
+    def reaches_application(self, consumer: str) -> bool:
+        """Whether the actor may see applications of ``consumer``."""
+        return self.consumer is None or self.consumer == consumer
+
+    def manages_model(self, model: str) -> bool:
+        """Whether ``model`` is the actor's own, or granted, or everything is."""
+        return self.models is None or model in self.models
 
 
 class Require(Protocol):

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnxruntime as ort
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request, Security
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.security import APIKeyHeader
 from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel
@@ -75,12 +75,18 @@ def api_key_of(request: Request) -> str:
     return request.headers.get("X-API-Key", "")
 
 
+def too_many(request: Request, error: Exception) -> Response:
+    """slowapi's own answer."""
+    assert isinstance(error, RateLimitExceeded)
+    return _rate_limit_exceeded_handler(request, error)
+
+
 def make_app(session: ort.InferenceSession, keys: dict[str, str]) -> FastAPI:
     """The whole service, for one session and its keys (key -> application)."""
     app = FastAPI(title="Model service")
     limiter = Limiter(key_func=api_key_of)
     app.state.limiter = limiter
-    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
+    app.add_exception_handler(RateLimitExceeded, too_many)
     Instrumentator().instrument(app).expose(app)
 
     input_name = session.get_inputs()[0].name

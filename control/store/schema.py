@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 import control.store.tables  # noqa: F401
 import registry.store.tables  # noqa: F401 -- both add their tables to the metadata
 from protocol.errors import Code, TollwayError
-from registry.store import changes
+from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0001"
+HEAD: Final = "0008"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")
@@ -41,6 +41,7 @@ def upgrade(database: Database) -> bool:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         migrate(connection)
         changes.initialise(connection)
+        audit.initialise(connection)
     return True
 
 

@@ -1,0 +1,49 @@
+"""Takes a call through the steps before its body is read, in order, waiting where one has to."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from policies.base import Call
+from protocol.errors import Code, TollwayError
+from runtime.logs import logger
+
+Step = Callable[[Call], asyncio.Future[None] | None]
+"""See :meth:`policies.base.Policy.check`."""
+Decided = Callable[[TollwayError | None], None]
+"""Gets None when every step was passed, or why one was not."""
+
+
+class Chain:
+    """The steps, in their order. A call that no step makes wait costs no future and no task."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = tuple(steps)
+
+    def run(self, call: Call, decided: Decided) -> None:
+        """Call ``decided`` exactly once: before this returns, unless a step has to wait."""
+        self._run_from(0, call, decided)
+
+    def _run_from(self, first: int, call: Call, decided: Decided) -> None:
+        try:
+            for index in range(first, len(self._steps)):
+                waiting = self._steps[index](call)
+                if waiting is not None:
+                    waiting.add_done_callback(partial(self._go_on, index + 1, call, decided))
+                    return
+        except TollwayError as error:
+            decided(error)
+            return
+        decided(None)
+
+    def _go_on(
+        self, following: int, call: Call, decided: Decided, waited: asyncio.Future[None]
+    ) -> None:
+        error = waited.exception()
+        if error is None:
+            self._run_from(following, call, decided)
+        elif isinstance(error, TollwayError):
+            decided(error)
+        else:
+            logger("policies").error("a policy failed", error=repr(error))
+            decided(TollwayError(Code.INTERNAL, "an internal error of the gateway"))
