@@ -33,6 +33,7 @@ from gateway.usage_log import UsageLog
 from policies.api_key import ApiKeyPolicy
 from policies.base import Policy
 from policies.lifecycle import LifecyclePolicy
+from policies.plans import Plans
 from policies.request_size import RequestSizePolicy
 from policies.subscription import SubscriptionPolicy
 from protocol.errors import Code, TollwayError
@@ -80,17 +81,22 @@ class Gateway:
         self.failure: BaseException | None = None
         """What ended a background task, and with it the gateway."""
         self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
-        subscriptions = SubscriptionPolicy()
+        plans = Plans()
         sizes = RequestSizePolicy(settings.max_body_bytes)
         # Order: the right to the model before the version's state, see invoke.
-        authorise: list[Policy] = [subscriptions, LifecyclePolicy()]
+        authorise: list[Policy] = [SubscriptionPolicy(plans), LifecyclePolicy()]
         admission: list[Policy] = [sizes]
         self.upstream = Upstream(
             max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
         )
         self._links = Links(self.upstream, token)
         self.catalog = Catalog(
-            {"key": self._credentials, "subscription": subscriptions}, self._links.reconcile
+            {
+                "key": self._credentials,
+                "plan": plans,
+                "subscription": plans.subscriptions,
+            },
+            self._links.reconcile,
         )
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
         self.metrics = PredictionMetrics(

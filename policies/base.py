@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
-from protocol.configuration import CALLABLE_STATES, VersionState
+from protocol.configuration import CALLABLE_STATES, PlanDoc, Scope, VersionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Identity:
     """Models that the key is restricted to; None: no restriction."""
     expires_at: float = float("inf")
     """UNIX seconds."""
+    scopes: frozenset[Scope] | None = None
+    """What the credential may be used for; None: everything that the plan allows."""
 
     @property
     def manages(self) -> bool:
@@ -61,6 +63,9 @@ class Call:
     identity: Identity | None = None
     version: int = 0
     """Number of the version that answers; 0 until it is chosen."""
+    plan: PlanDoc | None = None
+    """Terms of the application's subscription to the model; None for a management token, and until
+    the subscription is checked."""
     state: VersionState = "registered"
     variant: str = "stable"
 

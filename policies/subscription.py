@@ -1,21 +1,22 @@
-"""Whether the caller's application may use the model."""
+"""Whether the caller's application may use the model, and under which plan."""
 
 from policies.base import Call
-from protocol.configuration import SubscriptionDoc
+from policies.plans import Plans
 from protocol.errors import Code, TollwayError
 
 
 class SubscriptionPolicy:
     """Applications use models that they subscribe to, with keys that are not restricted to others.
 
-    Management tokens use every model: publishers try their own without a subscription.
+    Management tokens need no subscription and have no plan: publishers try their own models.
     """
 
-    def __init__(self) -> None:
-        self._plans: dict[tuple[str, str], str] = {}
+    def __init__(self, plans: Plans) -> None:
+        self._plans = plans
 
     def check(self, call: Call) -> None:
-        """Raise ``FORBIDDEN`` or ``NOT_SUBSCRIBED`` when the identity may not use the model."""
+        """Set ``call.plan``, or raise ``FORBIDDEN`` or ``NOT_SUBSCRIBED``; ``UNAVAILABLE`` while
+        the terms of the plan are not known here."""
         identity = call.identity
         assert identity is not None
         if identity.manages:
@@ -24,22 +25,19 @@ class SubscriptionPolicy:
             raise TollwayError(
                 Code.FORBIDDEN, f"this API key is restricted to other models than '{call.model}'"
             )
-        if (identity.application, call.model) not in self._plans:
-            raise TollwayError(
+        call.plan = self._plans.of(identity.application, call.model)
+        if call.plan is None:
+            raise self._refusal(identity.application, call.model)
+
+    def _refusal(self, application: str, model: str) -> TollwayError:
+        plan = self._plans.subscriptions.plan(application, model)
+        if plan is None:
+            return TollwayError(
                 Code.NOT_SUBSCRIBED,
-                f"application '{identity.application}' has no subscription to '{call.model}': "
+                f"application '{application}' has no subscription to '{model}': "
                 "subscribe it to a plan of this model",
             )
-
-    def put(self, document: SubscriptionDoc) -> None:
-        """Learn of a subscription, or of another plan for it."""
-        self._plans[document.application, document.model] = document.plan
-
-    def remove(self, key: str) -> None:
-        """Forget the subscription ``APPLICATION/MODEL``."""
-        application, _, model = key.partition("/")
-        self._plans.pop((application, model), None)
-
-    def clear(self) -> None:
-        """Forget every subscription."""
-        self._plans.clear()
+        return TollwayError(
+            Code.UNAVAILABLE,
+            f"the terms of plan '{plan}' have not arrived at this gateway yet: try again soon",
+        )

@@ -8,6 +8,7 @@ from protocol.configuration import (
     EngineDoc,
     KeyDoc,
     ModelDoc,
+    PlanDoc,
     SubscriptionDoc,
     VersionDoc,
     VersionState,
@@ -62,6 +63,7 @@ class World:
             ("model", "iris", ModelDoc(name="iris", aliases={"stable": 2, "old": 1, "gone": 4}))
         )
         found.append(("version", "secret/1", version("secret", 1, "registered")))
+        found.append(("plan", "unlimited", PlanDoc(name="unlimited")))
         found.append(
             (
                 "subscription",

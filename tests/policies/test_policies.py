@@ -1,13 +1,15 @@
 """Each policy decides by its own data, and forgets at once what was taken back."""
 
+import msgspec
 import pytest
 
 from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Identity
 from policies.lifecycle import LifecyclePolicy
+from policies.plans import Plans
 from policies.request_size import RequestSizePolicy
 from policies.subscription import SubscriptionPolicy
-from protocol.configuration import KeyDoc, SubscriptionDoc, VersionState
+from protocol.configuration import KeyDoc, PlanDoc, SubscriptionDoc, VersionState
 from protocol.errors import Code, TollwayError
 from protocol.keys import generate, secret_hash
 
@@ -62,18 +64,52 @@ def test_changed_key_takes_effect_at_once() -> None:
 
 
 def test_subscription_is_needed_and_its_removal_is_felt() -> None:
-    policy = SubscriptionPolicy()
+    plans = Plans()
+    policy = SubscriptionPolicy(plans)
     call = Call(model="m", identity=Identity("k", "shop"))
     assert refusal(policy, call) is Code.NOT_SUBSCRIBED
-    policy.put(SubscriptionDoc(application="shop", model="m", plan="unlimited"))
+    plans.put(PlanDoc(name="unlimited"))
+    plans.subscriptions.put(SubscriptionDoc(application="shop", model="m", plan="unlimited"))
     assert refusal(policy, call) is None
-    policy.remove("shop/m")
+    plans.subscriptions.remove("shop/m")
     assert refusal(policy, call) is Code.NOT_SUBSCRIBED
+
+
+def test_other_terms_and_another_plan_hold_at_once() -> None:
+    plans = Plans()
+    policy = SubscriptionPolicy(plans)
+    call = Call(model="m", identity=Identity("k", "shop"))
+    subscription = SubscriptionDoc(application="shop", model="m", plan="free")
+    plans.put(PlanDoc(name="free", max_rows=1))
+    plans.put(PlanDoc(name="large"))
+    for plan, max_rows, expected in (("free", 1, 1), ("free", 2, 2), ("large", None, None)):
+        plans.put(PlanDoc(name=plan, max_rows=max_rows))
+        plans.subscriptions.put(msgspec.structs.replace(subscription, plan=plan))
+        assert refusal(policy, call) is None
+        assert call.plan is not None
+        assert call.plan.max_rows == expected
+
+
+def test_plan_whose_terms_are_not_known_admits_nobody() -> None:
+    plans = Plans()
+    policy = SubscriptionPolicy(plans)
+    call = Call(model="m", identity=Identity("k", "shop"))
+    plans.subscriptions.put(SubscriptionDoc(application="shop", model="m", plan="free"))
+    assert refusal(policy, call) is Code.UNAVAILABLE
+    plans.put(PlanDoc(name="free"))
+    assert refusal(policy, call) is None
+    plans.remove("free")
+    assert refusal(policy, call) is Code.UNAVAILABLE
+    plans.put(PlanDoc(name="free"))
+    plans.clear()
+    assert refusal(policy, call) is Code.UNAVAILABLE
 
 
 def test_restricted_key_is_refused_for_other_models() -> None:
-    policy = SubscriptionPolicy()
-    policy.put(SubscriptionDoc(application="shop", model="m", plan="unlimited"))
+    plans = Plans()
+    plans.put(PlanDoc(name="unlimited"))
+    plans.subscriptions.put(SubscriptionDoc(application="shop", model="m", plan="unlimited"))
+    policy = SubscriptionPolicy(plans)
     restricted = Identity("k", "shop", models=frozenset({"other"}))
     assert refusal(policy, Call(model="m", identity=restricted)) is Code.FORBIDDEN
 
