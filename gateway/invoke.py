@@ -148,6 +148,7 @@ class Invoker:
             call.bytes_in,
             len(answer.body),
             prediction.decode(),
+            "" if call.plan is None else call.plan.name,
         )
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
 

@@ -24,6 +24,9 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     bytes_in: int
     bytes_out: int
     prediction_id: str
+    plan: str = ""
+    """Name of the plan under which the request was taken in. Empty for a management token, for a
+    request refused before its subscription was looked at, and in records of earlier gateways."""
 
 
 class UsageReceipt(msgspec.Struct, frozen=True):

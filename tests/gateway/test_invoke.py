@@ -3,12 +3,14 @@
 import asyncio
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.app import Gateway
 from gateway.settings import GatewaySettings
 from protocol.frames import Frame, Operation
 from protocol.keys import generate
+from protocol.usage import UsageRecord
 from tests.gateway.conftest import until
 from tests.gateway.documents import World, worker
 from tests.gateway.fake_engine import FakeEngine
@@ -273,6 +275,19 @@ async def test_usage_is_written_before_the_answer_leaves(
     line = segment.read_text().splitlines()[-1]
     assert answer.headers["tollway-prediction-id"] in line
     assert gateway.usage.failures == 0
+
+
+async def test_record_names_the_plan_of_an_application_and_none_of_a_management_token(
+    client: httpx.AsyncClient, settings: GatewaySettings, world: World
+) -> None:
+    await client.post(INFER, content=b"{}")
+    await client.post(INFER, content=b"{}", headers={"x-api-key": world.admin})
+    (segment,) = (settings.data_dir / "gateway" / "usage").glob("*.usage")
+    records = msgspec.json.Decoder(UsageRecord).decode_lines(segment.read_bytes())
+    assert [(record.application, record.plan) for record in records] == [
+        ("shop", "unlimited"),
+        ("", ""),
+    ]
 
 
 async def test_answer_that_cannot_be_recorded_is_not_given(
