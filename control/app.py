@@ -30,6 +30,7 @@ from control.routes_directory import directory_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
 from control.routes_observation import observation_router
+from control.routes_plans import plan_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
@@ -106,6 +107,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(health_router(services.stream.head))
     app.include_router(registry_router(services.registry, require), prefix=API)
     app.include_router(directory_router(services.directory), prefix=API)
+    app.include_router(plan_router(services.plans), prefix=API)
     app.include_router(subscription_router(services.subscriptions), prefix=API)
     app.include_router(key_router(services.keys), prefix=API)
     app.include_router(

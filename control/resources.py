@@ -1,10 +1,10 @@
-"""What the management API takes and gives: consumers, applications, subscriptions, plans, keys.
+"""What the management API takes and gives: consumers, applications, subscriptions, keys.
 
 Names are checked where they are used, so that a bad one is refused the same way everywhere.
 """
 
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -17,30 +17,38 @@ MAX_TIME_MS = 253_402_300_799_000
 """The last second of the year 9999, behind which times cannot be written."""
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
+    """``text``, unless it holds NUL, which PostgreSQL does not store."""
     if "\0" in text:
         raise ValueError("text must not contain NUL")
     return text
 
 
-Title = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
+Title = Annotated[str, Field(max_length=200), AfterValidator(no_nul)]
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """What a client sends. Fields that do not exist are refused: they may be mistyped."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Resource(BaseModel):
+class Resource(BaseModel):
+    """What the API shows."""
+
     model_config = ConfigDict(frozen=True)
 
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change by use, not by management: entity tags leave them out."""
 
-class ConsumerRequest(_Request):
+
+class ConsumerRequest(Request):
     """What a consumer is to be; a field left out keeps its value."""
 
     title: Title | None = None
 
 
-class Consumer(_Resource):
+class Consumer(Resource):
     """A person, team or company that calls models."""
 
     name: str
@@ -49,14 +57,14 @@ class Consumer(_Resource):
     updated_at: str
 
 
-class ApplicationRequest(_Request):
+class ApplicationRequest(Request):
     """What an application is to be; a field left out keeps its value."""
 
     consumer: str | None = None
     title: Title | None = None
 
 
-class Application(_Resource):
+class Application(Resource):
     """A program of a consumer: it holds keys and subscriptions."""
 
     name: str
@@ -66,13 +74,13 @@ class Application(_Resource):
     updated_at: str
 
 
-class SubscriptionRequest(_Request):
+class SubscriptionRequest(Request):
     """The plan under which the application calls the model."""
 
     plan: str
 
 
-class Subscription(_Resource):
+class Subscription(Resource):
     """An application's right to call a model."""
 
     application: str
@@ -82,15 +90,7 @@ class Subscription(_Resource):
     updated_at: str
 
 
-class Plan(_Resource):
-    """What a subscription allows."""
-
-    name: str
-    title: str
-    max_body_bytes: int | None = None
-
-
-class KeyRequest(_Request):
+class KeyRequest(Request):
     """A key to be made."""
 
     application: str
@@ -101,7 +101,7 @@ class KeyRequest(_Request):
     expires_at: AwareDatetime | None = None
 
 
-class Key(_Resource):
+class Key(Resource):
     """An API key, without its secret."""
 
     id: str
@@ -124,7 +124,7 @@ class NewKey(Key):
 Item = TypeVar("Item")
 
 
-class Page(_Resource, Generic[Item]):
+class Page(Resource, Generic[Item]):
     """One page of a list; ``next`` is the ``after`` of the following one, null at the end."""
 
     items: list[Item]

@@ -1,4 +1,4 @@
-"""Routes of plans, subscriptions and API keys: who may call which model."""
+"""Routes of subscriptions and API keys: who may call which model."""
 
 from typing import Annotated
 
@@ -10,7 +10,6 @@ from control.resources import (
     KeyRequest,
     NewKey,
     Page,
-    Plan,
     Subscription,
     SubscriptionRequest,
 )
@@ -24,20 +23,15 @@ from control.routes_conventions import (
     tagged,
 )
 from control.store.keys import Keys
-from control.store.subscriptions import PLANS, Subscriptions
-from registry.access import EVERYONE, Actor
+from control.store.subscriptions import Subscriptions
+from registry.access import Actor
 
 
 def subscription_router(subscriptions: Subscriptions) -> APIRouter:
-    """``/plans`` and ``/subscriptions``."""
+    """``/subscriptions``."""
     router = APIRouter(tags=["subscriptions"])
     reads = [Depends(require(*READERS))]
     writes = [Depends(require(*WRITERS))]
-
-    @router.get("/plans", dependencies=[Depends(require(*EVERYONE))], responses=errors())
-    def list_plans() -> Page[Plan]:
-        """List plans. `unlimited` is built in."""
-        return Page(items=list(PLANS.values()), next=None)
 
     @router.get("/subscriptions", dependencies=reads, responses=errors(422))
     def list_subscriptions(

@@ -15,6 +15,7 @@ from control.settings import ControlSettings
 from control.store import schema
 from control.store.directory import Directory
 from control.store.keys import Keys
+from control.store.plans import Plans
 from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
@@ -43,6 +44,7 @@ class Services(NamedTuple):
     database: ObservedDatabase
     registry: Registry
     directory: Directory
+    plans: Plans
     subscriptions: Subscriptions
     keys: Keys
     tokens: Tokens
@@ -68,8 +70,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     database, stream, notifier = _open_database(settings)
     tokens = Tokens(database, clock)
     ensure_admin_token(settings.admin_token_path, tokens, pepper)
-    subscriptions = Subscriptions(database, clock)
-    subscriptions.publish_plans()
+    plans = Plans(database, clock)
+    plans.write_built_in()
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
     store = open_blob_store(settings.blobs)
     registry = create_registry(
@@ -91,7 +93,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         database=database,
         registry=registry,
         directory=Directory(database, clock),
-        subscriptions=subscriptions,
+        plans=plans,
+        subscriptions=Subscriptions(database, clock),
         keys=Keys(database, pepper, clock),
         tokens=tokens,
         workers=workers,

@@ -56,7 +56,7 @@ class ApiKeyPolicy:
         self.remove(document.id)
         self._hashes[document.id] = document.hash
         self._by_hash[document.hash] = Identity(
-            key=document.id,
+            key=document.lineage or document.id,
             application=document.application or "",
             role=document.role,
             models=None if document.models is None else frozenset(document.models),

@@ -65,6 +65,9 @@ class KeyDoc(msgspec.Struct, frozen=True, kw_only=True):
     """What the key may be used for; None: everything that the plan allows."""
     networks: tuple[str, ...] = ()
     """Networks (CIDR) from which it may be used; empty: from anywhere."""
+    lineage: str = ""
+    """Id of the key that this is a secret of: usage and logs name it. Every secret of a rotated key
+    that still works has a document of its own (``ID``, ``ID.2`` ...). Empty: ``id`` itself."""
 
 
 class ApplicationDoc(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,27 +1,21 @@
-"""Plans and subscriptions: which application may call which model, on what terms."""
-
-from typing import Final
+"""Subscriptions: which application may call which model, on what terms."""
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.preconditions import NO_PRECONDITION, Precondition
-from control.resources import Page, Plan, Subscription
+from control.resources import Page, Subscription
 from control.store.directory import Put, get_application
 from control.store.failures import repeated
-from control.store.stream import publish_if_new
+from control.store.plans import require_plan
 from control.store.tables import subscriptions
-from protocol.configuration import PlanDoc, SubscriptionDoc
+from protocol.configuration import SubscriptionDoc
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.clock import Clock, rfc3339
 from registry.store import changes
 from registry.store.database import Database
 from registry.store.tables import models
-
-UNLIMITED: Final = "unlimited"
-PLANS: Final[dict[str, Plan]] = {UNLIMITED: Plan(name=UNLIMITED, title="Unlimited")}
-"""The built-in plans."""
 
 
 class Subscriptions:
@@ -30,16 +24,6 @@ class Subscriptions:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-
-    def publish_plans(self) -> None:
-        """Put the built-in plans on the change stream where they are missing or differ."""
-        documents = {
-            name: PlanDoc(name=name, max_body_bytes=plan.max_body_bytes)
-            for name, plan in PLANS.items()
-        }
-        with self._database.write() as connection:
-            for name, document in documents.items():
-                publish_if_new(connection, "plan", name, document)
 
     @repeated
     def put(
@@ -52,13 +36,11 @@ class Subscriptions:
         """Subscribe, or move the subscription to another plan."""
         check_name(application, "application")
         check_name(model, "model")
-        if plan not in PLANS:
-            known = ", ".join(PLANS)
-            raise TollwayError(Code.INVALID, f"there is no plan {plan[:80]!r}; there is: {known}")
         now = self._clock()
         with self._database.write() as connection:
             current = _find(connection, application, model, lock=True)
             condition.check(current)
+            require_plan(connection, plan)
             if current is not None and current.plan == plan:
                 return Put(current, False)
             if current is None:

@@ -21,19 +21,26 @@ applications = sa.Table(
     sa.Column("name", NAME, primary_key=True),
     sa.Column("consumer", NAME, sa.ForeignKey("consumers.name"), nullable=False, index=True),
     sa.Column("title", sa.String(200), nullable=False),
+    sa.Column("origins", sa.Text, nullable=False, server_default="[]"),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )
+"""``origins``: a JSON list."""
 
 subscriptions = sa.Table(
     "subscriptions",
     metadata,
     sa.Column("application", NAME, sa.ForeignKey("applications.name"), primary_key=True),
     sa.Column("model", NAME, primary_key=True, index=True),
-    sa.Column("plan", NAME, nullable=False),
+    sa.Column("plan", NAME, nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False, server_default="active"),
+    sa.Column("requested_plan", NAME, index=True),
+    sa.Column("reason", sa.Text),
+    sa.Column("decided_ms", sa.BigInteger),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )
+"""``reason`` and ``decided_ms`` are of the last approval or refusal."""
 
 api_keys = sa.Table(
     "api_keys",
@@ -44,15 +51,54 @@ api_keys = sa.Table(
     sa.Column("application", NAME, sa.ForeignKey("applications.name"), nullable=False, index=True),
     sa.Column("label", sa.String(200), nullable=False),
     sa.Column("environment", sa.String(8), nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="1"),
     sa.Column("models", sa.Text),
+    sa.Column("scopes", sa.Text),
+    sa.Column("networks", sa.Text, nullable=False, server_default="[]"),
     sa.Column("expires_ms", sa.BigInteger),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger),
+    sa.Column("rotated_ms", sa.BigInteger),
     sa.Column("revoked_ms", sa.BigInteger),
+    sa.Column("last_used_ms", sa.BigInteger),
     sa.Column("created_by", sa.String(255), nullable=False),
     sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("rotated_by", sa.String(255)),
+    sa.Column("rotation_key", sa.String(255)),
     sa.UniqueConstraint("created_by", "idempotency_key"),
 )
-"""``hash`` is the HMAC of the secret, which itself is nowhere; ``models`` a JSON list or null."""
+"""``hash`` is the HMAC of the present secret, which itself is nowhere; ``models``, ``scopes`` and
+``networks`` are JSON lists. ``rotation_key`` is the Idempotency-Key of the last rotation."""
+
+key_overlaps = sa.Table(
+    "key_overlaps",
+    metadata,
+    sa.Column("key", sa.String(32), sa.ForeignKey("api_keys.id"), primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("prefix", sa.String(16), nullable=False),
+    sa.Column("ends_ms", sa.BigInteger, nullable=False, index=True),
+)
+"""Earlier secrets of rotated keys, for as long as they still work."""
+
+plans = sa.Table(
+    "plans",
+    metadata,
+    sa.Column("name", NAME, primary_key=True),
+    sa.Column("terms", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+)
+"""``terms``: JSON of a ``control.plans.PlanRequest``."""
+
+ended_applications = sa.Table(
+    "ended_applications",
+    metadata,
+    sa.Column("name", NAME, primary_key=True),
+    sa.Column("consumer", NAME, nullable=False),
+    sa.Column("ended_ms", sa.BigInteger, nullable=False),
+)
+"""Whose a deleted application was: usage under its name must never come to another consumer."""
 
 management_tokens = sa.Table(
     "management_tokens",

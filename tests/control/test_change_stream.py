@@ -33,6 +33,8 @@ async def test_a_new_follower_gets_the_present_state_whole(control: Control) -> 
     assert not found.more
     assert [(one.kind, one.key) for one in found.changes] == [
         ("key", "admin"),
+        ("plan", "free"),
+        ("plan", "standard"),
         ("plan", "unlimited"),
     ]
     assert (await page(control.cluster, found.stream, found.next)).changes == []

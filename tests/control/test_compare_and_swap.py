@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.plans import PlanRequest
 from control.preconditions import Precondition, etag
-from control.resources import ApplicationRequest, ConsumerRequest, Plan
+from control.resources import ApplicationRequest, ConsumerRequest
 from control.store.directory import Directory
-from control.store.subscriptions import PLANS, Subscriptions
+from control.store.plans import Plans
+from control.store.subscriptions import Subscriptions
 from control.store.tables import applications, consumers, subscriptions
 from protocol.errors import Code, TollwayError
 from registry.store import models
@@ -31,6 +33,8 @@ class Place:
         self.database = database
         self.directory = Directory(database, FakeClock())
         self.subscriptions = Subscriptions(database, FakeClock())
+        self.plans = Plans(database, FakeClock())
+        self.plans.write_built_in()
         self.directory.put_application("shop", ApplicationRequest(title="first"))
         with database.write() as connection:
             models.insert(connection, "risk", "", "", 0)
@@ -106,9 +110,9 @@ def test_a_subscription_that_changed_meanwhile_is_not_deleted(place: Place) -> N
 
 
 def test_a_subscription_that_is_deleted_while_it_is_moved_is_made_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place,
 ) -> None:
-    monkeypatch.setitem(PLANS, "gold", Plan(name="gold", title="Gold"))
+    place.plans.put("gold", PlanRequest())
     outcome = place.meanwhile(
         lambda c: c.execute(sa.delete(subscriptions)),
         lambda: place.subscriptions.put("shop", "risk", "gold"),

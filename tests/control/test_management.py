@@ -287,14 +287,6 @@ async def test_the_same_post_twice_at_once_makes_one_key(control: Control) -> No
     assert len((await control.admin.get("/api/v1/keys")).json()["items"]) == 1
 
 
-async def test_the_only_plan_is_unlimited_and_it_is_published(control: Control) -> None:
-    plans = (await control.admin.get("/api/v1/plans")).json()
-    changes = (await control.admin.get("/api/v1/changes")).json()["items"]
-
-    assert [plan["name"] for plan in plans["items"]] == ["unlimited"]
-    assert [one["key"] for one in changes if one["kind"] == "plan"] == ["unlimited"]
-
-
 async def test_the_change_log_is_readable_without_hashes(control: Control) -> None:
     await control.admin.put("/api/v1/applications/shop")
     for _ in range(3):
@@ -309,4 +301,4 @@ async def test_the_change_log_is_readable_without_hashes(control: Control) -> No
         after = page["next"]
 
     assert seen == sorted(set(seen))
-    assert len(seen) == 5
+    assert len(seen) == 7
