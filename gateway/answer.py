@@ -15,6 +15,23 @@ _UNREAD_CODES = frozenset({Code.TOO_LARGE, Code.BODY_TIMEOUT})
 _NO_BODY: list[tuple[bytes, bytes]] = []
 
 
+EXPOSED = (
+    b"Deprecation, Inference-Header-Content-Length, Link, RateLimit, RateLimit-Policy, "
+    b"Retry-After, Server-Timing, Sunset, Tollway-Prediction-Id, Tollway-Variant, "
+    b"Tollway-Version, X-Request-Id"
+)
+"""Response headers that a page may read beside the few that it always may."""
+
+
+def readable_by(origin: bytes) -> Headers:
+    """The headers that let pages of ``origin`` read an answer."""
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", EXPOSED),
+        (b"vary", b"Origin"),
+    ]
+
+
 class Answer:
     """Status, headers (lower-case names, without ``content-length``) and body."""
 

@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
+from gateway.cross_origin import CrossOrigin, preflight
 from gateway.fast_lane import FastLane
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
@@ -30,11 +31,16 @@ from gateway.settings import GatewaySettings
 from gateway.shipper import UsageShipper
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
+from policies.addresses import TrustedProxies
 from policies.api_key import ApiKeyPolicy
 from policies.base import Policy
+from policies.environment import EnvironmentPolicy
 from policies.lifecycle import LifecyclePolicy
+from policies.network import NetworkPolicy
+from policies.origins import OriginPolicy
 from policies.plans import Plans
 from policies.request_size import RequestSizePolicy
+from policies.scopes import ScopePolicy
 from policies.subscription import SubscriptionPolicy
 from protocol.errors import Code, TollwayError
 from runtime.addresses import control_client, control_transport
@@ -82,9 +88,17 @@ class Gateway:
         """What ended a background task, and with it the gateway."""
         self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
         plans = Plans()
+        proxies = TrustedProxies(settings.proxy_networks)
+        origins = OriginPolicy()
+        # Order: from where a credential may be used before what it may be used for, see invoke.
+        accept: list[Policy] = [
+            NetworkPolicy(),
+            EnvironmentPolicy(settings.accepted_environments),
+            origins,
+        ]
         sizes = RequestSizePolicy(settings.max_body_bytes)
         # Order: the right to the model before the version's state, see invoke.
-        authorise: list[Policy] = [SubscriptionPolicy(plans), LifecyclePolicy()]
+        authorise: list[Policy] = [SubscriptionPolicy(plans), ScopePolicy(), LifecyclePolicy()]
         admission: list[Policy] = [sizes]
         self.upstream = Upstream(
             max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
@@ -92,6 +106,7 @@ class Gateway:
         self._links = Links(self.upstream, token)
         self.catalog = Catalog(
             {
+                "application": origins,
                 "key": self._credentials,
                 "plan": plans,
                 "subscription": plans.subscriptions,
@@ -127,10 +142,13 @@ class Gateway:
             gateway=_gateway_id(folder),
             interval_s=settings.usage_ship_interval_ms / 1000,
         )
-        self.routes = CatalogRoutes(self.catalog, self.upstream, self._credentials, authorise)
+        self.routes = CatalogRoutes(
+            self.catalog, self.upstream, proxies, [self._credentials, *accept], authorise
+        )
         self._scrape = ScrapeAccess(self._credentials, token)
         invoker = Invoker(
             identify=self._credentials,
+            accept=accept,
             authorise=authorise,
             admission=admission,
             catalog=self.catalog,
@@ -141,8 +159,14 @@ class Gateway:
             monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,
         )
-        self.application: Application = PredictionLane(self._fastapi(), invoker, sizes)
-        self.fast_lane = FastLane(invoker, sizes)
+        self.application: Application = PredictionLane(
+            CrossOrigin(self._fastapi(proxies), self._credentials, origins),
+            invoker,
+            sizes,
+            proxies,
+            partial(preflight, origins),
+        )
+        self.fast_lane = FastLane(invoker, sizes, proxies)
 
     @contextlib.asynccontextmanager
     async def running(self, stop: asyncio.Event | None = None) -> AsyncIterator[None]:
@@ -189,7 +213,7 @@ class Gateway:
         version = self.catalog.version(model, number)
         return None if version is None else version.digest
 
-    def _fastapi(self) -> Application:
+    def _fastapi(self, proxies: TrustedProxies) -> Application:
         app = FastAPI(title="Tollway gateway", docs_url=None, redoc_url=None, openapi_url=None)
         registry = CollectorRegistry()
         self.metrics.register(registry)
@@ -207,7 +231,7 @@ class Gateway:
         app.include_router(self.routes.router())
         app.add_exception_handler(TollwayError, _prediction_error)
         app.add_exception_handler(HTTPException, _http_error)
-        proxy = ControlProxy(self._proxy)
+        proxy = ControlProxy(self._proxy, proxies)
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
             own = scope["type"] != "http" or is_own(scope["path"])

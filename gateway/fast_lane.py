@@ -18,6 +18,7 @@ from gateway.answer import Answer
 from gateway.invoke import Invoker
 from gateway.lane import late_body, read_headers, read_target
 from gateway.routing import Router, Target
+from policies.addresses import TrustedProxies
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import TollwayError
@@ -65,6 +66,9 @@ class Prediction:
         try:
             read_target(self._call, target)
             read_headers(self._call, protocol.headers)
+            self._call.client = protocol.lane.proxies.client(
+                protocol.peer, self._call.forwarded_for
+            )
         except TollwayError as error:
             self._refusal = error
 
@@ -78,6 +82,9 @@ class Prediction:
     def _decided(self, refusal: TollwayError | None) -> None:
         lane = self._protocol.lane
         refusal = refusal or self._refusal  # the body may have grown too large meanwhile
+        if refusal is None and self._size > lane.sizes.limit(self._call):
+            refusal = lane.sizes.refusal(self._call)  # by the plan, which is known only now
+            self._body.clear()
         if refusal is not None:
             self._refusal = refusal
             lane.invoker.refuse(self._call, refusal, self.finish)
@@ -96,10 +103,10 @@ class Prediction:
             return
         self._size += len(data)
         sizes = self._protocol.lane.sizes
-        if self._size <= sizes.max_bytes:
+        if self._size <= sizes.limit(self._call):
             self._body.append(data)
             return
-        self._stop(sizes.refusal())
+        self._stop(sizes.refusal(self._call))
 
     def late(self, now: float) -> bool:
         """Refuse the request if its deadline has passed before its body was complete."""
@@ -152,9 +159,10 @@ class Prediction:
 class FastLane:
     """What all connections of a gateway share."""
 
-    def __init__(self, invoker: Invoker, sizes: RequestSizePolicy) -> None:
+    def __init__(self, invoker: Invoker, sizes: RequestSizePolicy, proxies: TrustedProxies) -> None:
         self.invoker = invoker
         self.sizes = sizes
+        self.proxies = proxies
         self.router = Router()
         self.bodies: set[Prediction] = set()
         """Requests that were admitted and whose bodies are not complete."""
@@ -192,8 +200,15 @@ class FastLaneProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, lane: FastLane, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
         self.lane = lane
+        self.peer = ""
+        """Address of the TCP peer; empty over a Unix socket."""
         self._held = False
         self._head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 -- uvicorn's signature
+        """A client has connected."""
+        super().connection_made(transport)
+        self.peer = "" if self.client is None else self.client[0]
 
     def on_message_begin(self) -> None:
         """A request begins. The ASGI scope is made when it turns out to be needed."""

@@ -1,8 +1,9 @@
 """The way of a prediction request through the gateway, from its headers to its answer.
 
     identify   who is calling                       policies.api_key
+    accept     may they call from here              policies.network, environment, origins
     route      which version answers                routing
-    authorise  may they use this model and version  policies.subscription, policies.lifecycle
+    authorise  may they use this model and version  policies.subscription, scopes, lifecycle
     admit      is the request within its limits     policies.request_size
     forward    the body, unparsed, to an engine     upstream
     record     what was answered                    usage_log, metrics
@@ -23,14 +24,16 @@ from gateway.answer import (
     Answer,
     Headers,
     error_answer,
+    readable_by,
 )
 from gateway.catalog import Catalog
 from gateway.metrics import PredictionMetrics
-from gateway.routing import choose_version
+from gateway.routing import choose_version, hide_unseen
 from gateway.upstream import Exchange, Upstream
 from gateway.usage_log import UsageLog
 from policies.base import Call, Policy
 from policies.chain import Chain, Decided
+from policies.rows import row_limit
 from protocol.errors import STATUS, Code, TollwayError
 from protocol.frames import NO_HEADER, Frame
 from protocol.usage import UsageRecord
@@ -45,6 +48,7 @@ class Invoker:
         self,
         *,
         identify: Policy,
+        accept: list[Policy],
         authorise: list[Policy],
         admission: list[Policy],
         catalog: Catalog,
@@ -57,10 +61,13 @@ class Invoker:
     ) -> None:
         """``now`` gives UNIX seconds, ``monotonic`` seconds of the clock that event loops have too.
         (uvloop's own ``time`` stands still during a tick, in whole milliseconds.)"""
-        # The caller's right to the model comes before what the version's state allows. Limits come
-        # last: only who may call at all can use them up.
+        # A credential that may not be used from here learns nothing of what there is. The caller's
+        # right to the model comes before what the version's state allows. Limits come last: only
+        # who may call at all can use them up.
+        first = (policy.check for policy in (identify, *accept))
         policies = (policy.check for policy in (*authorise, *admission))
-        self._chain = Chain([identify.check, partial(choose_version, catalog), *policies])
+        self._chain = Chain([*first, partial(choose_version, catalog), *policies])
+        self._catalog = catalog
         self._upstream = upstream
         self._usage = usage
         self._metrics = metrics
@@ -87,6 +94,7 @@ class Invoker:
             lambda reply: self._answer(call, reply, done),
             flags=call.operation,
             header_length=call.header_length,
+            max_rows=row_limit(call),
         )
         try:
             self._upstream.send((call.model, call.version), exchange)
@@ -99,6 +107,8 @@ class Invoker:
             self._metrics.refused(error.status)
             done(error_answer(error, self._headers(call, self._identifier())))
         else:
+            if not call.version:
+                hide_unseen(self._catalog, call)
             self._answer(call, error, done)
 
     def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
@@ -164,11 +174,13 @@ class Invoker:
         if call.version:
             headers.append((b"tollway-version", b"%d" % call.version))
             headers.append((b"tollway-variant", call.variant.encode()))
+        if call.origin_allowed and call.origin is not None:
+            headers += readable_by(call.origin)
         return headers
 
 
 def _unrecorded(headers: Headers) -> Answer:
     """Decision: an answer that cannot be accounted for is not given."""
     unavailable = TollwayError(Code.UNAVAILABLE, "usage cannot be recorded now: try again soon")
-    keep = [h for h in headers if h[0].startswith((b"x-", b"tollway-"))]
+    keep = [h for h in headers if h[0].startswith((b"x-", b"tollway-", b"access-", b"vary"))]
     return error_answer(unavailable, keep)

@@ -5,17 +5,20 @@ It stands before the FastAPI application, which gets every other request.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from gateway.answer import Answer, error_answer
 from gateway.invoke import Invoker
 from gateway.routing import Router, Target, parse_version
+from policies.addresses import TrustedProxies
 from policies.base import Call
+from policies.chain import settle
 from policies.request_size import RequestSizePolicy
 from protocol.errors import Code, TollwayError
-from protocol.frames import NO_HEADER
+from protocol.frames import NO_HEADER, Operation
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,10 +39,15 @@ class PredictionLane:
         application: Application,
         invoker: Invoker,
         sizes: RequestSizePolicy,
+        proxies: TrustedProxies,
+        preflight: Callable[[list[tuple[bytes, bytes]]], Answer | None],
     ) -> None:
+        """``preflight`` answers the headers of an OPTIONS request by which a browser asks."""
         self._application = application
         self._invoker = invoker
         self._sizes = sizes
+        self._proxies = proxies
+        self._preflight = preflight
         self._router = Router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,10 +58,14 @@ class PredictionLane:
             return
         answer = await self._predict(target, scope, receive)
         if answer is not None:
-            await _send(answer, send)
+            await send_answer(answer, send)
 
     async def _predict(self, target: Target, scope: Scope, receive: Receive) -> Answer | None:
         """The answer; None when the client went away before its request was complete."""
+        if scope["method"] == "OPTIONS":
+            preflight = self._preflight(scope["headers"])
+            if preflight is not None:
+                return preflight
         if scope["method"] != "POST":
             refused = TollwayError(Code.METHOD_NOT_ALLOWED, "predictions are asked for by POST")
             return error_answer(refused, [(b"allow", b"POST")])
@@ -67,10 +79,11 @@ class PredictionLane:
         try:
             read_target(call, target)
             read_headers(call, scope["headers"])
+            call.client = self._proxies.client(peer_of(scope), call.forwarded_for)
             await self._admitted(call)
             try:
                 async with asyncio.timeout_at(call.deadline):
-                    body = await self._body(receive)
+                    body = await self._body(call, receive)
             except TimeoutError:
                 raise late_body() from None
             if body is None:
@@ -84,19 +97,11 @@ class PredictionLane:
     async def _admitted(self, call: Call) -> None:
         """Return once the call is admitted; raise why it is not."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def decided(refusal: TollwayError | None) -> None:
-            if waiting.done():  # this task was cancelled
-                return
-            if refusal is None:
-                waiting.set_result(None)
-            else:
-                waiting.set_exception(refusal)
-
-        self._invoker.admit(call, decided)
+        self._invoker.admit(call, partial(settle, waiting))
         await waiting
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _body(self, call: Call, receive: Receive) -> bytes | None:
+        limit = self._sizes.limit(call)
         parts: list[bytes] = []
         size = 0
         more = True
@@ -106,8 +111,8 @@ class PredictionLane:
                 return None
             part = event.get("body", b"")
             size += len(part)
-            if size > self._sizes.max_bytes:
-                raise self._sizes.refusal()
+            if size > limit:
+                raise self._sizes.refusal(call)
             parts.append(part)
             more = event.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -120,9 +125,17 @@ def late_body() -> TollwayError:
     )
 
 
+def peer_of(scope: Scope) -> str:
+    """Address of the TCP peer; empty over a Unix socket."""
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
+
+
 def read_target(call: Call, target: Target) -> None:
     """What the path says."""
     call.operation = target.operation
+    if target.operation == Operation.V1_EXPLAIN:
+        call.scope = "explain"
     call.label = target.label
     if target.version is not None:
         call.number = parse_version(target.version) or 0
@@ -134,6 +147,22 @@ def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
         read = _READERS.get(name)
         if read is not None:
             read(call, value)
+
+
+def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """What the headers say of who calls, and nothing else."""
+    for name, value in headers:
+        if name in _CALLER:
+            _READERS[name](call, value)
+
+
+def _origin(call: Call, value: bytes) -> None:
+    call.origin = value
+
+
+def _forwarded_for(call: Call, value: bytes) -> None:
+    # Each proxy may have added a line instead of an element (RFC 9110, 5.3).
+    call.forwarded_for = call.forwarded_for + b"," + value if call.forwarded_for else value
 
 
 def _api_key(call: Call, value: bytes) -> None:
@@ -216,12 +245,16 @@ _READERS: dict[bytes, Callable[[Call, bytes], None]] = {
     b"content-type": _content_type,
     b"content-encoding": _content_encoding,
     b"accept": _accept,
+    b"origin": _origin,
+    b"x-forwarded-for": _forwarded_for,
 }
+_CALLER = frozenset({b"x-api-key", b"authorization", b"origin", b"x-forwarded-for"})
 HEADERS_READ = frozenset(name.decode() for name in _READERS)
 """Request headers that have a meaning here."""
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer as ASGI events."""
     headers = answer.headers
     headers.append((b"content-length", b"%d" % len(answer.body)))
     if answer.closes:

@@ -4,6 +4,7 @@ Health and the metadata of published models are open to everybody; statistics ne
 that may use the model.
 """
 
+from functools import partial
 from importlib.metadata import version as distribution_version
 
 import msgspec
@@ -12,11 +13,13 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway import metadata
 from gateway.catalog import Catalog, ModelEntry
-from gateway.lane import read_headers
+from gateway.lane import peer_of, read_headers
 from gateway.routing import choose_version, parse_version
 from gateway.statistics import ask_engines
 from gateway.upstream import Upstream
+from policies.addresses import TrustedProxies
 from policies.base import Call, Policy
+from policies.chain import Chain
 from policies.lifecycle import LifecyclePolicy
 from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
@@ -32,12 +35,21 @@ class CatalogRoutes:
     """The handlers, over the catalog and the engines' connections."""
 
     def __init__(
-        self, catalog: Catalog, upstream: Upstream, identify: Policy, authorise: list[Policy]
+        self,
+        catalog: Catalog,
+        upstream: Upstream,
+        proxies: TrustedProxies,
+        accept: list[Policy],
+        authorise: list[Policy],
     ) -> None:
+        """``accept`` and ``authorise``: what a call for statistics must satisfy before and after
+        its version is chosen."""
         self._catalog = catalog
         self._upstream = upstream
-        self._identify = identify
-        self._authorise = authorise
+        self._proxies = proxies
+        first = (policy.check for policy in accept)
+        policies = (policy.check for policy in authorise)
+        self._chain = Chain([*first, partial(choose_version, catalog), *policies])
         self._lifecycle = LifecyclePolicy()
         self.started = False
         """Set when the configuration has been applied; until then the server is not ready."""
@@ -141,11 +153,11 @@ class CatalogRoutes:
     async def stats(self, request: Request, model: str, version: str | None = None) -> Response:
         """Triton's statistics, summed over the engines of the version."""
         call = _call(model, version)
+        call.scope = "metadata"
         read_headers(call, request.headers.raw)
-        self._identify.check(call)
-        _, found = self._choose(call)
-        for policy in self._authorise:
-            policy.check(call)
+        call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
+        await self._chain.passed(call)
+        found = self._catalog.models[model].versions[call.version]
         engines = await ask_engines(self._upstream, (model, found.number))
         return JSONResponse({"model_stats": [metadata.v2_stats(found, engines)]})
 

@@ -9,6 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from policies.addresses import TrustedProxies
 from protocol import problems
 from protocol.errors import Code
 
@@ -26,9 +27,10 @@ INTERNAL_PREFIX = "/internal"
 class ControlProxy:
     """A reverse proxy with one upstream, control."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, proxies: TrustedProxies) -> None:
         """``client`` must carry no credential of its own: callers bring theirs."""
         self._client = client
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application, so that any method passes."""
@@ -46,7 +48,7 @@ class ControlProxy:
             raw_path=raw_path + _query(request.scope["query_string"])
         )
         upstream = self._client.build_request(
-            request.method, target, headers=_headers(request), content=_content(request)
+            request.method, target, headers=self._headers(request), content=_content(request)
         )
         try:
             response = await self._client.send(upstream, stream=True)
@@ -64,6 +66,19 @@ class ControlProxy:
             if name.lower().decode("latin-1") not in HOP_BY_HOP
         ]
         return answer
+
+    def _headers(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """The client's headers as they came, bytes and all, less those of this connection."""
+        named = {h.strip().lower() for h in request.headers.get("connection", "").split(",")}
+        drop = {name.encode("latin-1") for name in HOP_BY_HOP | _FORWARDED | named}
+        headers = [(name, value) for name, value in request.headers.raw if name not in drop]
+        if request.client is not None:
+            # What a client claims here is dropped: control trusts this header.
+            claimed = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
+            client = self._proxies.client(request.client.host, claimed) or request.client.host
+            headers.append((b"x-forwarded-for", client.encode()))
+        headers.append((b"x-forwarded-proto", request.url.scheme.encode()))
+        return headers
 
 
 def is_internal(path: str) -> bool:
@@ -94,15 +109,3 @@ def _content(request: Request) -> AsyncIterator[bytes] | None:
 
 def _query(query: bytes) -> bytes:
     return b"?" + query if query else b""
-
-
-def _headers(request: Request) -> list[tuple[bytes, bytes]]:
-    """The client's headers as they came, bytes and all, less those of this connection."""
-    named = {h.strip().lower() for h in request.headers.get("connection", "").split(",")}
-    drop = {name.encode("latin-1") for name in HOP_BY_HOP | _FORWARDED | named}
-    headers = [(name, value) for name, value in request.headers.raw if name not in drop]
-    if request.client is not None:
-        # What a client claims here is dropped: control trusts this header.
-        headers.append((b"x-forwarded-for", request.client.host.encode()))
-    headers.append((b"x-forwarded-proto", request.url.scheme.encode()))
-    return headers

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from gateway.catalog import STABLE, Catalog
+from gateway.catalog import STABLE, Catalog, ModelEntry
 from policies.base import Call, is_visible
 from protocol.errors import Code, TollwayError
 from protocol.frames import Operation
@@ -77,11 +77,23 @@ def choose_version(catalog: Catalog, call: Call) -> None:
     else:
         call.variant = "pinned"
     version = model.versions.get(number)
-    if version is None or not is_visible(version.state, call.identity):
-        if not any(is_visible(v.state, call.identity) for v in model.versions.values()):
+    if version is None or not is_visible(model.name, version.state, call.identity):
+        if not _sees(model, call):
             raise _no_model(call)
         raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {_named(call)}")
     call.version, call.state = number, version.state
+
+
+def hide_unseen(catalog: Catalog, call: Call) -> None:
+    """Drop the model's name from a call that was refused before its version was chosen, if there
+    is no such model for the caller: records and metrics are read by others."""
+    model = catalog.models.get(call.model)
+    if model is None or not _sees(model, call):
+        call.model = ""
+
+
+def _sees(model: ModelEntry, call: Call) -> bool:
+    return any(is_visible(model.name, v.state, call.identity) for v in model.versions.values())
 
 
 def _no_model(call: Call) -> TollwayError:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from policies.addresses import Networks
+from protocol.configuration import Environment
 from runtime.logs import LogLevel
+
+ENVIRONMENTS: tuple[Environment, ...] = ("live", "test")
 
 
 class GatewaySettings(BaseSettings):
@@ -32,6 +36,11 @@ class GatewaySettings(BaseSettings):
     """Certificate chain (PEM); with ``tls_key_file`` the port speaks TLS."""
     tls_key_file: Path | None = None
     """Private key of the certificate (PEM)."""
+    trusted_proxies: str = ""
+    """Networks (CIDR, comma-separated) of proxies before this gateway, whose ``X-Forwarded-For`` is
+    believed; unset: nobody's is."""
+    key_environments: str = "live,test"
+    """Environments (comma-separated) whose API keys this gateway takes."""
     log_level: LogLevel = "info"
     """debug, info, warning or error."""
     max_body_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
@@ -47,3 +56,30 @@ class GatewaySettings(BaseSettings):
     """How often the usage log is shipped to control."""
     shutdown_grace_s: float = Field(default=8.0, ge=0, le=300)
     """Time that requests in flight get to finish at shutdown."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        Networks.parse(_listed(value))
+        return value
+
+    @field_validator("key_environments")
+    @classmethod
+    def _are_environments(cls, value: str) -> str:
+        if not _listed(value) or not set(_listed(value)) <= set(ENVIRONMENTS):
+            raise ValueError(f"name one or more of {', '.join(ENVIRONMENTS)}")
+        return value
+
+    @property
+    def proxy_networks(self) -> Networks:
+        """``trusted_proxies``, parsed."""
+        return Networks.parse(_listed(self.trusted_proxies))
+
+    @property
+    def accepted_environments(self) -> frozenset[Environment]:
+        """``key_environments``, parsed."""
+        return frozenset(e for e in ENVIRONMENTS if e in _listed(self.key_environments))
+
+
+def _listed(value: str) -> list[str]:
+    return [part for item in value.split(",") if (part := item.strip())]

@@ -48,7 +48,7 @@ def notice_a_dead_host(raw: socket.socket) -> None:
 class Exchange:
     """A request on its way to an engine and back."""
 
-    __slots__ = ("b", "body", "deadline", "done", "flags", "kind", "retried")
+    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Exchange:
         *,
         flags: int = 0,
         header_length: int = 0,
+        max_rows: int = 0,
         kind: Kind = Kind.INFER,
     ) -> None:
         """``deadline`` in seconds of the loop's clock; ``done`` is called exactly once."""
@@ -66,6 +67,7 @@ class Exchange:
         self.done = done
         self.flags = flags
         self.b = header_length
+        self.c = max_rows
         self.kind = kind
         self.retried = False
 
@@ -101,6 +103,7 @@ class EngineConnection(asyncio.Protocol):
             id=id_,
             a=left_ms,
             b=exchange.b,
+            c=exchange.c,
         )
         self._write(header, exchange.body)
         return id_

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 
+from policies.addresses import Networks
 from policies.base import Call, Identity
 from protocol.configuration import KeyDoc
 from protocol.errors import Code, TollwayError
 from protocol.keys import secret_hash, well_formed
-
-CACHED_CREDENTIALS = 10_000
+from runtime.logs import logger
 
 
 class ApiKeyPolicy:
     """Finds the identity behind a credential.
 
-    Verified credentials are cached by the raw header value, and the cache is dropped at every
-    change of a key: a revoked key stops working when its change arrives, not when a cache expires.
+    A verified credential is remembered, without bound by count: there is one of each key. A change
+    of a key drops its own alone, so that a revoked key stops working when its change arrives, and
+    the others go on without being verified again.
     """
 
     def __init__(self, pepper: bytes, now: Callable[[], float]) -> None:
@@ -24,6 +25,8 @@ class ApiKeyPolicy:
         self._by_hash: dict[str, Identity] = {}
         self._hashes: dict[str, str] = {}
         self._verified: dict[bytes, Identity] = {}
+        self._credentials: dict[str, bytes] = {}
+        """Key id -> its verified credential."""
 
     def check(self, call: Call) -> None:
         """Set ``call.identity``, or raise ``UNAUTHENTICATED``."""
@@ -46,14 +49,14 @@ class ApiKeyPolicy:
         identity = self._by_hash.get(secret_hash(credential, self._pepper))
         if identity is None:
             raise TollwayError(Code.UNAUTHENTICATED, "the API key is unknown or was revoked")
-        if len(self._verified) >= CACHED_CREDENTIALS:
-            self._verified.clear()
         self._verified[credential] = identity
+        self._credentials[identity.key] = credential
         return identity
 
     def put(self, document: KeyDoc) -> None:
         """Learn of a key, or of a change to it."""
-        self.remove(document.id)
+        if document.id in self._hashes:
+            self.remove(document.id)
         self._hashes[document.id] = document.hash
         self._by_hash[document.hash] = Identity(
             key=document.lineage or document.id,
@@ -61,6 +64,9 @@ class ApiKeyPolicy:
             role=document.role,
             models=None if document.models is None else frozenset(document.models),
             expires_at=float("inf") if document.expires_at is None else document.expires_at,
+            scopes=None if document.scopes is None else frozenset(document.scopes),
+            environment=document.environment if document.role is None else None,
+            networks=_networks(document),
         )
 
     def remove(self, key: str) -> None:
@@ -68,10 +74,28 @@ class ApiKeyPolicy:
         known = self._hashes.pop(key, None)
         if known is not None:
             del self._by_hash[known]
-        self._verified.clear()
+        credential = self._credentials.pop(key, None)
+        if credential is not None:
+            del self._verified[credential]
 
     def clear(self) -> None:
         """Forget every key."""
         self._by_hash.clear()
         self._hashes.clear()
         self._verified.clear()
+        self._credentials.clear()
+
+
+def _networks(document: KeyDoc) -> Networks | None:
+    if not document.networks:
+        return None
+    try:
+        return Networks.parse(document.networks)
+    except ValueError as error:
+        # A restriction that cannot be understood must not become none.
+        logger("policies").error(
+            "a key's network cannot be read: the key works from nowhere",
+            key=document.id,
+            reason=str(error),
+        )
+        return Networks()

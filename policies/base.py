@@ -4,7 +4,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
-from protocol.configuration import CALLABLE_STATES, PlanDoc, Scope, VersionState
+from policies.addresses import Networks
+from protocol.configuration import CALLABLE_STATES, Environment, PlanDoc, Scope, VersionState
+
+CALLING_ROLES = frozenset({"admin", "publisher"})
+"""Roles whose management tokens call models; the others' see and decide, they do not predict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +22,20 @@ class Identity:
     role: str | None = None
     """Set for a management token: ``admin``, ``publisher`` ..."""
     models: frozenset[str] | None = None
-    """Models that the key is restricted to; None: no restriction."""
+    """Models that the credential is restricted to; None: no restriction."""
     expires_at: float = float("inf")
     """UNIX seconds."""
     scopes: frozenset[Scope] | None = None
     """What the credential may be used for; None: everything that the plan allows."""
+    environment: Environment | None = None
+    """Environment of an API key; None: it belongs to none."""
+    networks: Networks | None = None
+    """Networks from which the credential may be used; None: from anywhere."""
 
-    @property
-    def manages(self) -> bool:
-        """Whether the caller may use any model and see versions before they are published."""
-        return self.role in {"admin", "publisher"}
+    def manages(self, model: str) -> bool:
+        """Whether the caller may use ``model`` without a subscription, and see its versions before
+        they are published."""
+        return self.role in CALLING_ROLES and (self.models is None or model in self.models)
 
 
 @dataclass(slots=True)
@@ -44,6 +52,16 @@ class Call:
     """Label in the path."""
     operation: int = 0
     """:class:`protocol.frames.Operation`."""
+    scope: Scope = "predict"
+    """What the credential and the plan must allow."""
+    client: str = ""
+    """Address of the client; empty when it is not known."""
+    forwarded_for: bytes = b""
+    """``X-Forwarded-For`` as it came; only trusted proxies are believed."""
+    origin: bytes | None = None
+    """``Origin``: the site of the page that calls; None for callers that are no pages."""
+    origin_allowed: bool = False
+    """Whether that page may read the answer; set once the origin is checked."""
     credential: bytes | None = None
     """Value of ``X-API-Key``, or of ``Authorization`` without its scheme."""
     header_number: int | None = None
@@ -81,12 +99,12 @@ class Policy(Protocol):
         """
 
 
-def is_visible(state: VersionState, identity: Identity | None) -> bool:
-    """Whether the caller may know of a version in ``state``.
+def is_visible(model: str, state: VersionState, identity: Identity | None) -> bool:
+    """Whether the caller may know of a version of ``model`` in ``state``.
 
-    Consumers see versions from their publication on (a retired one answers 410, not 404);
-    management tokens see all.
+    Consumers see versions from their publication on (a retired one answers 410, not 404); the
+    management tokens that manage the model see all.
     """
-    if identity is not None and identity.manages:
+    if identity is not None and identity.manages(model):
         return True
     return state in CALLABLE_STATES or state == "retired"

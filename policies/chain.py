@@ -14,6 +14,16 @@ Decided = Callable[[TollwayError | None], None]
 """Gets None when every step was passed, or why one was not."""
 
 
+def settle(waiting: asyncio.Future[None], refusal: TollwayError | None) -> None:
+    """A :data:`Decided` for those who wait in a task, which may have been cancelled."""
+    if waiting.done():
+        return
+    if refusal is None:
+        waiting.set_result(None)
+    else:
+        waiting.set_exception(refusal)
+
+
 class Chain:
     """The steps, in their order. A call that no step makes wait costs no future and no task."""
 
@@ -23,6 +33,12 @@ class Chain:
     def run(self, call: Call, decided: Decided) -> None:
         """Call ``decided`` exactly once: before this returns, unless a step has to wait."""
         self._run_from(0, call, decided)
+
+    async def passed(self, call: Call) -> None:
+        """Return once every step was passed; raise :class:`TollwayError` when one was not."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.run(call, partial(settle, waiting))
+        await waiting
 
     def _run_from(self, first: int, call: Call, decided: Decided) -> None:
         try:

@@ -19,7 +19,7 @@ class LifecyclePolicy:
                 "version, or a newer one",
             )
         identity = call.identity
-        if identity is None or not identity.manages or call.state == "rejected":
+        if identity is None or not identity.manages(call.model) or call.state == "rejected":
             raise TollwayError(
                 Code.VERSION_NOT_FOUND, f"model '{call.model}' has no version {call.version}"
             )

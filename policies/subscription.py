@@ -1,6 +1,6 @@
 """Whether the caller's application may use the model, and under which plan."""
 
-from policies.base import Call
+from policies.base import CALLING_ROLES, Call
 from policies.plans import Plans
 from protocol.errors import Code, TollwayError
 
@@ -8,7 +8,8 @@ from protocol.errors import Code, TollwayError
 class SubscriptionPolicy:
     """Applications use models that they subscribe to, with keys that are not restricted to others.
 
-    Management tokens need no subscription and have no plan: publishers try their own models.
+    Management tokens need no subscription and have no plan: administrators call every model,
+    publishers their own, and the other roles none.
     """
 
     def __init__(self, plans: Plans) -> None:
@@ -19,11 +20,17 @@ class SubscriptionPolicy:
         the terms of the plan are not known here."""
         identity = call.identity
         assert identity is not None
-        if identity.manages:
+        if identity.manages(call.model):
             return
+        if identity.role is not None and identity.role not in CALLING_ROLES:
+            raise TollwayError(
+                Code.FORBIDDEN,
+                f"a management token with role '{identity.role}' calls no models: use an API key "
+                "of an application",
+            )
         if identity.models is not None and call.model not in identity.models:
             raise TollwayError(
-                Code.FORBIDDEN, f"this API key is restricted to other models than '{call.model}'"
+                Code.FORBIDDEN, f"this credential is restricted to other models than '{call.model}'"
             )
         call.plan = self._plans.of(identity.application, call.model)
         if call.plan is None:

@@ -9,7 +9,7 @@ A frame is a fixed header and a body::
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
     b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run
-    c      u32   REPLY: rows
+    c      u32   INFER: rows that the request may have (0: no limit); REPLY: rows
     d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
 
 all little-endian. A connection starts with the engine's HELLO; over TCP the gateway answers with
@@ -27,7 +27,8 @@ import msgspec
 HEADER: Final = Struct("<IBBHIIIII")
 HEADER_BYTES: Final = HEADER.size
 LENGTH_BYTES: Final = 4
-NO_HEADER: Final = 0xFFFFFFFF
+MAX_U32: Final = 0xFFFFFFFF
+NO_HEADER: Final = MAX_U32
 MAX_FRAME_BYTES: Final = 1 << 30
 """Upper bound on a frame whatever the settings say; a longer length means a broken peer."""
 
@@ -40,7 +41,8 @@ class Kind(IntEnum):
     AUTH = 2
     """Gateway -> engine over TCP: body is :func:`auth_proof` of the nonce in HELLO."""
     INFER = 3
-    """Gateway -> engine: body is the request body as the client sent it."""
+    """Gateway -> engine: body is the request body as the client sent it. One with more rows than
+    field ``c`` allows is answered 413 before it enters a batch."""
     REPLY = 4
     """Engine -> gateway: body is the response body as the client gets it."""
     CANCEL = 5

@@ -202,3 +202,11 @@ def queue_full() -> TollwayError:
 def too_late() -> TollwayError:
     """The answer to a request that waited beyond its deadline."""
     return TollwayError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model could run")
+
+
+def too_many_rows(rows: int, limit: int) -> TollwayError:
+    """The answer to a request with more rows than its caller's plan allows."""
+    return TollwayError(
+        Code.TOO_LARGE,
+        f"the request has {rows} rows, and the plan allows {limit} in one (max_rows): split it",
+    )

@@ -15,7 +15,7 @@ import msgspec
 
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
-from serving.batcher import Batcher, queue_full, too_late
+from serving.batcher import Batcher, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
 from serving.signature import Signature, malformed
@@ -79,6 +79,8 @@ class Engine:
             if self._batcher.full(size):
                 raise queue_full()
             call = self._decode(frame)
+            if frame.c and call.rows > frame.c:
+                raise too_many_rows(call.rows, frame.c)
         except TollwayError as error:
             self._failed += 1
             connection.refuse(frame.id, error)

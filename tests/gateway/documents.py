@@ -1,10 +1,12 @@
 """Configuration documents as control would send them."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from protocol.configuration import (
+    ApplicationDoc,
     EngineDoc,
     KeyDoc,
     ModelDoc,
@@ -18,6 +20,7 @@ from protocol.keys import generate, secret_hash
 from protocol.manifest import Blob, Manifest, Tensor
 
 PEPPER = b"pepper-of-the-tests"
+ORIGIN = "https://shop.example"
 
 Changes = list[tuple[str, str, msgspec.Struct | None]]
 
@@ -48,6 +51,19 @@ class World:
         self.key = generate("live")
         self.stranger_key = generate("live")
         self.admin = generate("admin")
+        self.auditor = generate("user")
+        self.publisher = generate("user")
+        """Reaches the model ``secret`` alone."""
+        self.far_key = generate("live")
+        """Of ``shop``, for a network that no test calls from but through a proxy."""
+        self.near_key = generate("live")
+        """Of ``shop``, for loopback networks."""
+        self.narrow_key = generate("live")
+        """Of ``shop``, for scope ``metadata`` alone."""
+        self.test_key = generate("test")
+        """Of ``shop``, in environment ``test``."""
+        self.page_key = generate("live")
+        """Of ``pages``, which allows an origin; its plan is small."""
 
     def changes(self) -> Changes:
         states: dict[int, VersionState] = {
@@ -71,16 +87,38 @@ class World:
                 SubscriptionDoc(application="shop", model="iris", plan="unlimited"),
             )
         )
-        for id_, secret, application, role in (
-            ("k1", self.key, "shop", None),
-            ("k2", self.stranger_key, "stranger", None),
-            ("k3", self.admin, None, "admin"),
-        ):
-            hashed = secret_hash(secret.encode(), PEPPER)
-            found.append(
-                ("key", id_, KeyDoc(id=id_, hash=hashed, application=application, role=role))
-            )
-        return found
+        found += self._pages()
+        return found + [("key", key.id, key) for key in self._keys()]
+
+    @staticmethod
+    def _pages() -> Changes:
+        plan = PlanDoc(name="small", max_body_bytes=100, max_rows=2, scopes=("predict",))
+        subscription = SubscriptionDoc(application="pages", model="iris", plan="small")
+        application = ApplicationDoc(name="pages", consumer="acme", origins=(ORIGIN,))
+        return [
+            ("plan", "small", plan),
+            ("subscription", "pages/iris", subscription),
+            ("application", "pages", application),
+        ]
+
+    def _keys(self) -> list[KeyDoc]:
+        return [
+            key("k1", self.key, application="shop"),
+            key("k2", self.stranger_key, application="stranger"),
+            key("k3", self.admin, role="admin"),
+            key("k4", self.auditor, role="auditor"),
+            key("k5", self.publisher, role="publisher", models=("secret",)),
+            key("k6", self.far_key, application="shop", networks=("203.0.113.0/24",)),
+            key("k7", self.near_key, application="shop", networks=("::ffff:127.0.0.0/104", "::1")),
+            key("k8", self.narrow_key, application="shop", scopes=("metadata",)),
+            key("k9", self.test_key, application="shop", environment="test"),
+            key("k10", self.page_key, application="pages"),
+        ]
+
+
+def key(id: str, secret: str, **fields: Any) -> KeyDoc:
+    """The document of a key with this secret."""
+    return KeyDoc(id=id, hash=secret_hash(secret.encode(), PEPPER), **fields)
 
 
 def worker(*addresses: tuple[int, Path], id: str = "w1") -> tuple[str, str, WorkerDoc]:

@@ -14,7 +14,7 @@ from gateway.app import Gateway
 from protocol.frames import Frame
 from runtime.server import serve_until
 from tests.gateway.conftest import until
-from tests.gateway.documents import World
+from tests.gateway.documents import ORIGIN, World
 from tests.gateway.fake_engine import FakeEngine, echo
 
 INFER = b"/v2/models/iris/infer"
@@ -69,6 +69,11 @@ def request(
     lines |= headers or {}
     head = b"".join(f"{k}: {v}\r\n".encode() for k, v in lines.items() if v is not None)
     return method + b" " + path + b" HTTP/1.1\r\n" + head + b"\r\n" + body
+
+
+def preflight(path: bytes, origin: str) -> bytes:
+    asks = {"Origin": origin, "Access-Control-Request-Method": "POST", "X-API-Key": ""}
+    return request("", b"", path=path, method=b"OPTIONS", headers=asks)
 
 
 async def talk(port: int, *parts: bytes) -> bytes:
@@ -135,6 +140,40 @@ def cases(world: World) -> dict[str, bytes]:
         "two lengths": request(key, headers={"content-length": "3"}),
         "length and chunked": request(key, b"0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}),
         "health": request(key, method=b"GET", path=b"/v2/health/live"),
+        "network": request(world.far_key),
+        "near network": request(world.near_key),
+        "claimed address": request(world.far_key, headers={"X-Forwarded-For": "203.0.113.9"}),
+        "scope": request(world.narrow_key),
+        "scope of the plan": request(world.page_key, path=b"/v1/models/iris:explain"),
+        "test key": request(world.test_key),
+        "auditor": request(world.auditor),
+        "another publisher": request(world.publisher),
+        "another publisher's staged": request(
+            world.publisher, path=b"/v2/models/iris/versions/3/infer"
+        ),
+        "page": request(world.page_key, headers={"Origin": ORIGIN}),
+        "page and error": request(
+            world.page_key, path=b"/v2/models/iris/versions/9/infer", headers={"Origin": ORIGIN}
+        ),
+        "page of another application": request(key, headers={"Origin": ORIGIN}),
+        "page of another site": request(world.page_key, headers={"Origin": "https://evil.example"}),
+        "page without a key": request(key, headers={"Origin": ORIGIN, "X-API-Key": "no"}),
+        "preflight": preflight(INFER, ORIGIN),
+        "preflight of another site": preflight(INFER, "https://evil.example"),
+        "preflight of metadata": preflight(b"/v2/models/iris", ORIGIN),
+        "options": request(key, method=b"OPTIONS"),
+        "page and metadata": request(
+            world.page_key, method=b"GET", path=b"/v2/models/iris", headers={"Origin": ORIGIN}
+        ),
+        "page of another application and metadata": request(
+            key, method=b"GET", path=b"/v2/models/iris", headers={"Origin": ORIGIN}
+        ),
+        "plan's body": request(world.page_key, b"x" * 100),
+        "plan's body too large": request(world.page_key, b"x" * 101),
+        "plan's chunked body too large": request(
+            world.page_key, b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n",
+            headers={"Transfer-Encoding": "chunked"}, length=False,
+        ),
     }  # fmt: skip
 
 

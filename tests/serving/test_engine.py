@@ -79,7 +79,13 @@ def frame_bytes(frame: Frame) -> bytes:
     from protocol.frames import encode_header
 
     header = encode_header(
-        frame.kind, len(frame.body), flags=frame.flags, id=frame.id, a=frame.a, b=frame.b
+        frame.kind,
+        len(frame.body),
+        flags=frame.flags,
+        id=frame.id,
+        a=frame.a,
+        b=frame.b,
+        c=frame.c,
     )
     return header + frame.body
 
@@ -108,6 +114,27 @@ async def test_an_invalid_request_is_answered_and_its_neighbours_served(rig: Mak
     assert (answers[2].status, answers[2].flags) == (400, 1)
     assert list(json.loads(answers[2].body)) == ["error"]
     assert answers[1].status == answers[3].status == 200
+
+
+@pytest.mark.parametrize("v1", [False, True])
+async def test_more_rows_than_the_plan_allows_are_refused_before_the_batch(
+    rig: MakeRig, v1: bool
+) -> None:
+    engine = rig(models.identity()).engine()
+    connection, _, replies = connected(engine)
+    rows = [[1.0, 2.0, 3.0]] * 3
+    v2 = one_input([1.0, 2.0, 3.0] * 3, [3, 3])
+    body = json.dumps({"instances": rows} if v1 else v2).encode()
+    flags = int(Operation.V1_PREDICT) if v1 else 0
+    for id, limit in ((1, 0), (2, 2), (3, 3)):
+        connection.data_received(frame_bytes(infer_frame(id, body, flags=flags, c=limit)))
+    await settle()
+    answers = {frame.id: frame for frame in replies()}
+    assert {id: frame.status for id, frame in answers.items()} == {1: 200, 2: 413, 3: 200}
+    (error,) = json.loads(answers[2].body).values()
+    assert "3 rows" in error
+    assert "max_rows" in error
+    assert msgspec.json.decode(engine.stats(), type=EngineStats).inference_count == 6
 
 
 async def test_a_full_queue_is_answered_503(rig: MakeRig) -> None:
