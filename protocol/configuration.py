@@ -138,7 +138,9 @@ class IssuerDoc(msgspec.Struct, frozen=True, kw_only=True):
     """Claim (a dotted path) that says which application calls."""
     applications: dict[str, str] = {}
     """Value of that claim -> application; empty: the value is the application's name."""
-    scope_claim: str = "scope"
+    scope_claim: str = ""
+    """Claim that says what a token may be used for, and nothing else then; empty: everything that
+    the plan allows."""
     scopes: dict[str, Scope] = {}
     """Value in the scope claim -> scope; empty: the values are scopes by their own names."""
     role_claim: str = ""

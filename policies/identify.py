@@ -1,0 +1,31 @@
+"""Who is calling: chooses how to find out by the look of the credential."""
+
+import asyncio
+from typing import Final
+
+from policies.api_key import ApiKeyPolicy
+from policies.base import Call
+from policies.jwt.policy import JwtPolicy
+
+_KEY_PREFIX: Final = b"tw_"
+_TOKEN_SEPARATORS: Final = 2
+
+
+class IdentifyPolicy:
+    """Credentials of this system begin with ``tw_``; a token of an issuer has two dots."""
+
+    def __init__(self, api_keys: ApiKeyPolicy, tokens: JwtPolicy) -> None:
+        self._api_keys = api_keys
+        self._tokens = tokens
+
+    def check(self, call: Call) -> asyncio.Future[None] | None:
+        """Set ``call.identity``, or raise ``UNAUTHENTICATED``."""
+        credential = call.credential
+        if (
+            credential is not None
+            and not credential.startswith(_KEY_PREFIX)
+            and credential.count(b".") == _TOKEN_SEPARATORS
+        ):
+            return self._tokens.check(call)
+        self._api_keys.check(call)
+        return None

@@ -1,0 +1,125 @@
+"""Fetches a JWK set over HTTP, with a deadline and a bound, from where it may be fetched."""
+
+import asyncio
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from protocol.errors import Code, TollwayError
+
+MAX_BODY_BYTES: Final = 256 << 10
+MAX_URI: Final = 2048
+_HEADERS: Final = {
+    "Accept": "application/jwk-set+json, application/json",
+    # What is not compressed cannot grow.
+    "Accept-Encoding": "identity",
+    "User-Agent": "tollway",
+}
+_OK: Final = 200
+
+
+class JwksError(Exception):
+    """No key set was to be had; the message says why."""
+
+
+def check_uri(uri: str, *, allow_http: bool) -> str:
+    """Return ``uri`` when keys may be fetched there; raise ``INVALID`` otherwise.
+
+    Keys decide who is let in, so they come by ``https``: from this machine itself, or where
+    ``allow_http`` says so, by ``http`` too.
+    """
+    try:
+        parsed = httpx.URL(uri)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if len(uri) > MAX_URI or parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise TollwayError(
+            Code.INVALID, "jwks_uri is not an https URL: give the address of the issuer's key set"
+        )
+    if parsed.userinfo or parsed.fragment:
+        raise TollwayError(Code.INVALID, "jwks_uri must have no credentials and no fragment")
+    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
+        raise TollwayError(
+            Code.INVALID,
+            "jwks_uri must be https: keys that come by http can be exchanged on their way "
+            "(TOLLWAY_JWKS_ALLOW_HTTP=true takes them all the same)",
+        )
+    return uri
+
+
+class JwksClient:
+    """Fetches key sets. Redirects are not followed: a set is where its issuer's document says."""
+
+    def __init__(
+        self, *, timeout_s: float, allow_http: bool = False, ca_file: Path | None = None
+    ) -> None:
+        """``timeout_s`` bounds a fetch as a whole; ``ca_file`` (PEM) replaces the public CAs."""
+        self._timeout_s = timeout_s
+        self._allow_http = allow_http
+        self._ca_file = ca_file
+        self._client: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def fetch(self, uri: str) -> bytes:
+        """The body at ``uri``. Raises :class:`JwksError`."""
+        try:
+            check_uri(uri, allow_http=self._allow_http)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._get(uri)
+        except TollwayError as error:
+            raise JwksError(error.public) from None
+        except TimeoutError:
+            raise JwksError(f"no answer within {self._timeout_s} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise JwksError(f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _get(self, uri: str) -> bytes:
+        client = await self._opened()
+        async with client.stream("GET", uri) as response:
+            if response.status_code != _OK:
+                raise JwksError(f"answered with status {response.status_code}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise JwksError("answered with a compressed body, which was not asked for")
+            body = bytearray()
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise JwksError(f"answered with more than {MAX_BODY_BYTES} bytes")
+            return bytes(body)
+
+    async def _opened(self) -> httpx.AsyncClient:
+        async with self._making:
+            if self._client is None:
+                # Reading the CAs takes tens of milliseconds: not on the event loop.
+                context = await asyncio.to_thread(_tls, self._ca_file)
+                self._client = httpx.AsyncClient(
+                    verify=context,
+                    headers=_HEADERS,
+                    timeout=self._timeout_s,
+                    follow_redirects=False,
+                    trust_env=False,
+                )
+            return self._client
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    return ssl.create_default_context(cafile=str(ca_file))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
