@@ -31,6 +31,8 @@ from control.routes_health import health_router
 from control.routes_internal import internal_router
 from control.routes_observation import observation_router
 from control.routes_plans import plan_router
+from control.routes_sessions import session_router, token_router
+from control.routes_users import HashingThreads, user_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
@@ -110,6 +112,10 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(plan_router(services.plans), prefix=API)
     app.include_router(subscription_router(services.subscriptions), prefix=API)
     app.include_router(key_router(services.keys), prefix=API)
+    hashing = HashingThreads()
+    app.include_router(user_router(services.accounts, hashing), prefix=API)
+    app.include_router(session_router(services.accounts, hashing), prefix=API)
+    app.include_router(token_router(services.accounts), prefix=API)
     app.include_router(
         observation_router(services.usage, services.workers, services.stream, services.clock),
         prefix=API,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from control.store.credentials import Credential, Credentials
 from control.store.tokens import ADMIN, Tokens
 from protocol import keys
 from protocol.errors import Code, TollwayError
@@ -10,28 +11,30 @@ from runtime.files import write_atomically
 
 _SCHEME = b"bearer "
 UNAUTHENTICATED = (
-    "a management token is needed: send 'Authorization: Bearer TOKEN' "
-    "(the first start wrote one to admin.token in the data directory)"
+    "a management token is needed: send 'Authorization: Bearer TOKEN' with one that is valid "
+    "(log in with POST /api/v1/sessions; the first start wrote an admin token to admin.token in "
+    "the data directory)"
 )
 
 
 class Authenticator:
-    """Knows the holder of a management token. Thread-safe; calls block on the database."""
+    """Knows the holder of a management token or session. Thread-safe; calls block on the
+    database."""
 
-    def __init__(self, tokens: Tokens, pepper: bytes) -> None:
-        self._tokens = tokens
+    def __init__(self, credentials: Credentials, pepper: bytes) -> None:
+        self._credentials = credentials
         self._pepper = pepper
 
-    def authenticate(self, authorization: bytes | None) -> Actor:
-        """The actor whose token the ``Authorization`` header holds, or ``UNAUTHENTICATED``."""
+    def authenticate(self, authorization: bytes | None) -> Credential:
+        """The credential that the ``Authorization`` header holds, or ``UNAUTHENTICATED``."""
         secret = bearer(authorization)
         # The checksum is tested before any look-up: noise costs no query.
         if secret is None or not keys.well_formed(secret):
             raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
-        actor = self._tokens.find(keys.secret_hash(secret, self._pepper))
-        if actor is None:
+        found = self._credentials.find(keys.secret_hash(secret, self._pepper))
+        if found is None:
             raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
-        return actor
+        return found
 
 
 def authorise(actor: Actor, roles: tuple[Role, ...]) -> Actor:

@@ -13,16 +13,20 @@ from control.authentication import Authenticator, authorise
 from control.internal import PREFIX as INTERNAL
 from control.internal import ClusterToken
 from control.problems import internal
+from control.store.credentials import Credential
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.access import Actor, Role
-from registry.acting import SYSTEM, Acting, acting_as
+from registry.acting import ANONYMOUS, SYSTEM, Acting, acting_as
 from runtime.logs import logger
 
 MANAGEMENT = "/api/"
 UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"})
-"""The only paths that answer without a credential."""
+"""The only paths that answer without a credential, besides :data:`OPEN`."""
+OPEN = frozenset({("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")})
+"""What people do who have no credential yet."""
 _ACTOR = "tollway_actor"
+_CREDENTIAL = "tollway_credential"
 LOOKUP_THREADS = 2
 UPLOAD_PIECE = "PATCH"
 MAX_ADDRESS = 64
@@ -102,10 +106,11 @@ class Authentication:
         try:
             if path.startswith(INTERNAL):
                 self._cluster_token.check(header)
-            elif path.startswith(MANAGEMENT) and path not in UNGUARDED:
-                scope[_ACTOR] = await anyio.to_thread.run_sync(
+            elif path.startswith(MANAGEMENT) and not is_open(scope["method"], path):
+                scope[_CREDENTIAL] = await anyio.to_thread.run_sync(
                     self._authenticator.authenticate, header, limiter=self._threads
                 )
+                scope[_ACTOR] = scope[_CREDENTIAL].actor
         except TollwayError as error:
             await send_problem(send, problems.of_error(error))
             return
@@ -113,17 +118,28 @@ class Authentication:
             await self._app(scope, receive, send)
 
 
+def is_open(method: str, path: str) -> bool:
+    """Whether a request needs no credential."""
+    return path in UNGUARDED or (method, path) in OPEN
+
+
+def client_address(scope: Scope) -> str:
+    """The network address of who makes the request, empty where it is not known."""
+    client = scope.get("client")
+    # The gateway replaces what clients claim in this header by the address that it saw.
+    address = Headers(scope=scope).get("x-forwarded-for", client[0] if client else "")
+    return address[:MAX_ADDRESS]
+
+
 def _origin(scope: Scope) -> Acting:
     """Who this request's changes are recorded under."""
     headers = Headers(scope=scope)
-    client = scope.get("client")
-    # The gateway replaces what clients claim in this header by the address that it saw.
-    address = headers.get("x-forwarded-for", client[0] if client else "")
     actor: Actor | None = scope.get(_ACTOR)
+    nobody = ANONYMOUS if scope["path"].startswith(MANAGEMENT) else SYSTEM
     return Acting(
-        actor=SYSTEM if actor is None else actor.name,
-        role=SYSTEM if actor is None else actor.role,
-        address=address[:MAX_ADDRESS],
+        actor=nobody if actor is None else actor.name,
+        role=nobody if actor is None else actor.role,
+        address=client_address(scope),
         request_id=headers.get("x-request-id", "")[:MAX_REQUEST_ID],
         reason=headers.get("tollway-reason", "")[:MAX_REASON],
     )
@@ -173,3 +189,18 @@ def require(*roles: Role) -> Callable[[Request], Actor]:
         return authorise(known, roles)
 
     return actor
+
+
+def credential(request: Request) -> Credential:
+    """A dependency beside :func:`require`: the credential itself."""
+    known = request.scope.get(_CREDENTIAL)
+    if not isinstance(known, Credential):
+        raise TollwayError(Code.UNAUTHENTICATED, "a management token is needed")
+    return known
+
+
+def without_credential(request: Request) -> str:
+    """The dependency of a route in :data:`OPEN`, instead of :func:`require`. Gives the address."""
+    if not is_open(request.method, request.url.path):
+        raise TollwayError(Code.UNAUTHENTICATED, "a management token is needed")
+    return client_address(request.scope)

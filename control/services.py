@@ -6,6 +6,7 @@ from typing import NamedTuple
 import anyio.to_thread
 from anyio import CapacityLimiter
 
+from control.accounts import Accounts, build_accounts
 from control.authentication import Authenticator, ensure_admin_token
 from control.internal import ClusterToken
 from control.jobs import InterruptibleStore, Job, Jobs
@@ -16,6 +17,7 @@ from control.store import schema
 from control.store.directory import Directory
 from control.store.keys import Keys
 from control.store.plans import Plans
+from control.store.sessions import Sessions
 from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
@@ -34,6 +36,7 @@ SCAN_DELAY_S = 900.0
 COMPACT_CHECK_S = 300.0
 DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
+SESSIONS_S = 3600.0
 
 
 class Services(NamedTuple):
@@ -48,6 +51,7 @@ class Services(NamedTuple):
     subscriptions: Subscriptions
     keys: Keys
     tokens: Tokens
+    accounts: Accounts
     workers: Workers
     usage: UsageStore
     stream: Stream
@@ -72,6 +76,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     ensure_admin_token(settings.admin_token_path, tokens, pepper)
     plans = Plans(database, clock)
     plans.write_built_in()
+    accounts = build_accounts(settings, database, pepper, clock)
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
     store = open_blob_store(settings.blobs)
     registry = create_registry(
@@ -97,14 +102,15 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         subscriptions=Subscriptions(database, clock),
         keys=Keys(database, pepper, clock),
         tokens=tokens,
+        accounts=accounts,
         workers=workers,
         usage=UsageStore(database, clock),
         stream=stream,
         notifier=notifier,
-        authenticator=Authenticator(tokens, pepper),
+        authenticator=Authenticator(accounts.credentials, pepper),
         cluster_token=cluster_token,
         metrics=metrics,
-        jobs=_jobs(settings, registry, store, workers, stream, metrics),
+        jobs=_jobs(settings, registry, store, workers, stream, metrics, accounts.sessions),
     )
 
 
@@ -135,6 +141,7 @@ def _jobs(
     workers: Workers,
     stream: Stream,
     metrics: Metrics,
+    sessions: Sessions,
 ) -> Jobs:
     stop = threading.Event()
     integrity = Integrity(registry.database, InterruptibleStore(store, stop))
@@ -164,6 +171,7 @@ def _jobs(
             Job("lost-workers", LOST_CHECK_S, LOST_CHECK_S, drop_lost_workers),
             Job("compact-large", LOST_CHECK_S, COMPACT_CHECK_S, compact_if_large),
             Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
+            Job("sessions", SESSIONS_S, SESSIONS_S, sessions.drop_expired),
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
         ],

@@ -47,6 +47,12 @@ class ControlSettings(BaseSettings):
     """Age at which what nothing refers to may be removed."""
     scan_interval_s: float = Field(default=24 * 3600.0, gt=0)
     """Time between two integrity scans of the blobs."""
+    session_idle_s: float = Field(default=12 * 3600.0, gt=0)
+    """Time without a request after which a session ends."""
+    session_max_s: float = Field(default=7 * 24 * 3600.0, gt=0)
+    """Time after which a session ends however much it is used."""
+    sign_up: bool = False
+    """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """How long an upload may stay unfinished."""
 

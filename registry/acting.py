@@ -8,6 +8,8 @@ import msgspec
 
 SYSTEM = "system"
 """Actor and role of what the software does by itself."""
+ANONYMOUS = "anonymous"
+"""Actor and role of a request that needs no credential."""
 
 
 class Acting(msgspec.Struct, frozen=True, kw_only=True):

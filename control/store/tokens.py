@@ -6,7 +6,7 @@ from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import management_tokens
 from protocol.configuration import KeyDoc
-from registry.access import EVERYONE, Actor, Role
+from registry.access import Role
 from registry.clock import Clock
 from registry.store.database import Database
 
@@ -15,22 +15,14 @@ ADMIN = "admin"
 
 
 class Tokens:
-    """Looks up and stores tokens. Thread-safe; calls block."""
+    """Stores an installation's own tokens; ``control.store.credentials`` looks them up.
+
+    Thread-safe; calls block.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-
-    def find(self, hash: str) -> Actor | None:
-        """Whose token has this hash; None when nobody's has, or it has expired."""
-        table = management_tokens.c
-        query = sa.select(table.name, table.role, table.expires_ms).where(table.hash == hash)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        if row is None or (row.expires_ms is not None and row.expires_ms <= self._clock()):
-            return None
-        role = _role(row.role)
-        return None if role is None else Actor(row.name, role)
 
     @repeated
     def put(self, id: str, hash: str, role: Role, name: str, expires_ms: int | None = None) -> None:
@@ -45,8 +37,3 @@ class Tokens:
                 row = {"id": id, "created_ms": self._clock(), **values}
                 connection.execute(sa.insert(table).values(row))
             publish_if_new(connection, "key", id, document)
-
-
-def _role(name: str) -> Role | None:
-    """The role of this name; None for one that this version does not know: it may do nothing."""
-    return next((role for role in EVERYONE if role == name), None)

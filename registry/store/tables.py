@@ -7,6 +7,8 @@ from registry.store.database import metadata
 NAME = sa.String(63)
 DIGEST = sa.String(71)
 ACTOR = sa.String(255)
+FIRST_OWNER = "admin"
+"""Owner of models that were made before models had owners."""
 SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """An integer that the database numbers itself; SQLite does that for INTEGER alone."""
 
@@ -16,9 +18,11 @@ models = sa.Table(
     sa.Column("name", NAME, primary_key=True),
     sa.Column("title", sa.String(200), nullable=False),
     sa.Column("description", sa.Text, nullable=False),
+    sa.Column("owner", ACTOR, nullable=False, server_default=FIRST_OWNER, index=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
+"""``owner`` is the name of an actor."""
 
 versions = sa.Table(
     "versions",
@@ -63,6 +67,15 @@ version_blobs = sa.Table(
     sa.Index("ix_version_blobs_digest", "digest"),
 )
 """Which blobs a version needs: role ``artifact``, ``file`` (with its path) or ``golden``."""
+
+blob_holders = sa.Table(
+    "blob_holders",
+    metadata,
+    sa.Column("digest", DIGEST, sa.ForeignKey("blobs.digest"), primary_key=True),
+    sa.Column("holder", ACTOR, primary_key=True),
+)
+"""Who has brought the bytes of a blob. Knowing a digest, which manifests show, gives no right to
+the bytes behind it; having had them does."""
 
 uploads = sa.Table(
     "uploads",

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from control.middleware import UNGUARDED, require
+from control.middleware import OPEN, UNGUARDED, is_open, require, without_credential
 from control.resources import KeyRequest
 from protocol import keys
 from registry.access import EVERYONE
@@ -36,11 +36,12 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def guarded(app: FastAPI) -> list[tuple[str, str]]:
-    return [(method, path) for method, path in routes(app) if path not in UNGUARDED]
+    return [(method, path) for method, path in routes(app) if not is_open(method, path)]
 
 
 def test_the_list_of_open_paths_is_this_one() -> None:
     assert {"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"} == UNGUARDED
+    assert {("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")} == OPEN
 
 
 async def test_every_route_refuses_a_request_without_a_credential(control: Control) -> None:
@@ -112,7 +113,12 @@ def test_every_management_route_says_which_roles_it_allows(control: Control) -> 
         path = context.path or ""
         if path.startswith("/api/") and path not in UNGUARDED:
             assert isinstance(context.original_route, APIRoute)
-            assert any(_is_role_check(one) for one in _dependencies(context.original_route)), path
+            (method,) = context.methods or ()
+            found = list(_dependencies(context.original_route))
+            if is_open(method, path):
+                assert without_credential in found, path
+            else:
+                assert any(_is_role_check(one) for one in found), path
 
 
 def _dependencies(route: APIRoute) -> Iterator[object]:

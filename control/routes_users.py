@@ -1,0 +1,149 @@
+"""Routes of users: ``/users``, ``/users/me`` and ``/signup``."""
+
+from collections.abc import Callable
+from typing import Annotated, Final, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Depends, Response
+
+from control.accounts import Accounts
+from control.middleware import credential, require, without_credential
+from control.resources import Page
+from control.routes_conventions import (
+    INSPECTORS,
+    After,
+    Condition,
+    Limit,
+    errors,
+    tagged,
+)
+from control.store.credentials import Credential
+from control.user_resources import Myself, PasswordChange, SignUp, User, UserRequest
+from protocol.errors import Code, TollwayError
+from registry.access import EVERYONE
+
+Result = TypeVar("Result")
+HASHING_THREADS: Final = 2
+MAX_WAITING: Final = 64
+"""Logins that may wait for a thread; more are answered 503."""
+
+Caller = Annotated[Credential, Depends(credential)]
+
+
+class HashingThreads:
+    """Runs what hashes passwords in few threads of its own: a storm of logins takes no thread from
+    the rest of the API, and neither more memory nor more cores than these threads use."""
+
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(HASHING_THREADS)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` returns; ``UNAVAILABLE`` when too many wait already."""
+        if self._limiter.statistics().tasks_waiting >= MAX_WAITING:
+            raise TollwayError(
+                Code.UNAVAILABLE, "too many logins at this moment; try again in a moment"
+            )
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+def user_router(accounts: Accounts, hashing: HashingThreads) -> APIRouter:
+    """``/users`` and ``/signup``."""
+    router = APIRouter(tags=["users"])
+    _add_own(router, accounts, hashing)
+    _add_users(router, accounts, hashing)
+
+    @router.post(
+        "/signup",
+        status_code=201,
+        dependencies=[Depends(without_credential)],
+        responses=errors(409, 422),
+    )
+    async def sign_up(request: SignUp) -> User:
+        """Make oneself an account with the role `consumer`, where the installation allows it."""
+        return await hashing.run(lambda: accounts.logins.sign_up(request))
+
+    return router
+
+
+def _add_own(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> None:
+    everyone = [Depends(require(*EVERYONE))]
+
+    @router.get("/users/me", dependencies=everyone, responses=errors())
+    def get_myself(caller: Caller) -> Myself:
+        """Who the credential belongs to, and what they reach."""
+        actor = caller.actor
+        return Myself(
+            name=actor.name,
+            role=actor.role,
+            credential=caller.kind,
+            consumer=actor.consumer or None,
+            models=None if actor.models is None else sorted(actor.models),
+            user=None if caller.user is None else accounts.users.get(caller.user),
+        )
+
+    @router.put(
+        "/users/me/password",
+        status_code=204,
+        dependencies=everyone,
+        responses=errors(409, 422),
+    )
+    async def change_password(request: PasswordChange, caller: Caller) -> None:
+        """Change one's own password: every other session ends."""
+        user = caller.user
+        if user is None:
+            raise TollwayError(Code.CONFLICT, "this credential belongs to no user with a password")
+        session = caller.id if caller.kind == "session" else None
+        await hashing.run(
+            lambda: accounts.logins.change_password(
+                user, request.old.get_secret_value(), request.new.get_secret_value(), session
+            )
+        )
+
+
+def _add_users(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> None:
+    reads = [Depends(require(*INSPECTORS))]
+    writes = [Depends(require("admin"))]
+
+    @router.get("/users", dependencies=reads, responses=errors(422))
+    def list_users(limit: Limit = 100, after: After = "") -> Page[User]:
+        """List users by name."""
+        return accounts.users.list(limit, after)
+
+    @router.get("/users/{user}", dependencies=reads, responses=errors(404))
+    def get_user(user: str, response: Response) -> User:
+        """Read a user."""
+        found = accounts.users.get(user)
+        tagged(response, found)
+        return found
+
+    @router.put(
+        "/users/{user}",
+        dependencies=writes,
+        responses={201: {"model": User, "description": "Made."}, **errors(404, 409, 412, 422)},
+    )
+    async def put_user(
+        user: str,
+        response: Response,
+        condition: Condition,
+        request: UserRequest | None = None,
+    ) -> User:
+        """Make or change a user.
+
+        Another role ends their sessions, and tokens that allow more than it; a new password and
+        `disabled` end sessions and all tokens.
+        """
+        wish = request or UserRequest()
+        put = await hashing.run(lambda: accounts.logins.put(user, wish, condition))
+        tagged(response, put.item, created=put.created)
+        return put.item
+
+    @router.delete(
+        "/users/{user}",
+        status_code=204,
+        dependencies=writes,
+        responses=errors(404, 409, 412),
+    )
+    def delete_user(user: str, condition: Condition) -> None:
+        """Remove a user: sessions and tokens end, the name is never given again."""
+        accounts.users.delete(user, condition)
