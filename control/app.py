@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio.to_thread
@@ -41,6 +40,7 @@ from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
 from registry.routes import registry_router
 from runtime.logs import logger
+from runtime.release import software_version
 
 API = "/api/v1"
 OPENAPI = f"{API}/openapi.json"
@@ -63,12 +63,13 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         yield
         await services.notifier.closed()
         await services.jobs.close()
+        await anyio.to_thread.run_sync(services.failed_logins.close)
         services.database.close()
 
     app = FastAPI(
         title="Tollway management API",
         summary="Models, versions, consumers, keys, subscriptions and usage.",
-        version=_version(),
+        version=software_version(),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -218,10 +219,3 @@ def _answer(problem: problems.Problem, headers: Any = None) -> Response:  # noqa
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def _version() -> str:
-    try:
-        return version("tollwayd")
-    except PackageNotFoundError:
-        return "0"

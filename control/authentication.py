@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from control.store.credentials import Credential, Credentials
+from control.failed_logins import FailedLogins
 from control.store.tokens import ADMIN, Tokens
 from protocol import keys
 from protocol.errors import Code, TollwayError
@@ -21,9 +22,10 @@ class Authenticator:
     """Knows the holder of a management token or session. Thread-safe; calls block on the
     database."""
 
-    def __init__(self, credentials: Credentials, pepper: bytes) -> None:
+    def __init__(self, credentials: Credentials, pepper: bytes, failed: FailedLogins) -> None:
         self._credentials = credentials
         self._pepper = pepper
+        self._failed = failed
 
     def authenticate(self, authorization: bytes | None) -> Credential:
         """The credential that the ``Authorization`` header holds, or ``UNAUTHENTICATED``."""
@@ -33,6 +35,7 @@ class Authenticator:
             raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
         found = self._credentials.find(keys.secret_hash(secret, self._pepper))
         if found is None:
+            self._failed.note("management token or session")
             raise TollwayError(Code.UNAUTHENTICATED, UNAUTHENTICATED)
         return found
 

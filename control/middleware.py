@@ -1,8 +1,10 @@
 """ASGI layers of control, in the order in which ``app.py`` lists them, and the role dependency."""
 
+import secrets
 from collections.abc import Callable
 
 import anyio.to_thread
+import msgspec
 from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -103,18 +105,22 @@ class Authentication:
             return
         path: str = scope["path"]
         header = next((v for name, v in scope["headers"] if name == b"authorization"), None)
+        origin = _origin(scope)
         try:
             if path.startswith(INTERNAL):
                 self._cluster_token.check(header)
             elif path.startswith(MANAGEMENT) and not is_open(scope["method"], path):
-                scope[_CREDENTIAL] = await anyio.to_thread.run_sync(
-                    self._authenticator.authenticate, header, limiter=self._threads
-                )
-                scope[_ACTOR] = scope[_CREDENTIAL].actor
+                with acting_as(origin):  # a failure is recorded with where it came from
+                    credential = await anyio.to_thread.run_sync(
+                        self._authenticator.authenticate, header, limiter=self._threads
+                    )
+                actor = credential.actor
+                scope[_CREDENTIAL], scope[_ACTOR] = credential, actor
+                origin = msgspec.structs.replace(origin, actor=actor.name, role=actor.role)
         except TollwayError as error:
             await send_problem(send, problems.of_error(error))
             return
-        with acting_as(_origin(scope)):
+        with acting_as(origin):
             await self._app(scope, receive, send)
 
 
@@ -132,17 +138,24 @@ def client_address(scope: Scope) -> str:
 
 
 def _origin(scope: Scope) -> Acting:
-    """Who this request's changes are recorded under."""
+    """From where and why a request comes, before it is known who makes it."""
     headers = Headers(scope=scope)
-    actor: Actor | None = scope.get(_ACTOR)
     nobody = ANONYMOUS if scope["path"].startswith(MANAGEMENT) else SYSTEM
     return Acting(
-        actor=nobody if actor is None else actor.name,
-        role=nobody if actor is None else actor.role,
+        actor=nobody,
+        role=nobody,
         address=client_address(scope),
-        request_id=headers.get("x-request-id", "")[:MAX_REQUEST_ID],
-        reason=headers.get("tollway-reason", "")[:MAX_REASON],
+        request_id=headers.get("x-request-id", "")[:MAX_REQUEST_ID] or secrets.token_hex(8),
+        reason=_text(headers.get("tollway-reason", ""))[:MAX_REASON],
     )
+
+
+def _text(header: str) -> str:
+    """A header's text: UTF-8 as people send it today, else Latin-1 as HTTP once had it."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 class BodyLimit:

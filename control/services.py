@@ -8,12 +8,13 @@ from anyio import CapacityLimiter
 
 from control.accounts import Accounts, build_accounts
 from control.authentication import Authenticator, ensure_admin_token
+from control.failed_logins import FailedLogins
 from control.internal import ClusterToken
 from control.jobs import InterruptibleStore, Job, Jobs
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
 from control.settings import ControlSettings
-from control.store import schema
+from control.store import history, schema
 from control.store.directory import Directory
 from control.store.keys import Keys
 from control.store.plans import Plans
@@ -30,6 +31,7 @@ from registry.service import Registry, create_registry
 from registry.settings import RegistrySettings
 from runtime.files import secret_file
 from runtime.logs import logger
+from runtime.release import software_version
 
 GC_DELAY_S = 60.0
 SCAN_DELAY_S = 900.0
@@ -37,6 +39,7 @@ COMPACT_CHECK_S = 300.0
 DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
 SESSIONS_S = 3600.0
+FLUSH_S = 10.0
 
 
 class Services(NamedTuple):
@@ -57,6 +60,7 @@ class Services(NamedTuple):
     stream: Stream
     notifier: ChangeNotifier
     authenticator: Authenticator
+    failed_logins: FailedLogins
     cluster_token: ClusterToken
     metrics: Metrics
     jobs: Jobs
@@ -72,7 +76,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     pepper = secret_file(settings.key_pepper_path)
     cluster_token = ClusterToken(secret_file(settings.cluster_token_path))
     database, stream, notifier = _open_database(settings)
+    history.record_release(database, clock(), software_version())
     tokens = Tokens(database, clock)
+    failed_logins = FailedLogins(database, clock)
     ensure_admin_token(settings.admin_token_path, tokens, pepper)
     plans = Plans(database, clock)
     plans.write_built_in()
@@ -107,10 +113,21 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         usage=UsageStore(database, clock),
         stream=stream,
         notifier=notifier,
-        authenticator=Authenticator(accounts.credentials, pepper),
+        authenticator=Authenticator(accounts.credentials, pepper, failed_logins),
+        failed_logins=failed_logins,
         cluster_token=cluster_token,
         metrics=metrics,
-        jobs=_jobs(settings, registry, store, workers, stream, metrics, accounts.sessions),
+        jobs=_jobs(
+            settings,
+            registry,
+            store,
+            workers,
+            stream,
+            failed_logins,
+            metrics,
+            accounts.sessions,
+            clock,
+        ),
     )
 
 
@@ -140,11 +157,13 @@ def _jobs(
     store: BlobStore,
     workers: Workers,
     stream: Stream,
+    failed_logins: FailedLogins,
     metrics: Metrics,
     sessions: Sessions,
+    clock: Clock,
 ) -> Jobs:
     stop = threading.Event()
-    integrity = Integrity(registry.database, InterruptibleStore(store, stop))
+    integrity = Integrity(registry.database, InterruptibleStore(store, stop), clock)
 
     def drop_lost_workers() -> list[str]:
         lost = workers.drop_lost()
@@ -173,6 +192,7 @@ def _jobs(
             Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
             Job("sessions", SESSIONS_S, SESSIONS_S, sessions.drop_expired),
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
+            Job("failed-logins", FLUSH_S, FLUSH_S, failed_logins.flush),
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
         ],
         stop,

@@ -12,10 +12,11 @@ from registry.clock import Clock
 from registry.conditions import holds
 from registry.models import model_not_found
 from registry.store import aliases as store
+from registry.store import audit
 from registry.store import models as model_store
 from registry.store import versions as version_store
 from registry.store.aliases import AliasRecord, MoveRecord
-from registry.store.database import Database
+from registry.store.database import Database, Transaction
 from registry.versions import version_not_found
 
 STABLE: Final = "stable"
@@ -87,15 +88,7 @@ class Aliases:
                 )
             if present is not None and present.version == version:
                 return present, False
-            moved = store.move(
-                connection,
-                model=model,
-                alias=alias,
-                previous=present,
-                version=version,
-                actor=actor,
-                at=self._clock(),
-            )
+            moved = self._move(connection, model, alias, present, version, actor)
             assert moved is not None
             return moved, present is None
 
@@ -108,15 +101,38 @@ class Aliases:
             if present is None:
                 raise TollwayError(Code.NOT_FOUND, f"model {model!r} has no alias {alias[:80]!r}")
             _check_expected(alias, present, expected)
-            store.move(
-                connection,
-                model=model,
-                alias=alias,
-                previous=present,
-                version=None,
-                actor=actor,
-                at=self._clock(),
-            )
+            self._move(connection, model, alias, present, None, actor)
+
+    def _move(
+        self,
+        connection: Transaction,
+        model: str,
+        alias: str,
+        present: AliasRecord | None,
+        version: int | None,
+        actor: str,
+    ) -> AliasRecord | None:
+        now = self._clock()
+        moved = store.move(
+            connection,
+            model=model,
+            alias=alias,
+            previous=present,
+            version=version,
+            actor=actor,
+            at=now,
+        )
+        verb = "removed" if moved is None else "created" if present is None else "moved"
+        audit.record(
+            connection,
+            f"alias.{verb}",
+            "alias",
+            f"{model}/{alias}",
+            at_ms=now,
+            before=present,
+            after=moved,
+        )
+        return moved
 
 
 def _check_expected(alias: str, present: AliasRecord | None, expected: str | None) -> None:

@@ -8,6 +8,7 @@ from protocol.manifest import Blob
 from registry.blobstore import BlobStore
 from registry.clock import Clock
 from registry.digests import check_digest, digest_of
+from registry.store import audit
 from registry.store import blobs as store
 from registry.store.blobs import BlobRecord
 from registry.store.database import Database
@@ -72,9 +73,19 @@ class Blobs:
             self._store.put(digest, source)
             with self._database.write() as connection:
                 store.ensure(connection, digest, size, self._clock())
-                store.lock(connection, [digest])
+                earlier = store.lock(connection, [digest])[digest]
                 if self._store.size(digest) == size:
                     store.set_present(connection, digest, size)
+                    if earlier.state == store.DAMAGED:
+                        audit.record(
+                            connection,
+                            "blob.healed",
+                            "blob",
+                            digest,
+                            at_ms=self._clock(),
+                            before={"state": earlier.state},
+                            after={"state": store.PRESENT},
+                        )
                     found = store.get(connection, digest)
                     assert found is not None
                     return found

@@ -14,6 +14,7 @@ import msgspec
 from registry.blobstore import BlobStore
 from registry.clock import Clock
 from registry.settings import RegistrySettings
+from registry.store import audit
 from registry.store import blobs as store
 from registry.store.database import Database
 
@@ -75,6 +76,14 @@ class Collector:
                 return False  # uploaded again meanwhile
             self._store.delete(digest)
             store.delete(connection, digest)
+            audit.record(
+                connection,
+                "blob.collected",
+                "blob",
+                digest,
+                at_ms=self._clock(),
+                before={"size": found.size, "created_at": found.created_at},
+            )
         return True
 
     def _adopt_orphans(self, before: int) -> int:

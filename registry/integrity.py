@@ -7,7 +7,9 @@ import msgspec
 
 from protocol.errors import Code, TollwayError
 from registry.blobstore import BlobStore
+from registry.clock import Clock
 from registry.digests import digest_of
+from registry.store import audit
 from registry.store import blobs as store
 from registry.store.blobs import BlobRecord
 from registry.store.database import Database
@@ -34,9 +36,10 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
 class Integrity:
     """Reads every blob and hashes it again."""
 
-    def __init__(self, database: Database, blob_store: BlobStore) -> None:
+    def __init__(self, database: Database, blob_store: BlobStore, clock: Clock) -> None:
         self._database = database
         self._store = blob_store
+        self._clock = clock
 
     def scan(self) -> ScanReport:
         """Check every blob. Takes as long as reading them all; holds no transaction meanwhile."""
@@ -85,6 +88,15 @@ class Integrity:
             state = store.PRESENT if problem is None else store.DAMAGED
             if found.state != state:
                 store.set_state(connection, blob.digest, state)
+                audit.record(
+                    connection,
+                    "blob.healed" if problem is None else "blob.damaged",
+                    "blob",
+                    blob.digest,
+                    at_ms=self._clock(),
+                    before={"state": found.state},
+                    after={"state": state, "problem": problem},
+                )
             return True
 
     def _healed(self, read: BlobRecord, found: BlobRecord, problem: str) -> bool:

@@ -8,9 +8,10 @@ from registry.clock import Clock
 from registry.conditions import holds
 from registry.status import ServingStatus, ServingStatusOf
 from registry.store import aliases as alias_store
+from registry.store import audit
 from registry.store import models as model_store
 from registry.store import versions as store
-from registry.store.database import Database
+from registry.store.database import Database, Transaction
 from registry.store.versions import VersionRecord
 from registry.versions import Versions, version_etag, version_not_found
 
@@ -92,6 +93,7 @@ class Lifecycle:
             changed = store.set_state(
                 connection, version, state=to, loaded=version.loaded and to not in FINAL
             )
+            now = self._clock()
             store.record_transition(
                 connection,
                 version,
@@ -99,8 +101,9 @@ class Lifecycle:
                 to_state=to,
                 actor=actor,
                 reason=reason,
-                at=self._clock(),
+                at=now,
             )
+            _record(connection, f"version.{to}", version, changed, now, reason)
         return changed
 
     def set_loaded(
@@ -126,7 +129,30 @@ class Lifecycle:
             if not loaded:
                 held = alias_store.pointing_at(connection, model, number)
                 _refuse_while_held(held, version, "be unloaded")
-            return store.set_state(connection, version, state=version.state, loaded=loaded)
+            changed = store.set_state(connection, version, state=version.state, loaded=loaded)
+            action = "version.loaded" if loaded else "version.unloaded"
+            _record(connection, action, version, changed, self._clock())
+            return changed
+
+
+def _record(
+    connection: Transaction,
+    action: str,
+    before: VersionRecord,
+    after: VersionRecord,
+    at_ms: int,
+    reason: str = "",
+) -> None:
+    audit.record(
+        connection,
+        action,
+        "version",
+        f"{after.model}/{after.number}",
+        at_ms=at_ms,
+        before=store.standing(before),
+        after=store.standing(after),
+        reason=reason,
+    )
 
 
 def _refuse_while_held(aliases: list[str], version: VersionRecord, what: str) -> None:

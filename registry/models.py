@@ -8,6 +8,7 @@ from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.clock import Clock
 from registry.conditions import holds
+from registry.store import audit
 from registry.store import models as store
 from registry.store.database import AlreadyThere, Database
 from registry.store.models import ModelRecord
@@ -79,8 +80,11 @@ class Models:
             else:
                 new_title = found.title if title is None else title
                 new_description = found.description if description is None else description
-                if (new_title, new_description) != (found.title, found.description):
-                    store.update(connection, name, new_title, new_description, now)
+                if (new_title, new_description) == (found.title, found.description):
+                    return found, False
+                store.update(connection, name, new_title, new_description, now)
             present = store.get(connection, name)
             assert present is not None
+            action = "model.created" if found is None else "model.updated"
+            audit.record(connection, action, "model", name, at_ms=now, before=found, after=present)
             return present, found is None

@@ -32,6 +32,7 @@ from registry.fit import check_columns, check_golden
 from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
 from registry.settings import RegistrySettings
+from registry.store import audit
 from registry.store import blobs as blob_store
 from registry.store import models as model_store
 from registry.store import versions as store
@@ -230,6 +231,14 @@ class Publisher:
             number = store.next_number(connection, draft.model)
             record = msgspec.structs.replace(draft, number=number)
             store.insert(connection, record, text)
+            audit.record(
+                connection,
+                "version.registered",
+                "version",
+                f"{record.model}/{number}",
+                at_ms=record.created_at,
+                after=store.standing(record),
+            )
         return record
 
 

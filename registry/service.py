@@ -71,5 +71,5 @@ def create_registry(
         blobs=blobs,
         uploads=Uploads(database, blobs, settings, clock),
         collector=Collector(database, store, settings, clock),
-        integrity=Integrity(database, store),
+        integrity=Integrity(database, store, clock),
     )

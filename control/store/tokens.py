@@ -1,5 +1,7 @@
 """Management tokens: bearer credentials with a role, stored as hashes."""
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 
 from control.store.failures import repeated
@@ -8,6 +10,7 @@ from control.store.tables import management_tokens
 from protocol.configuration import KeyDoc
 from registry.access import Role
 from registry.clock import Clock
+from registry.store import audit
 from registry.store.database import Database
 
 ADMIN = "admin"
@@ -31,9 +34,33 @@ class Tokens:
         values = {"hash": hash, "role": role, "name": name, "expires_ms": expires_ms}
         expires_at = None if expires_ms is None else expires_ms // 1000
         document = KeyDoc(id=id, hash=hash, role=role, expires_at=expires_at)
+        now = self._clock()
         with self._database.write() as connection:
-            updated = connection.execute(sa.update(table).where(table.c.id == id).values(values))
-            if updated.rowcount == 0:
-                row = {"id": id, "created_ms": self._clock(), **values}
-                connection.execute(sa.insert(table).values(row))
+            query = sa.select(table).where(table.c.id == id).with_for_update(key_share=True)
+            found = connection.execute(query).first()
+            if found is None:
+                connection.execute(sa.insert(table).values(id=id, created_ms=now, **values))
+            else:
+                connection.execute(sa.update(table).where(table.c.id == id).values(values))
             publish_if_new(connection, "key", id, document)
+            earlier = None if found is None else found._asdict()
+            if earlier is None or any(earlier[name] != value for name, value in values.items()):
+                audit.record(
+                    connection,
+                    "token.created" if earlier is None else "token.changed",
+                    "token",
+                    id,
+                    at_ms=now,
+                    before=None if earlier is None else _shown(earlier, hash),
+                    after=_shown(values, hash),
+                )
+
+
+def _shown(row: Mapping[str, object], hash: str) -> dict[str, object]:
+    """What the audit log says of a token: nothing of its secret, only whether it is the new one."""
+    return {
+        "name": row["name"],
+        "role": row["role"],
+        "expires_ms": row["expires_ms"],
+        "secret": "present" if row["hash"] == hash else "replaced",
+    }

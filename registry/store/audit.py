@@ -1,23 +1,24 @@
 """The audit log: every change commits with an entry here, in the same transaction.
 
-Entries form a chain: each holds the SHA-256 of its own canonical JSON (RFC 8785), and that holds
-the hash of the entry before it, so that none can be edited, removed or moved without a trace.
+What an entry is and how entries are chained: ``registry.chain``. The database refuses to update or
+delete them, so that an accident cannot; verification does not rely on that.
+
+The order of locks, everywhere: first the rows of the resources, then, in one step, the logs.
+Whoever appends to the change stream or to this log holds the stream's row until the transaction
+ends (``changes.hold``), and no transaction locks a resource's row after that.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import msgspec
-import rfc8785
 import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from registry.acting import acting
+from registry.chain import GENESIS, Entry, entry_hash
+from registry.store import audit_guard, changes
 from registry.store.database import metadata
-
-GENESIS = "0" * 64
-"""What stands where the first entry would have an earlier one's hash."""
 
 State = msgspec.Struct | BaseModel | Mapping[str, object]
 """What a resource was or is, as the API shows it. Never holds a secret."""
@@ -40,6 +41,7 @@ audit = sa.Table(
     sa.Column("previous", sa.String(64), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Index("ix_audit_kind_key_seq", "kind", "key", "seq"),
+    sa.Index("ix_audit_actor_seq", "actor", "seq"),
 )
 """``before`` and ``after``: JSON of the resource, null where there is none."""
 
@@ -50,31 +52,23 @@ audit_head = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
 )
-"""One row. Its lock orders writers, so that the chain has no forks."""
+"""One row: where the log ends."""
 
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("signer", sa.String(16), nullable=False),
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),
+)
+"""Signed statements of where the log ended: ``registry.checkpoint``."""
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the log, without its own hash."""
-
-    seq: int
-    at_ms: int
-    actor: str
-    role: str
-    address: str
-    request_id: str
-    reason: str
-    action: str
-    """``KIND.VERB`` in the past tense: ``key.created``, ``alias.moved``."""
-    kind: str
-    key: str
-    before: str | None
-    after: str | None
-    previous: str
-
-
-def entry_hash(entry: Entry) -> str:
-    """SHA-256 of the entry's canonical JSON, hex."""
-    return hashlib.sha256(rfc8785.dumps(msgspec.to_builtins(entry))).hexdigest()
+audit_guard.on_creation(audit)
+audit_guard.on_creation(audit_checkpoints)
 
 
 def initialise(connection: Connection) -> None:
@@ -96,18 +90,15 @@ def record(
 ) -> int:
     """Add an entry within the caller's transaction, on behalf of :func:`acting`. Returns its seq.
 
-    ``reason`` overrides the one that came with the request.
+    ``reason`` overrides the one that came with the request. Take every lock on rows of resources
+    before the first call.
     """
-    # Taking the number locks the head's row until the transaction ends.
-    head = connection.execute(
-        sa.update(audit_head)
-        .where(audit_head.c.id == 1)
-        .values(seq=audit_head.c.seq + 1)
-        .returning(audit_head.c.seq, audit_head.c.hash)
-    ).one()
+    # Held until the transaction ends: the chain has no forks, and there is one order of locks.
+    changes.hold(connection)
+    head = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one()
     origin = acting()
     entry = Entry(
-        seq=head.seq,
+        seq=head.seq + 1,
         at_ms=at_ms,
         actor=origin.actor,
         role=origin.role,
@@ -123,8 +114,22 @@ def record(
     )
     hash = entry_hash(entry)
     connection.execute(sa.insert(audit).values(**msgspec.structs.asdict(entry), hash=hash))
-    connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(hash=hash))
+    connection.execute(
+        sa.update(audit_head).where(audit_head.c.id == 1).values(seq=entry.seq, hash=hash)
+    )
     return entry.seq
+
+
+def newest_after(connection: Connection, kind: str, key: str) -> bytes | None:
+    """The ``after`` of the newest entry about this resource; None where there is none."""
+    query = (
+        sa.select(audit.c.after)
+        .where(audit.c.kind == kind, audit.c.key == key)
+        .order_by(audit.c.seq.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else found.encode()
 
 
 def _json(state: State | None) -> str | None:

@@ -41,6 +41,17 @@ change_stream = sa.Table(
 """One row. Its lock orders writers, so that numbers become visible in their order."""
 
 
+def hold(connection: Connection) -> None:
+    """Hold the stream's row until the transaction ends: one writer to the logs at a time.
+
+    Changes and audit entries are both written under this one lock, so it makes no difference which
+    of them a transaction writes first. Rows of resources are locked before it, never after.
+    """
+    if connection.dialect.name != "sqlite":  # there a writer has the whole database
+        query = sa.select(change_stream.c.id).where(change_stream.c.id == 1)
+        connection.execute(query.with_for_update(key_share=True))
+
+
 def append(connection: Connection, kind: str, key: str, doc: msgspec.Struct | None) -> int:
     """Add a change within the caller's transaction; ``doc`` None means deleted. Returns its seq."""
     seq = connection.execute(

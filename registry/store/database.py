@@ -12,6 +12,8 @@ from sqlalchemy.exc import IntegrityError
 BUSY_TIMEOUT_MS = 10_000
 AlreadyThere = IntegrityError
 """Another transaction made a row of the same key first."""
+Transaction = Connection
+"""What :meth:`Database.read` and :meth:`Database.write` give, for code that only passes it on."""
 _WRITES = "tollway_writes"
 
 metadata = sa.MetaData(

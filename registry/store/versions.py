@@ -27,6 +27,14 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     request_digest: str | None = None
 
 
+class VersionStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """What the audit log keeps of a version: ``digest`` stands for its whole manifest."""
+
+    digest: str
+    state: VersionState
+    loaded: bool
+
+
 class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One step in a version's life. ``from_state`` is None for its registration."""
 
@@ -37,6 +45,11 @@ class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     digest: str
     at: int
+
+
+def standing(record: VersionRecord) -> VersionStanding:
+    """How the version stands now."""
+    return VersionStanding(digest=record.digest, state=record.state, loaded=record.loaded)
 
 
 def next_number(connection: Connection, model: str) -> int:

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from registry.store import audit_guard
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -31,6 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_at_ms", "audit", ["at_ms"], unique=False)
     op.create_index("ix_audit_kind_key_seq", "audit", ["kind", "key", "seq"], unique=False)
+    op.create_index("ix_audit_actor_seq", "audit", ["actor", "seq"], unique=False)
     op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -38,9 +41,26 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
+    op.create_table(
+        "audit_checkpoints",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("signer", sa.String(length=16), nullable=False),
+        sa.Column("previous", sa.String(length=64), nullable=False),
+        sa.Column("signature", sa.String(length=128), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_checkpoints")),
+    )
+    for table in ("audit", "audit_checkpoints"):
+        for statement in audit_guard.statements(table, op.get_bind().dialect.name):
+            op.execute(statement)
 
 
 def downgrade() -> None:
     """Undo."""
+    op.drop_table("audit_checkpoints")
     op.drop_table("audit_head")
     op.drop_table("audit")
+    for statement in audit_guard.removal(op.get_bind().dialect.name):
+        op.execute(statement)

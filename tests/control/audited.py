@@ -1,0 +1,192 @@
+"""Every writing route of the management API, called once with success: what it must leave in the
+audit log.
+
+A new route needs an entry here: in ``CASES``, or in ``NO_CHANGE`` with the reason why an auditor
+has nothing to learn from it. A case prepares what the route needs, and gives the call itself.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from protocol.manifest import sha256_digest
+from tests.control.running import Control
+from tests.control.test_composition import MODEL, register, report
+
+
+class Call(NamedTuple):
+    """The request that is judged: its path, and what httpx takes beside it."""
+
+    path: str
+    json: Any = None
+    headers: Mapping[str, str] = {}
+    own_reason: str | None = None
+    """The reason that the body gives, which goes before the header's."""
+
+
+class Case(NamedTuple):
+    """``action``, ``kind`` and ``key`` of the entry that the call must leave. A key of None is the
+    server's own choice."""
+
+    action: str
+    kind: str
+    key: str | None
+    prepare: Callable[[Control], Awaitable[Call]]
+
+
+def simple(path: str, json: object = None) -> Callable[[Control], Awaitable[Call]]:
+    """A call that needs nothing before it."""
+
+    async def prepare(_control: Control) -> Call:
+        return Call(path, json)
+
+    return prepare
+
+
+async def _done(control: Control, method: str, path: str, **given: Any) -> dict[str, Any]:
+    answer = await control.admin.request(method, f"/api/v1{path}", **given)
+    assert answer.is_success, answer.text
+    found: dict[str, Any] = answer.json() if answer.content else {}
+    return found
+
+
+async def _validated(control: Control) -> int:
+    number = await register(control.admin)
+    await report(control, number, "ready")
+    path = f"/models/risk/versions/{number}/transitions"
+    await _done(control, "POST", path, json={"to": "validated"})
+    return number
+
+
+async def _published(control: Control) -> int:
+    number = await _validated(control)
+    for to in ("approved", "published"):
+        path = f"/models/risk/versions/{number}/transitions"
+        await _done(control, "POST", path, json={"to": to})
+    return number
+
+
+async def _change_model(control: Control) -> Call:
+    await _done(control, "PUT", "/models/risk")
+    return Call("/models/risk", {"title": "Credit risk"})
+
+
+async def _register_version(control: Control) -> Call:
+    await register(control.admin)
+    blob = {"digest": sha256_digest(MODEL), "size": len(MODEL)}
+    return Call("/models/risk/versions", {"artifact": blob, "description": "again"})
+
+
+async def _unload_version(control: Control) -> Call:
+    return Call(f"/models/risk/versions/{await register(control.admin)}", {"loaded": False})
+
+
+async def _load_version(control: Control) -> Call:
+    path = f"/models/risk/versions/{await register(control.admin)}"
+    await _done(control, "PATCH", path, json={"loaded": False})
+    return Call(path, {"loaded": True})
+
+
+async def _approve_version(control: Control) -> Call:
+    number = await _validated(control)
+    return Call(f"/models/risk/versions/{number}/transitions", {"to": "approved"})
+
+
+async def _reject_version(control: Control) -> Call:
+    number = await _validated(control)
+    body = {"to": "rejected", "reason": "biased"}
+    return Call(f"/models/risk/versions/{number}/transitions", body, own_reason="biased")
+
+
+async def _make_alias(control: Control) -> Call:
+    number = await _published(control)
+    return Call("/models/risk/aliases/next", {"version": number}, {"If-None-Match": "*"})
+
+
+async def _remove_alias(control: Control) -> Call:
+    number = await _published(control)
+    path = "/models/risk/aliases/next"
+    made = await control.admin.put(
+        f"/api/v1{path}", json={"version": number}, headers={"If-None-Match": "*"}
+    )
+    return Call(path, headers={"If-Match": made.headers["ETag"]})
+
+
+async def _move_traffic(control: Control) -> Call:
+    return Call("/models/risk/rollout", {"stable": await _published(control)})
+
+
+async def _application(control: Control) -> None:
+    await _done(control, "PUT", "/applications/shop")
+
+
+async def _subscribe(control: Control) -> Call:
+    await _application(control)
+    await _done(control, "PUT", "/models/risk")
+    return Call("/subscriptions/shop/risk", {"plan": "unlimited"})
+
+
+async def _unsubscribe(control: Control) -> Call:
+    call = await _subscribe(control)
+    await _done(control, "PUT", call.path, json=call.json)
+    return Call(call.path)
+
+
+async def _make_key(control: Control) -> Call:
+    await _application(control)
+    return Call("/keys", {"application": "shop"})
+
+
+async def _revoke_key(control: Control) -> Call:
+    await _application(control)
+    made = await _done(control, "POST", "/keys", json={"application": "shop"})
+    return Call(f"/keys/{made['id']}/revoke")
+
+
+CASES: dict[str, list[Case]] = {
+    "PUT /models/{model}": [
+        Case("model.created", "model", "risk", simple("/models/risk")),
+        Case("model.updated", "model", "risk", _change_model),
+    ],
+    "POST /models/{model}/versions": [
+        Case("version.registered", "version", "risk/2", _register_version)
+    ],
+    "PATCH /models/{model}/versions/{number}": [
+        Case("version.unloaded", "version", "risk/1", _unload_version),
+        Case("version.loaded", "version", "risk/1", _load_version),
+    ],
+    "POST /models/{model}/versions/{number}/transitions": [
+        Case("version.approved", "version", "risk/1", _approve_version),
+        Case("version.rejected", "version", "risk/1", _reject_version),
+    ],
+    "PUT /models/{model}/aliases/{alias}": [
+        Case("alias.created", "alias", "risk/next", _make_alias)
+    ],
+    "DELETE /models/{model}/aliases/{alias}": [
+        Case("alias.removed", "alias", "risk/next", _remove_alias)
+    ],
+    "PUT /models/{model}/rollout": [Case("alias.created", "alias", "risk/stable", _move_traffic)],
+    "PUT /consumers/{consumer}": [
+        Case("consumer.created", "consumer", "acme", simple("/consumers/acme"))
+    ],
+    "PUT /applications/{application}": [
+        Case("application.created", "application", "shop", simple("/applications/shop"))
+    ],
+    "PUT /subscriptions/{application}/{model}": [
+        Case("subscription.created", "subscription", "shop/risk", _subscribe)
+    ],
+    "DELETE /subscriptions/{application}/{model}": [
+        Case("subscription.deleted", "subscription", "shop/risk", _unsubscribe)
+    ],
+    "POST /keys": [Case("key.created", "key", None, _make_key)],
+    "POST /keys/{key}/revoke": [Case("key.revoked", "key", None, _revoke_key)],
+}
+"""``METHOD PATH`` below ``/api/v1`` as the OpenAPI document has it -> calls that succeed."""
+
+_UPLOAD = "bytes that no version needs change nothing; the version that needs them is recorded"
+NO_CHANGE: dict[str, str] = {
+    "POST /blobs/uploads": _UPLOAD,
+    "PATCH /blobs/uploads/{id}": _UPLOAD,
+    "POST /blobs/uploads/{id}/complete": _UPLOAD,
+    "DELETE /blobs/uploads/{id}": _UPLOAD,
+}
+"""Writing routes that leave no entry -> why."""
