@@ -85,6 +85,6 @@ class Models:
                 store.update(connection, name, new_title, new_description, now)
             present = store.get(connection, name)
             assert present is not None
-            action = "model.created" if found is None else "model.updated"
+            action = "model.created" if found is None else "model.changed"
             audit.record(connection, action, "model", name, at_ms=now, before=found, after=present)
             return present, found is None

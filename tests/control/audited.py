@@ -115,6 +115,16 @@ async def _move_traffic(control: Control) -> Call:
     return Call("/models/risk/rollout", {"stable": await _published(control)})
 
 
+async def _change_plan(control: Control) -> Call:
+    await _done(control, "PUT", "/plans/gold", json={})
+    return Call("/plans/gold", {"title": "Gold"})
+
+
+async def _delete_plan(control: Control) -> Call:
+    await _done(control, "PUT", "/plans/gold", json={})
+    return Call("/plans/gold")
+
+
 async def _application(control: Control) -> None:
     await _done(control, "PUT", "/applications/shop")
 
@@ -145,7 +155,7 @@ async def _revoke_key(control: Control) -> Call:
 CASES: dict[str, list[Case]] = {
     "PUT /models/{model}": [
         Case("model.created", "model", "risk", simple("/models/risk")),
-        Case("model.updated", "model", "risk", _change_model),
+        Case("model.changed", "model", "risk", _change_model),
     ],
     "POST /models/{model}/versions": [
         Case("version.registered", "version", "risk/2", _register_version)
@@ -165,6 +175,11 @@ CASES: dict[str, list[Case]] = {
         Case("alias.removed", "alias", "risk/next", _remove_alias)
     ],
     "PUT /models/{model}/rollout": [Case("alias.created", "alias", "risk/stable", _move_traffic)],
+    "PUT /plans/{plan}": [
+        Case("plan.created", "plan", "gold", simple("/plans/gold", {})),
+        Case("plan.changed", "plan", "gold", _change_plan),
+    ],
+    "DELETE /plans/{plan}": [Case("plan.deleted", "plan", "gold", _delete_plan)],
     "PUT /consumers/{consumer}": [
         Case("consumer.created", "consumer", "acme", simple("/consumers/acme"))
     ],
