@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from control.store.credentials import Credential, Credentials
 from control.failed_logins import FailedLogins
+from control.store.credentials import Credential, Credentials
 from control.store.tokens import ADMIN, Tokens
 from protocol import keys
 from protocol.errors import Code, TollwayError

@@ -12,6 +12,9 @@ from protocol.manifest import sha256_digest
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, register, report
 
+PASSWORD = "correct horse battery"
+ANN = ("ann", "publisher")
+
 
 class Call(NamedTuple):
     """The request that is judged: its path, and what httpx takes beside it."""
@@ -21,6 +24,10 @@ class Call(NamedTuple):
     headers: Mapping[str, str] = {}
     own_reason: str | None = None
     """The reason that the body gives, which goes before the header's."""
+    secret: str | None = None
+    """Whose request it is: a bearer token, empty for none at all, None for the admin's."""
+    actor: tuple[str, str] = ("admin", "admin")
+    """Name and role that the entry must have."""
 
 
 class Case(NamedTuple):
@@ -125,6 +132,57 @@ async def _delete_plan(control: Control) -> Call:
     return Call("/plans/gold")
 
 
+async def _user(control: Control) -> str:
+    """The secret of a session of the publisher ann."""
+    body = {"role": "publisher", "password": PASSWORD}
+    await _done(control, "PUT", "/users/ann", json=body)
+    login = {"name": "ann", "password": PASSWORD}
+    begun = await control.anonymous.post("/api/v1/sessions", json=login)
+    return str(begun.json()["secret"])
+
+
+async def _sign_up(_control: Control) -> Call:
+    body = {"name": "newcomer", "password": PASSWORD}
+    return Call("/signup", body, secret="", actor=("anonymous", "anonymous"))
+
+
+async def _change_user(control: Control) -> Call:
+    await _user(control)
+    return Call("/users/ann", {"title": "Ann"})
+
+
+async def _delete_user(control: Control) -> Call:
+    await _user(control)
+    return Call("/users/ann")
+
+
+async def _change_password(control: Control) -> Call:
+    body = {"old": PASSWORD, "new": "another fine password"}
+    return Call("/users/me/password", body, secret=await _user(control), actor=ANN)
+
+
+async def _log_in(control: Control) -> Call:
+    await _user(control)
+    return Call("/sessions", {"name": "ann", "password": PASSWORD}, secret="", actor=ANN)
+
+
+def _end_sessions(path: str) -> Callable[[Control], Awaitable[Call]]:
+    async def prepare(control: Control) -> Call:
+        return Call(path, secret=await _user(control), actor=ANN)
+
+    return prepare
+
+
+async def _make_token(control: Control) -> Call:
+    return Call("/tokens", {"label": "script"}, secret=await _user(control), actor=ANN)
+
+
+async def _revoke_token(control: Control) -> Call:
+    headers = {"Authorization": f"Bearer {await _user(control)}"}
+    made = await _done(control, "POST", "/tokens", headers=headers)
+    return Call(f"/tokens/{made['id']}/revoke")
+
+
 async def _application(control: Control) -> None:
     await _done(control, "PUT", "/applications/shop")
 
@@ -192,6 +250,22 @@ CASES: dict[str, list[Case]] = {
     "DELETE /subscriptions/{application}/{model}": [
         Case("subscription.deleted", "subscription", "shop/risk", _unsubscribe)
     ],
+    "POST /signup": [
+        Case("user.created", "user", "newcomer", _sign_up),
+    ],
+    "PUT /users/{user}": [
+        Case("user.created", "user", "ann", simple("/users/ann", {"password": PASSWORD})),
+        Case("user.updated", "user", "ann", _change_user),
+    ],
+    "DELETE /users/{user}": [Case("user.deleted", "user", "ann", _delete_user)],
+    "PUT /users/me/password": [Case("user.password_changed", "user", "ann", _change_password)],
+    "POST /sessions": [Case("user.logged_in", "user", "ann", _log_in)],
+    "DELETE /sessions": [Case("session.ended", "session", None, _end_sessions("/sessions"))],
+    "DELETE /sessions/{session}": [
+        Case("session.ended", "session", None, _end_sessions("/sessions/current"))
+    ],
+    "POST /tokens": [Case("token.created", "token", None, _make_token)],
+    "POST /tokens/{token}/revoke": [Case("token.revoked", "token", None, _revoke_token)],
     "POST /keys": [Case("key.created", "key", None, _make_key)],
     "POST /keys/{key}/revoke": [Case("key.revoked", "key", None, _revoke_key)],
 }
