@@ -79,8 +79,8 @@ async def test_a_well_formed_token_that_is_unknown_is_recorded_with_its_address(
     found = recorded(control.services.database, "login")
     assert [one[:3] for one in found] == [("login.failed", "203.0.113.9", "anonymous")] * 2
     assert [one[4] for one in found] == [
-        {"failures": 1, "credential": "management token"},
-        {"failures": 4, "credential": "management token"},
+        {"failures": 1, "credential": "management token or session"},
+        {"failures": 4, "credential": "management token or session"},
     ]
     assert secret not in repr(found)
 
