@@ -29,12 +29,14 @@ from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
 from gateway.shipper import UsageShipper
+from gateway.tokens import IssuerTokens
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
 from policies.addresses import TrustedProxies
 from policies.api_key import ApiKeyPolicy
 from policies.base import Policy
 from policies.environment import EnvironmentPolicy
+from policies.identify import IdentifyPolicy
 from policies.lifecycle import LifecyclePolicy
 from policies.network import NetworkPolicy
 from policies.origins import OriginPolicy
@@ -87,6 +89,8 @@ class Gateway:
         self.failure: BaseException | None = None
         """What ended a background task, and with it the gateway."""
         self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
+        self._tokens = IssuerTokens(settings, now)
+        identify = IdentifyPolicy(self._credentials, self._tokens.policy)
         plans = Plans()
         proxies = TrustedProxies(settings.proxy_networks)
         origins = OriginPolicy()
@@ -107,6 +111,7 @@ class Gateway:
         self.catalog = Catalog(
             {
                 "application": origins,
+                "issuer": self._tokens.policy,
                 "key": self._credentials,
                 "plan": plans,
                 "subscription": plans.subscriptions,
@@ -143,11 +148,11 @@ class Gateway:
             interval_s=settings.usage_ship_interval_ms / 1000,
         )
         self.routes = CatalogRoutes(
-            self.catalog, self.upstream, proxies, [self._credentials, *accept], authorise
+            self.catalog, self.upstream, proxies, [identify, *accept], authorise
         )
         self._scrape = ScrapeAccess(self._credentials, token)
         invoker = Invoker(
-            identify=self._credentials,
+            identify=identify,
             accept=accept,
             authorise=authorise,
             admission=admission,
@@ -160,7 +165,7 @@ class Gateway:
             default_deadline_ms=settings.default_deadline_ms,
         )
         self.application: Application = PredictionLane(
-            CrossOrigin(self._fastapi(proxies), self._credentials, origins),
+            CrossOrigin(self._fastapi(proxies), identify, origins),
             invoker,
             sizes,
             proxies,
@@ -180,11 +185,17 @@ class Gateway:
             # Undone from the last to the first: each needs those above it.
             cleanup.push_async_callback(self._proxy.aclose)
             cleanup.push_async_callback(self._internal.aclose)
+            cleanup.push_async_callback(self._tokens.close)
             cleanup.push_async_callback(self._ship_the_rest)
             cleanup.callback(self.usage.close)
             cleanup.push_async_callback(self._links.close)
             self.follower.load()
-            for work in (self.follower.run(), self._shipper.run(), self._watch(stop)):
+            for work in (
+                self.follower.run(),
+                self._shipper.run(),
+                self._tokens.run(),
+                self._watch(stop),
+            ):
                 task = asyncio.create_task(work)
                 task.add_done_callback(partial(self._ended, stop))
                 cleanup.push_async_callback(_cancelled, task)
@@ -217,6 +228,7 @@ class Gateway:
         app = FastAPI(title="Tollway gateway", docs_url=None, redoc_url=None, openapi_url=None)
         registry = CollectorRegistry()
         self.metrics.register(registry)
+        registry.register(self._tokens)
         scrape = self._scrape
 
         @app.get("/metrics")

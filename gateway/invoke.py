@@ -1,6 +1,6 @@
 """The way of a prediction request through the gateway, from its headers to its answer.
 
-    identify   who is calling                       policies.api_key
+    identify   who is calling                       policies.identify
     accept     may they call from here              policies.network, environment, origins
     route      which version answers                routing
     authorise  may they use this model and version  policies.subscription, scopes, lifecycle

@@ -56,6 +56,21 @@ class GatewaySettings(BaseSettings):
     """How often the usage log is shipped to control."""
     shutdown_grace_s: float = Field(default=8.0, ge=0, le=300)
     """Time that requests in flight get to finish at shutdown."""
+    jwks_timeout_ms: int = Field(default=3_000, ge=10, le=60_000)
+    """Time that one fetch of an issuer's keys gets, as a whole."""
+    jwks_refresh_s: float = Field(default=300.0, ge=1, le=86_400)
+    """How often an issuer's keys are fetched without need: after this a key it has withdrawn is
+    known to be."""
+    jwks_refetch_s: float = Field(default=5.0, ge=0.1, le=3_600)
+    """Least time between two fetches that tokens with unknown keys bring about, per issuer."""
+    jwks_keep_s: float = Field(default=43_200.0, ge=0, le=604_800)
+    """How long the keys known last work while their issuer's endpoint fails."""
+    jwks_withdrawn_s: float = Field(default=60.0, ge=0, le=3_600)
+    """How long a key works on once its issuer no longer shows it."""
+    jwks_allow_http: bool = False
+    """Whether issuers' keys may come by http from other machines."""
+    jwks_ca_file: Path | None = None
+    """CA certificates (PEM) that issuers' servers are checked by; unset: the public ones."""
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -60,15 +60,17 @@ class JwksClient:
         self._timeout_s = timeout_s
         self._allow_http = allow_http
         self._ca_file = ca_file
-        self._client: httpx.AsyncClient | None = None
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        """By scheme."""
         self._making = asyncio.Lock()
 
     async def fetch(self, uri: str) -> bytes:
         """The body at ``uri``. Raises :class:`JwksError`."""
         try:
             check_uri(uri, allow_http=self._allow_http)
+            client = await self._opened(httpx.URL(uri).scheme)
             async with asyncio.timeout(self._timeout_s):
-                return await self._get(uri)
+                return await _get(client, uri)
         except TollwayError as error:
             raise JwksError(error.public) from None
         except TimeoutError:
@@ -78,39 +80,40 @@ class JwksClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
-    async def _get(self, uri: str) -> bytes:
-        client = await self._opened()
-        async with client.stream("GET", uri) as response:
-            if response.status_code != _OK:
-                raise JwksError(f"answered with status {response.status_code}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise JwksError("answered with a compressed body, which was not asked for")
-            body = bytearray()
-            async for part in response.aiter_raw():
-                body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise JwksError(f"answered with more than {MAX_BODY_BYTES} bytes")
-            return bytes(body)
-
-    async def _opened(self) -> httpx.AsyncClient:
+    async def _opened(self, scheme: str) -> httpx.AsyncClient:
         async with self._making:
-            if self._client is None:
-                # Reading the CAs takes tens of milliseconds: not on the event loop.
-                context = await asyncio.to_thread(_tls, self._ca_file)
-                self._client = httpx.AsyncClient(
-                    verify=context,
+            if scheme not in self._clients:
+                self._clients[scheme] = httpx.AsyncClient(
+                    # Reading the CAs takes tens of milliseconds: not on the event loop.
+                    verify=await asyncio.to_thread(_tls, scheme, self._ca_file),
                     headers=_HEADERS,
                     timeout=self._timeout_s,
                     follow_redirects=False,
                     trust_env=False,
                 )
-            return self._client
+            return self._clients[scheme]
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+async def _get(client: httpx.AsyncClient, uri: str) -> bytes:
+    async with client.stream("GET", uri) as response:
+        if response.status_code != _OK:
+            raise JwksError(f"answered with status {response.status_code}")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise JwksError("answered with a compressed body, which was not asked for")
+        body = bytearray()
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise JwksError(f"answered with more than {MAX_BODY_BYTES} bytes")
+        return bytes(body)
+
+
+def _tls(scheme: str, ca_file: Path | None) -> ssl.SSLContext:
+    if scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is not used
     if ca_file is None:
         return httpx.create_ssl_context(trust_env=False)
     return ssl.create_default_context(cafile=str(ca_file))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from policies.jwt.fetch import JwksError
-from policies.jwt.keys import VerificationKey, parse_key_set
+from policies.jwt.keys import KeySet, VerificationKey, parse_key_set
 from runtime.logs import logger
 
 TICK_S = 1.0
@@ -206,14 +206,13 @@ class JwksCache:
         except (JwksError, ValueError) as error:
             self._failed(name, held, str(error))
         else:
-            self._loaded(name, held, found.keys)
-            if found.ignored:
-                logger("jwks").info("keys were left out", issuer=name, reasons=found.ignored)
+            self._loaded(name, held, found)
         finally:
             held.fetch = None
 
-    def _loaded(self, name: str, held: _Held, keys: tuple[VerificationKey, ...]) -> None:
+    def _loaded(self, name: str, held: _Held, found: KeySet) -> None:
         now = self._monotonic()
+        keys = found.keys
         lost = [key for key in held.keys if key not in keys]
         for key in keys:
             held.withdrawn.pop(key, None)
@@ -221,7 +220,11 @@ class JwksCache:
             held.withdrawn.update(dict.fromkeys(lost, now + self._times.withdrawn_s))
         if held.keys != keys:
             logger("jwks").info(
-                "the issuer's keys have changed", issuer=name, keys=len(keys), withdrawn=len(lost)
+                "the issuer's keys have changed",
+                issuer=name,
+                keys=len(keys),
+                withdrawn=len(lost),
+                left_out=found.ignored,
             )
         held.keys = keys
         held.loaded_at = now

@@ -72,6 +72,11 @@ class JwtPolicy:
             raise
         return None
 
+    @property
+    def remembered(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._verified)
+
     def put(self, document: IssuerDoc) -> None:
         """Learn of an issuer, or of a change to it."""
         self._forget(document.name)
