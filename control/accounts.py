@@ -6,6 +6,7 @@ from control.login import Logins
 from control.passwords import Passwords
 from control.settings import ControlSettings
 from control.store.credentials import Credentials
+from control.store.grants import Grants
 from control.store.logins import LoginStore
 from control.store.sessions import Lifetime, Sessions
 from control.store.user_tokens import UserTokens
@@ -21,6 +22,7 @@ class Accounts(NamedTuple):
     logins: Logins
     sessions: Sessions
     tokens: UserTokens
+    grants: Grants
     credentials: Credentials
 
 
@@ -44,5 +46,6 @@ def build_accounts(
         ),
         sessions=sessions,
         tokens=UserTokens(database, pepper, clock),
+        grants=Grants(database, clock),
         credentials=Credentials(database, clock, lifetime.idle_ms),
     )

@@ -26,6 +26,7 @@ from control.problems import of_status, of_validation
 from control.routes_access import key_router, subscription_router
 from control.routes_conventions import ProblemBody
 from control.routes_directory import directory_router
+from control.routes_grants import grant_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
 from control.routes_observation import observation_router
@@ -117,6 +118,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(user_router(services.accounts, hashing), prefix=API)
     app.include_router(session_router(services.accounts, hashing), prefix=API)
     app.include_router(token_router(services.accounts), prefix=API)
+    app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
     app.include_router(
         observation_router(services.usage, services.workers, services.stream, services.clock),
         prefix=API,

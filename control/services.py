@@ -16,6 +16,7 @@ from control.notifier import ChangeNotifier
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.directory import Directory
+from control.store.grants import ModelOwners
 from control.store.keys import Keys
 from control.store.plans import Plans
 from control.store.sessions import Sessions
@@ -96,6 +97,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         clock=clock,
         serving_status=workers.status,
+        owners=ModelOwners(),
     )
     metrics = Metrics()
     return Services(

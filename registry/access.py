@@ -1,7 +1,7 @@
 """Who acts, and how the composition root says who may. The registry checks no credential itself."""
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -36,6 +36,10 @@ class Actor(msgspec.Struct, frozen=True):
     def manages_model(self, model: str) -> bool:
         """Whether ``model`` is the actor's own, or granted, or everything is."""
         return self.models is None or model in self.models
+
+
+INSTALLATION: Final = Actor("admin", "admin")
+"""Who the software itself acts as: reaches everything."""
 
 
 class Require(Protocol):

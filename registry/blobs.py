@@ -61,8 +61,9 @@ class Blobs:
             store.unmark(connection, [digest])
             return found
 
-    def add(self, digest: str, source: Path) -> BlobRecord:
-        """Store the bytes of ``source`` under ``digest``; raises ``DIGEST_MISMATCH``.
+    def add(self, digest: str, source: Path, holder: str) -> BlobRecord:
+        """Store the bytes of ``source``, which ``holder`` has brought, under ``digest``; raises
+        ``DIGEST_MISMATCH``.
 
         Bytes come before the row, so a row never promises what is not there. A collector that
         deletes the bytes between the two holds the row's lock while it does, so looking for them
@@ -76,6 +77,7 @@ class Blobs:
                 earlier = store.lock(connection, [digest])[digest]
                 if self._store.size(digest) == size:
                     store.set_present(connection, digest, size)
+                    store.add_holder(connection, digest, holder)
                     if earlier.state == store.DAMAGED:
                         audit.record(
                             connection,

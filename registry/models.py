@@ -1,17 +1,20 @@
 """Models: a name, two texts, and what its versions and aliases add."""
 
 import hashlib
+from collections.abc import Collection
 
 import msgspec
 
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
+from registry.access import INSTALLATION, Actor
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.store import audit
 from registry.store import models as store
 from registry.store.database import AlreadyThere, Database
 from registry.store.models import ModelRecord
+from registry.store.owners import NO_OWNERS, Owners
 
 
 def model_not_found(name: str) -> TollwayError:
@@ -27,9 +30,10 @@ def model_etag(model: ModelRecord) -> str:
 class Models:
     """Reads and writes models."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, owners: Owners = NO_OWNERS) -> None:
         self._database = database
         self._clock = clock
+        self._owners = owners
 
     def put(
         self,
@@ -38,37 +42,54 @@ class Models:
         title: str | None = None,
         description: str | None = None,
         expected: str | None = None,
+        by: Actor = INSTALLATION,
     ) -> tuple[ModelRecord, bool]:
         """Make the model, or write the texts given; None leaves a text as it is.
 
-        Returns the model and whether it is new. ``expected`` is a condition on what is
-        there now; see ``registry.conditions``.
+        Returns the model and whether it is new; a new one belongs to ``by``, and one that ``by``
+        does not manage raises ``CONFLICT``. ``expected`` is a condition on what is there now; see
+        ``registry.conditions``.
         """
         check_name(name, "model name")
         try:
-            return self._put(name, title, description, expected)
+            return self._put(name, title, description, expected, by)
         except AlreadyThere:  # another request made it meanwhile: now it can be updated
-            return self._put(name, title, description, expected)
+            return self._put(name, title, description, expected, by)
 
-    def get(self, name: str) -> ModelRecord:
-        """The model. Raises ``MODEL_NOT_FOUND``."""
+    def get(self, name: str, managed: Collection[str] | None = None) -> ModelRecord:
+        """The model. Raises ``MODEL_NOT_FOUND``.
+
+        One that is not among ``managed`` (None: all are) is shown as the catalogue has it.
+        """
         with self._database.read() as connection:
-            found = store.get(connection, name)
+            found = store.get(connection, name, managed)
         if found is None:
             raise model_not_found(name)
         return found
 
-    def page(self, after: str, limit: int) -> list[ModelRecord]:
-        """Models by name, from the one following ``after``."""
+    def page(
+        self, after: str, limit: int, managed: Collection[str] | None = None
+    ) -> list[ModelRecord]:
+        """Models by name, from the one following ``after``: those ``managed`` (None: all) and those
+        in the catalogue."""
         with self._database.read() as connection:
-            return store.page(connection, after, limit)
+            return store.page(connection, after, limit, managed)
 
     def _put(
-        self, name: str, title: str | None, description: str | None, expected: str | None
+        self,
+        name: str,
+        title: str | None,
+        description: str | None,
+        expected: str | None,
+        by: Actor,
     ) -> tuple[ModelRecord, bool]:
         with self._database.write() as connection:
             store.lock(connection, name)
             found = store.get(connection, name)
+            if found is not None and not by.manages_model(name):
+                raise TollwayError(
+                    Code.CONFLICT, f"the name {name!r} is taken by a model that you do not manage"
+                )
             if not holds(expected, None if found is None else model_etag(found)):
                 raise TollwayError(
                     Code.PRECONDITION_FAILED,
@@ -76,7 +97,9 @@ class Models:
                 )
             now = self._clock()
             if found is None:
-                store.insert(connection, name, title or "", description or "", now)
+                self._owners.hold(connection, by.name)
+                store.insert(connection, name, title or "", description or "", by.name, now)
+                self._owners.changed(connection, by.name)
             else:
                 new_title = found.title if title is None else title
                 new_description = found.description if description is None else description

@@ -21,6 +21,8 @@ class ModelOutput(BaseModel):
     name: str
     title: str
     description: str
+    owner: str | None
+    """Who owns it; null for those who do not manage it."""
     aliases: dict[str, int]
     latest: int | None
     created_at: str
@@ -33,6 +35,7 @@ class ModelOutput(BaseModel):
             name=record.name,
             title=record.title,
             description=record.description,
+            owner=record.owner,
             aliases=record.aliases,
             latest=record.latest,
             created_at=rfc3339(record.created_at),

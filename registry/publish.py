@@ -25,12 +25,14 @@ from protocol.manifest import (
     sha256_digest,
 )
 from protocol.names import check_name
+from registry.access import INSTALLATION, Actor
 from registry.blobs import Blobs
 from registry.bundle import ARTIFACT_NAME, check_paths, materialised
 from registry.clock import Clock
 from registry.fit import check_columns, check_golden
 from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
+from registry.permissions import Permissions
 from registry.settings import RegistrySettings
 from registry.store import audit
 from registry.store import blobs as blob_store
@@ -72,9 +74,11 @@ class Publisher:
         blobs: Blobs,
         settings: RegistrySettings,
         clock: Clock,
+        permissions: Permissions,
         inspect: Inspect = inspect_bundle,
     ) -> None:
         self._database = database
+        self._permissions = permissions
         self._blobs = blobs
         self._settings = settings
         self._clock = clock
@@ -89,20 +93,22 @@ class Publisher:
         request: VersionRequest,
         *,
         actor: str,
+        by: Actor = INSTALLATION,
         idempotency_key: str | None = None,
     ) -> tuple[VersionRecord, bool]:
         """Register the next version of ``model``. Returns it and whether it is new.
 
         The same request again under the same ``idempotency_key`` gives the version that the first
-        one made. Raises ``INVALID``, ``INVALID_MODEL``, ``TOO_LARGE``, ``MODEL_NOT_FOUND``, and
-        ``UNAVAILABLE`` while others are being inspected.
+        one made. ``by`` must have brought the blobs, or manage a version that needs them. Raises
+        ``INVALID``, ``INVALID_MODEL``, ``TOO_LARGE``, ``MODEL_NOT_FOUND``, and ``UNAVAILABLE``
+        while others are being inspected.
         """
         check_name(model, "model name")
         request_digest = sha256_digest(msgspec.json.encode(request))
         earlier = self._earlier(model, actor, idempotency_key, request_digest)
         if earlier is not None:
             return earlier, False
-        self._check_blobs(request)
+        self._check_blobs(request, by)
         check_paths(request.files)
         inspection, golden = self._inspect(request)
         check_columns(request.columns, inspection.inputs)
@@ -163,8 +169,9 @@ class Publisher:
             )
         return found
 
-    def _check_blobs(self, request: VersionRequest) -> None:
+    def _check_blobs(self, request: VersionRequest, by: Actor) -> None:
         wanted = _blobs_of(request)
+        readable = self._permissions.readable_blobs(by, {blob.digest for blob in wanted})
         limit = self._settings.max_artifact_bytes
         total = sum(blob.size for blob in wanted)
         if total > limit:
@@ -173,7 +180,7 @@ class Publisher:
             )
         for blob in wanted:
             # A claim, so that garbage collection leaves it alone while it is being inspected.
-            found = self._blobs.claim(blob.digest)
+            found = self._blobs.claim(blob.digest) if blob.digest in readable else None
             if found is None:
                 raise _not_uploaded(blob.digest)
             if found.size != blob.size:

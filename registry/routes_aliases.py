@@ -20,6 +20,7 @@ from registry.routes_parameters import (
     Model,
     page_of,
 )
+from registry.routes_permissions import View, managing, viewing
 from registry.service import Registry
 
 
@@ -33,11 +34,12 @@ def alias_router(registry: Registry, require: Require) -> APIRouter:
 
 
 def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
-    reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
+    manager = Annotated[Actor, Depends(managing(registry.permissions, require, *EVERYONE))]
 
     @router.get("/models/{model}/aliases")
     def list_aliases(
-        model: Model, _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+        model: Model, _view: viewer, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
     ) -> Page[AliasOutput]:
         """The model's aliases by name."""
         found = registry.aliases.page(model, after, limit)
@@ -46,7 +48,7 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
         )
 
     @router.get("/models/{model}/aliases/{alias}")
-    def get_alias(model: Model, alias: Alias, response: Response, _actor: reader) -> AliasOutput:
+    def get_alias(model: Model, alias: Alias, response: Response, _view: viewer) -> AliasOutput:
         """Where an alias points."""
         record = registry.aliases.get(model, alias)
         response.headers["ETag"] = quoted(alias_etag(record))
@@ -56,7 +58,7 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
     def alias_history(
         model: Model,
         alias: Alias,
-        _actor: reader,
+        _actor: manager,
         limit: Limit = DEFAULT_LIMIT,
         after: AfterNumber = 0,
     ) -> Page[MoveOutput]:
@@ -68,7 +70,7 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
 
 
 def _add_changes(router: APIRouter, registry: Registry, require: Require) -> None:
-    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
 
     @router.put("/models/{model}/aliases/{alias}", responses={201: {"model": AliasOutput}})
     def put_alias(
@@ -102,11 +104,11 @@ def _add_changes(router: APIRouter, registry: Registry, require: Require) -> Non
 
 
 def _add_rollout(router: APIRouter, registry: Registry, require: Require) -> None:
-    reader = Annotated[Actor, Depends(require(*EVERYONE))]
-    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
+    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
 
     @router.get("/models/{model}/rollout")
-    def get_rollout(model: Model, response: Response, _actor: reader) -> RolloutOutput:
+    def get_rollout(model: Model, response: Response, _view: viewer) -> RolloutOutput:
         """How the model's traffic is answered."""
         record = registry.aliases.find(model, STABLE)
         if record is not None:

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from protocol import problems
 from registry.access import ARTIFACT_READERS, PUBLISHERS, Actor, Require
-from registry.blobs import Blobs
+from registry.blobs import Blobs, blob_not_found
 from registry.blobstore import CHUNK_BYTES
 from registry.digests import DIGEST_PATTERN
 from registry.inputs import MAX_EXACT, BlobInput
@@ -48,12 +48,20 @@ def blob_router(registry: Registry, require: Require) -> APIRouter:
 def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> None:
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
+    def own(id: UploadId, actor: publisher) -> Actor:
+        """Uploads belong to their creator; admins reach all."""
+        registry.uploads.get(id, None if actor.models is None else actor.name)
+        return actor
+
+    uploader = Annotated[Actor, Depends(own)]
+
     @router.post("/blobs/uploads", status_code=201, responses={200: {"model": PresentOutput}})
     def begin_upload(
         body: BlobInput, response: Response, actor: publisher
     ) -> UploadOutput | PresentOutput:
         """Announce an upload; 200 when the blob is there already."""
-        begun = registry.uploads.begin(body.digest, body.size, actor=actor.name)
+        known = registry.permissions.reads_blob(actor, body.digest)
+        begun = registry.uploads.begin(body.digest, body.size, actor=actor.name, known=known)
         if isinstance(begun, BlobRecord):
             response.status_code = HTTPStatus.OK
             response.headers["Location"] = f"/api/v1/blobs/{begun.digest}"
@@ -63,7 +71,7 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return UploadOutput.of(begun, 0)
 
     @router.head("/blobs/uploads/{id}")
-    def upload_offset(id: UploadId, _actor: publisher) -> Response:
+    def upload_offset(id: UploadId, _actor: uploader) -> Response:
         """How many bytes have arrived, in ``Upload-Offset``."""
         record = registry.uploads.get(id)
         offset = registry.uploads.offset(id)
@@ -73,7 +81,7 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
 
     @router.patch("/blobs/uploads/{id}", status_code=204, openapi_extra=_RAW_BODY)
     async def append(
-        id: UploadId, request: Request, upload_offset: UploadOffset, _actor: publisher
+        id: UploadId, request: Request, upload_offset: UploadOffset, _actor: uploader
     ) -> Response:
         """Bring one piece; what arrived stays when the connection breaks or brings nothing more."""
         length = request.headers.get("content-length", "")
@@ -98,7 +106,7 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={OFFSET: str(piece.offset)})
 
     @router.post("/blobs/uploads/{id}/complete", status_code=201, response_model=BlobOutput)
-    def complete_upload(id: UploadId, response: Response, _actor: publisher) -> object:
+    def complete_upload(id: UploadId, response: Response, _actor: uploader) -> object:
         """Check the digest and make the upload a blob."""
         try:
             record = registry.uploads.complete(id)
@@ -108,13 +116,21 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return BlobOutput.of(record)
 
     @router.delete("/blobs/uploads/{id}", status_code=204)
-    def cancel_upload(id: UploadId, _actor: publisher) -> None:
+    def cancel_upload(id: UploadId, _actor: uploader) -> None:
         """Forget the upload and its bytes."""
         registry.uploads.cancel(id)
 
 
 def _add_blobs(router: APIRouter, registry: Registry, require: Require) -> None:
-    reader = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
+    allowed = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
+
+    def reading(digest: DigestPath, actor: allowed) -> Actor:
+        """Bytes are for those who brought them, or manage a version that needs them."""
+        if not registry.permissions.reads_blob(actor, digest):
+            raise blob_not_found(digest)
+        return actor
+
+    reader = Annotated[Actor, Depends(reading)]
 
     @router.head("/blobs/{digest}")
     def blob_headers(digest: DigestPath, _actor: reader) -> Response:

@@ -18,6 +18,7 @@ from registry.routes_parameters import (
     Model,
     page_of,
 )
+from registry.routes_permissions import View, viewing
 from registry.service import Registry
 
 
@@ -25,22 +26,23 @@ def model_router(registry: Registry, require: Require) -> APIRouter:
     """Routes of models."""
     router = APIRouter(tags=["models"])
     reader = Annotated[Actor, Depends(require(*EVERYONE))]
+    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.get("/models")
     def list_models(
-        _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+        actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
     ) -> Page[ModelOutput]:
-        """Models by name."""
-        found = registry.models.page(after, limit)
+        """Models by name: those that one manages, and those that may be called."""
+        found = registry.models.page(after, limit, actor.models)
         return page_of(
             [ModelOutput.of(record) for record in found], [record.name for record in found], limit
         )
 
     @router.get("/models/{model}")
-    def get_model(model: Model, response: Response, _actor: reader) -> ModelOutput:
+    def get_model(model: Model, response: Response, view: viewer) -> ModelOutput:
         """One model."""
-        record = registry.models.get(model)
+        record = registry.models.get(model, view.actor.models)
         response.headers["ETag"] = quoted(model_etag(record))
         return ModelOutput.of(record)
 
@@ -48,18 +50,19 @@ def model_router(registry: Registry, require: Require) -> APIRouter:
     def put_model(
         model: Model,
         response: Response,
-        _actor: publisher,
+        actor: publisher,
         body: ModelInput | None = None,
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> ModelOutput:
-        """Make a model, or change its texts."""
+        """Make a model, which one owns then, or change the texts of one that one manages."""
         given = body or ModelInput()
         record, created = registry.models.put(
             model,
             title=given.title,
             description=given.description,
             expected=expected_state(if_match, if_none_match),
+            by=actor,
         )
         response.status_code = 201 if created else 200
         response.headers["ETag"] = quoted(model_etag(record))

@@ -17,6 +17,7 @@ from registry.routes_parameters import (
     VersionNumber,
     page_of,
 )
+from registry.routes_permissions import View, managing, viewing
 from registry.service import Registry
 from registry.store.versions import VersionRecord
 from registry.versions import version_etag
@@ -38,27 +39,35 @@ def version_router(registry: Registry, require: Require) -> APIRouter:
     return router
 
 
-def _shown(registry: Registry, record: VersionRecord) -> VersionOutput:
-    return VersionOutput.of(record, registry.versions.serving(record))
+def _shown(registry: Registry, record: VersionRecord, *, whole: bool = True) -> VersionOutput:
+    shown = VersionOutput.of(record, registry.versions.serving(record))
+    if whole:
+        return shown
+    # Who made it, and on which machines it runs, is the publisher's and the operator's own affair.
+    serving = shown.serving.model_copy(update={"engines": [], "error": ""})
+    return shown.model_copy(update={"created_by": "", "serving": serving})
 
 
-def _answered(registry: Registry, record: VersionRecord, response: Response) -> VersionOutput:
+def _answered(
+    registry: Registry, record: VersionRecord, response: Response, *, whole: bool = True
+) -> VersionOutput:
     response.headers["ETag"] = quoted(version_etag(record))
-    return _shown(registry, record)
+    return _shown(registry, record, whole=whole)
 
 
 def _add_versions(router: APIRouter, registry: Registry, require: Require) -> None:
-    reader = Annotated[Actor, Depends(require(*EVERYONE))]
-    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
+    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
 
     @router.get("/models/{model}/versions")
     def list_versions(
-        model: Model, _actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterNumber = 0
+        model: Model, view: viewer, limit: Limit = DEFAULT_LIMIT, after: AfterNumber = 0
     ) -> Page[VersionOutput]:
-        """The model's versions by number."""
-        found = registry.versions.page(model, after, limit)
+        """The model's versions by number; to others than its publishers, those that may be
+        called."""
+        found = registry.versions.page(model, after, limit, callable_only=not view.whole)
         return page_of(
-            [_shown(registry, record) for record in found],
+            [_shown(registry, record, whole=view.whole) for record in found],
             [record.number for record in found],
             limit,
         )
@@ -75,7 +84,7 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
     ) -> VersionOutput:
         """Register the next version from blobs uploaded before. Takes as long as inspecting it."""
         record, created = registry.publisher.publish(
-            model, body.request(), actor=actor.name, idempotency_key=idempotency_key
+            model, body.request(), actor=actor.name, by=actor, idempotency_key=idempotency_key
         )
         response.status_code = 201 if created else 200
         response.headers["Location"] = f"/api/v1/models/{model}/versions/{record.number}"
@@ -83,10 +92,11 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
 
     @router.get("/models/{model}/versions/{number}")
     def get_version(
-        model: Model, number: VersionNumber, response: Response, _actor: reader
+        model: Model, number: VersionNumber, response: Response, view: viewer
     ) -> VersionOutput:
         """One version, with what the workers report of it."""
-        return _answered(registry, registry.versions.get(model, number), response)
+        record = registry.versions.get(model, number, callable_only=not view.whole)
+        return _answered(registry, record, response, whole=view.whole)
 
     @router.patch("/models/{model}/versions/{number}")
     def change_version(
@@ -105,14 +115,14 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
 
 
 def _add_transitions(router: APIRouter, registry: Registry, require: Require) -> None:
-    reader = Annotated[Actor, Depends(require(*EVERYONE))]
-    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+    manager = Annotated[Actor, Depends(managing(registry.permissions, require, *EVERYONE))]
+    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
 
     @router.get("/models/{model}/versions/{number}/transitions")
     def list_transitions(
         model: Model,
         number: VersionNumber,
-        _actor: reader,
+        _actor: manager,
         limit: Limit = DEFAULT_LIMIT,
         after: AfterNumber = 0,
     ) -> Page[TransitionOutput]:

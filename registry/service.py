@@ -16,10 +16,12 @@ from registry.inspect import Inspect, inspect_bundle
 from registry.integrity import Integrity
 from registry.lifecycle import Lifecycle
 from registry.models import Models
+from registry.permissions import Permissions
 from registry.publish import Publisher
 from registry.settings import RegistrySettings
 from registry.status import ServingStatusOf, no_engines
 from registry.store.database import Database
+from registry.store.owners import NO_OWNERS, Owners
 from registry.uploads import Uploads
 from registry.versions import Versions
 
@@ -30,6 +32,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     settings: RegistrySettings
     models: Models
+    permissions: Permissions
     versions: Versions
     publisher: Publisher
     lifecycle: Lifecycle
@@ -54,18 +57,21 @@ def create_registry(
     clock: Clock = system_clock,
     serving_status: ServingStatusOf = no_engines,
     inspect: Inspect = inspect_bundle,
+    owners: Owners = NO_OWNERS,
 ) -> Registry:
     """Build the registry on an already migrated ``database``."""
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    models = Models(database, clock)
+    models = Models(database, clock, owners)
+    permissions = Permissions(database)
     versions = Versions(database, serving_status)
     blobs = Blobs(database, store, clock)
     return Registry(
         database=database,
         settings=settings,
         models=models,
+        permissions=permissions,
         versions=versions,
-        publisher=Publisher(database, blobs, settings, clock, inspect),
+        publisher=Publisher(database, blobs, settings, clock, permissions, inspect),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,

@@ -48,13 +48,19 @@ class Uploads:
         self._busy: set[str] = set()
         self._busy_lock = threading.Lock()
 
-    def begin(self, digest: str, size: int, *, actor: str) -> UploadRecord | BlobRecord:
-        """Announce an upload. Returns the blob instead when it is there already."""
+    def begin(
+        self, digest: str, size: int, *, actor: str, known: bool = True
+    ) -> UploadRecord | BlobRecord:
+        """Announce an upload. Returns the blob instead when it is there already.
+
+        With ``known`` False the bytes must come whether they are there or not: the actor has to
+        show that they have them.
+        """
         check_digest(digest)
         if size < 0:
             raise TollwayError(Code.INVALID, "size must not be negative")
         self._check_size(size)
-        present = self._blobs.claim(digest)
+        present = self._blobs.claim(digest) if known else None
         if present is not None:
             if present.size != size:
                 raise TollwayError(
@@ -75,13 +81,13 @@ class Uploads:
             store.insert(connection, record)
         return record
 
-    def get(self, id: str) -> UploadRecord:
-        """The upload. Raises ``NOT_FOUND``."""
+    def get(self, id: str, creator: str | None = None) -> UploadRecord:
+        """The upload, of ``creator`` alone if named. Raises ``NOT_FOUND``."""
         found = None
         if _ID.fullmatch(id) is not None:
             with self._database.read() as connection:
                 found = store.get(connection, id)
-        if found is None:
+        if found is None or creator not in (None, found.created_by):
             raise TollwayError(Code.NOT_FOUND, "there is no such upload; it may have expired")
         return found
 
@@ -122,7 +128,7 @@ class Uploads:
                     offset, f"the upload has {offset} of {record.size} bytes; send the rest first"
                 )
             try:
-                blob = self._blobs.add(record.digest, self._path(id))
+                blob = self._blobs.add(record.digest, self._path(id), record.created_by)
             except TollwayError as error:
                 if error.code is Code.DIGEST_MISMATCH:
                     self._remove(id)

@@ -1,5 +1,6 @@
 """Reading versions: their immutable manifest, their state, and what the workers say of them."""
 
+from protocol.configuration import CALLABLE_STATES
 from protocol.errors import Code, TollwayError
 from registry.models import model_not_found
 from registry.status import ServingStatus, ServingStatusOf
@@ -27,22 +28,28 @@ class Versions:
         self._database = database
         self._serving_status = serving_status
 
-    def get(self, model: str, number: int) -> VersionRecord:
-        """The version. Raises ``MODEL_NOT_FOUND`` or ``VERSION_NOT_FOUND``."""
+    def get(self, model: str, number: int, *, callable_only: bool = False) -> VersionRecord:
+        """The version. Raises ``MODEL_NOT_FOUND`` or ``VERSION_NOT_FOUND``.
+
+        With ``callable_only`` there are no others than those that may be called.
+        """
         with self._database.read() as connection:
             found = store.get(connection, model, number)
-            if found is not None:
+            hidden = callable_only and found is not None and found.state not in CALLABLE_STATES
+            if found is not None and not hidden:
                 return found
             if model_store.get(connection, model) is None:
                 raise model_not_found(model)
         raise version_not_found(model, number)
 
-    def page(self, model: str, after: int, limit: int) -> list[VersionRecord]:
+    def page(
+        self, model: str, after: int, limit: int, *, callable_only: bool = False
+    ) -> list[VersionRecord]:
         """The model's versions by number, from the one following ``after``."""
         with self._database.read() as connection:
             if model_store.get(connection, model) is None:
                 raise model_not_found(model)
-            return store.page(connection, model, after, limit)
+            return store.page(connection, model, after, limit, callable_only=callable_only)
 
     def serving(self, version: VersionRecord) -> ServingStatus:
         """What the workers last reported of the version."""

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from control.resources import Page
 from control.store.user_tables import oidc_logins, sessions
+from control.store.user_tokens import lock_users
 from control.user_resources import NewSession, Session
 from protocol import keys
 from protocol.errors import Code, TollwayError
@@ -83,11 +84,13 @@ class Sessions:
             row = connection.execute(sa.select(sessions).where(sessions.c.id == id)).first()
             if row is None or user not in (None, row.user_name):
                 raise TollwayError(Code.NOT_FOUND, "there is no session with this id")
+            lock_users(connection, row.user_name)
             _end(connection, [row], self._clock())
 
     def end_all(self, user: str) -> None:
         """End every session of the user."""
         with self._database.write() as connection:
+            lock_users(connection, user)
             end_sessions(connection, user, self._clock())
 
     def drop_expired(self) -> int:

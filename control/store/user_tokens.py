@@ -89,9 +89,12 @@ class UserTokens:
         """End the token for good, here and at every gateway. Repeating it changes nothing."""
         now = self._clock()
         with self._database.write() as connection:
-            found = _find(connection, id, lock=True)
+            found = _find(connection, id)
             if found is None or user not in (None, found.user):
                 raise _missing()
+            lock_users(connection, found.user)
+            found = _find(connection, id)
+            assert found is not None
             if found.revoked_at is not None:
                 return found
             _revoke(connection, [found], now)
@@ -110,9 +113,16 @@ def revoke_tokens(connection: Connection, user: str, now: int, within: Role | No
     )
 
 
+def lock_users(connection: Connection, *names: str) -> None:
+    """Hold the rows of users until the transaction ends, in one order, before any log is written:
+    what is published of them afterwards is what they own and are granted."""
+    query = sa.select(users.c.name).where(users.c.name.in_(names)).order_by(users.c.name)
+    connection.execute(query.with_for_update(key_share=True)).all()
+
+
 def publish_tokens(connection: Connection, user: str) -> None:
     """Put the user's tokens on the change stream as they are now: call after every change of what
-    the user owns or is granted."""
+    the user owns or is granted, under :func:`lock_users`."""
     table = user_tokens.c
     query = sa.select(user_tokens).where(table.user_name == user, table.revoked_ms.is_(None))
     rows = connection.execute(query.order_by(table.id)).all()
@@ -174,9 +184,8 @@ def _revoke(connection: Connection, found: list[Token], now: int) -> None:
         record(connection, "token.revoked", "token", token.id, at_ms=now, before=token, after=after)
 
 
-def _find(connection: Connection, id: str, *, lock: bool = False) -> Token | None:
-    query = sa.select(user_tokens).where(user_tokens.c.id == id)
-    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
+def _find(connection: Connection, id: str) -> Token | None:
+    row = connection.execute(sa.select(user_tokens).where(user_tokens.c.id == id)).first()
     return None if row is None else _token(row)
 
 

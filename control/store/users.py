@@ -255,7 +255,7 @@ def _change(
         sa.update(users).where(users.c.name == name).values(updated_ms=now, **values)
     )
     changed = get_user(connection, name)
-    record(connection, "user.updated", "user", name, at_ms=now, before=current, after=changed)
+    record(connection, "user.changed", "user", name, at_ms=now, before=current, after=changed)
     withdraw(connection, current, changed, now, password=password_hash is not None)
     return changed
 

@@ -4,14 +4,14 @@ Statements that decide on a blob lock its row first and look at references in a 
 on PostgreSQL a statement that waited for a row lock still sees other tables as they were before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from registry.store.tables import blobs, version_blobs
+from registry.store.tables import blob_holders, blobs, version_blobs
 
 PRESENT = "present"
 DAMAGED = "damaged"
@@ -85,6 +85,27 @@ def is_referenced(connection: Connection, digest: str) -> bool:
     return connection.execute(query).first() is not None
 
 
+def add_holder(connection: Connection, digest: str, holder: str) -> None:
+    """Note that ``holder`` has brought the bytes. The caller holds the blob's lock."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = {"digest": digest, "holder": holder}
+    connection.execute(insert(blob_holders).values(row).on_conflict_do_nothing())
+
+
+def readable(
+    connection: Connection, digests: Collection[str], holder: str, models: Collection[str]
+) -> set[str]:
+    """Those of ``digests`` that ``holder`` has brought, or that a version of ``models`` needs."""
+    wanted = sorted(digests)
+    brought = sa.select(blob_holders.c.digest).where(
+        blob_holders.c.holder == holder, blob_holders.c.digest.in_(wanted)
+    )
+    needed = sa.select(version_blobs.c.digest).where(
+        version_blobs.c.digest.in_(wanted), version_blobs.c.model.in_(sorted(models))
+    )
+    return set(connection.execute(brought.union(needed)).scalars())
+
+
 def mark_unreferenced(connection: Connection, at: int) -> int:
     """Mark what no version needs and is not marked yet. Returns how many."""
     needed = sa.exists().where(version_blobs.c.digest == blobs.c.digest)
@@ -116,6 +137,7 @@ def marked_before(connection: Connection, before: int) -> list[str]:
 
 def delete(connection: Connection, digest: str) -> None:
     """Remove the row."""
+    connection.execute(sa.delete(blob_holders).where(blob_holders.c.digest == digest))
     connection.execute(sa.delete(blobs).where(blobs.c.digest == digest))
 
 

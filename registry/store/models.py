@@ -1,12 +1,12 @@
 """SQL of models."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import ModelDoc
+from protocol.configuration import CALLABLE_STATES, ModelDoc
 from registry.store.changes import append
 from registry.store.tables import aliases, models, versions
 
@@ -17,18 +17,23 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     title: str
     description: str
+    owner: str | None
+    """None: not shown to those who do not manage the model."""
     created_at: int
     updated_at: int
     aliases: dict[str, int]
     latest: int | None
 
 
-def insert(connection: Connection, name: str, title: str, description: str, at: int) -> None:
+def insert(
+    connection: Connection, name: str, title: str, description: str, owner: str, at: int
+) -> None:
     """Add a model. Raises ``AlreadyThere`` when the name is taken."""
     row = {
         "name": name,
         "title": title,
         "description": description,
+        "owner": owner,
         "created_at": at,
         "updated_at": at,
     }
@@ -55,17 +60,47 @@ def lock(connection: Connection, name: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def get(connection: Connection, name: str) -> ModelRecord | None:
-    """The model, or None."""
+def get(
+    connection: Connection, name: str, managed: Collection[str] | None = None
+) -> ModelRecord | None:
+    """The model, or None. One that is not among ``managed`` (None: all are) is shown as the
+    catalogue has it."""
     rows = connection.execute(sa.select(models).where(models.c.name == name)).all()
-    found = _records(connection, rows)
+    found = _records(connection, rows, managed)
     return found[0] if found else None
 
 
-def page(connection: Connection, after: str, limit: int) -> list[ModelRecord]:
-    """At most ``limit`` models in order of their names, from the one following ``after``."""
+def page(
+    connection: Connection, after: str, limit: int, managed: Collection[str] | None = None
+) -> list[ModelRecord]:
+    """At most ``limit`` models in order of their names, from the one following ``after``: those
+    ``managed`` (None: all) and those in the catalogue."""
     query = sa.select(models).where(models.c.name > after).order_by(models.c.name).limit(limit)
-    return _records(connection, connection.execute(query).all())
+    if managed is not None:
+        query = query.where(sa.or_(models.c.name.in_(sorted(managed)), _callable(models.c.name)))
+    return _records(connection, connection.execute(query).all(), managed)
+
+
+def is_callable(connection: Connection, name: str) -> bool:
+    """Whether the model has a version that may be called: then it is in the catalogue."""
+    query = sa.select(sa.literal(1)).where(_callable(sa.literal(name)))
+    return connection.execute(query).first() is not None
+
+
+def owner(connection: Connection, name: str) -> str | None:
+    """Who owns the model; None when there is no such model."""
+    return connection.execute(sa.select(models.c.owner).where(models.c.name == name)).scalar()
+
+
+def set_owner(connection: Connection, name: str, owner: str, at: int) -> None:
+    """Give the model to another. The caller holds :func:`lock`."""
+    connection.execute(
+        sa.update(models).where(models.c.name == name).values(owner=owner, updated_at=at)
+    )
+
+
+def _callable(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return sa.exists().where(versions.c.model == name, versions.c.state.in_(CALLABLE_STATES))
 
 
 def announce(connection: Connection, name: str) -> None:
@@ -76,7 +111,9 @@ def announce(connection: Connection, name: str) -> None:
 
 
 def _records(
-    connection: Connection, rows: Sequence[sa.Row[tuple[object, ...]]]
+    connection: Connection,
+    rows: Sequence[sa.Row[tuple[object, ...]]],
+    managed: Collection[str] | None,
 ) -> list[ModelRecord]:
     names = [row.name for row in rows]
     labels: dict[str, dict[str, int]] = {name: {} for name in names}
@@ -89,11 +126,17 @@ def _records(
         .group_by(versions.c.model)
     )
     latest = {row.model: row.latest for row in connection.execute(newest)}
+    others = [] if managed is None else [name for name in names if name not in managed]
+    if others:
+        public = newest.where(versions.c.model.in_(others), versions.c.state.in_(CALLABLE_STATES))
+        latest.update(dict.fromkeys(others))
+        latest.update({row.model: row.latest for row in connection.execute(public)})
     return [
         ModelRecord(
             name=row.name,
             title=row.title,
             description=row.description,
+            owner=None if row.name in others else row.owner,
             created_at=row.created_at,
             updated_at=row.updated_at,
             aliases=labels[row.name],

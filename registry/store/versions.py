@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import VersionDoc, VersionState
+from protocol.configuration import CALLABLE_STATES, VersionDoc, VersionState
 from protocol.manifest import Blob, Manifest
 from registry.store.changes import append
 from registry.store.tables import transitions, version_blobs, versions
@@ -119,7 +119,9 @@ def by_idempotency_key(
     return None if row is None else _record(row)
 
 
-def page(connection: Connection, model: str, after: int, limit: int) -> list[VersionRecord]:
+def page(
+    connection: Connection, model: str, after: int, limit: int, *, callable_only: bool = False
+) -> list[VersionRecord]:
     """At most ``limit`` versions in order of their numbers, from the one following ``after``."""
     query = (
         sa.select(versions)
@@ -127,6 +129,8 @@ def page(connection: Connection, model: str, after: int, limit: int) -> list[Ver
         .order_by(versions.c.number)
         .limit(limit)
     )
+    if callable_only:
+        query = query.where(versions.c.state.in_(CALLABLE_STATES))
     return [_record(row) for row in connection.execute(query)]
 
 

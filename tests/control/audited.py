@@ -183,6 +183,23 @@ async def _revoke_token(control: Control) -> Call:
     return Call(f"/tokens/{made['id']}/revoke")
 
 
+async def _grant(control: Control) -> Call:
+    await _done(control, "PUT", "/models/risk")
+    await _user(control)
+    return Call("/models/risk/grants/ann")
+
+
+async def _take_back_grant(control: Control) -> Call:
+    call = await _grant(control)
+    await _done(control, "PUT", call.path)
+    return call
+
+
+async def _transfer_model(control: Control) -> Call:
+    await _grant(control)
+    return Call("/models/risk/owner", {"user": "ann"})
+
+
 async def _application(control: Control) -> None:
     await _done(control, "PUT", "/applications/shop")
 
@@ -255,7 +272,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "PUT /users/{user}": [
         Case("user.created", "user", "ann", simple("/users/ann", {"password": PASSWORD})),
-        Case("user.updated", "user", "ann", _change_user),
+        Case("user.changed", "user", "ann", _change_user),
     ],
     "DELETE /users/{user}": [Case("user.deleted", "user", "ann", _delete_user)],
     "PUT /users/me/password": [Case("user.password_changed", "user", "ann", _change_password)],
@@ -266,6 +283,11 @@ CASES: dict[str, list[Case]] = {
     ],
     "POST /tokens": [Case("token.created", "token", None, _make_token)],
     "POST /tokens/{token}/revoke": [Case("token.revoked", "token", None, _revoke_token)],
+    "PUT /models/{model}/grants/{user}": [Case("grant.created", "grant", "risk/ann", _grant)],
+    "DELETE /models/{model}/grants/{user}": [
+        Case("grant.removed", "grant", "risk/ann", _take_back_grant)
+    ],
+    "PUT /models/{model}/owner": [Case("model.transferred", "model", "risk", _transfer_model)],
     "POST /keys": [Case("key.created", "key", None, _make_key)],
     "POST /keys/{key}/revoke": [Case("key.revoked", "key", None, _revoke_key)],
 }

@@ -147,7 +147,7 @@ def test_bytes_deleted_between_a_push_s_bytes_and_its_row_are_stored_again(
 
     monkeypatch.setattr(bench.store, "put", put_and_lose)
     blobs = Blobs(bench.registry.database, bench.store, bench.clock)
-    assert blobs.add(digest, source).size == len(data)
+    assert blobs.add(digest, source, "ann").size == len(data)
     assert len(puts) == 2
     assert b"".join(blobs.open(digest)[1]) == data
 

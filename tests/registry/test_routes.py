@@ -92,6 +92,7 @@ async def test_putting_a_model_makes_it_once_and_changes_it_later(
         "name": "credit",
         "title": "Credit",
         "description": "Who pays back",
+        "owner": "ann",
         "aliases": {},
         "latest": None,
         "created_at": "",

@@ -1,0 +1,172 @@
+"""Who owns a model, and who else manages it by a grant of its owner."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from control.resources import Page
+from control.roles import MANAGERS
+from control.store.directory import Put
+from control.store.failures import repeated
+from control.store.user_tables import grants
+from control.store.user_tokens import lock_users, publish_tokens
+from control.store.users import find_user
+from control.user_resources import Grant, Ownership
+from protocol.errors import Code, TollwayError
+from registry.access import INSTALLATION, Actor
+from registry.clock import Clock, rfc3339
+from registry.store import models as model_store
+from registry.store.audit import record
+from registry.store.database import Database
+
+
+class ModelOwners:
+    """Keeps published tokens up with what their users own; handed to the registry."""
+
+    def hold(self, connection: Connection, *owners: str) -> None:
+        """Lock the users."""
+        lock_users(connection, *owners)
+
+    def changed(self, connection: Connection, owner: str) -> None:
+        """Publish the owner's tokens again."""
+        publish_tokens(connection, owner)
+
+
+class Grants:
+    """Reads and writes grants and ownership. Thread-safe; calls block.
+
+    Locks are taken in one order: the model, its users by name, the logs.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def owner(self, model: str) -> Ownership:
+        """Who owns the model, or ``MODEL_NOT_FOUND``."""
+        with self._database.read() as connection:
+            return Ownership(model=model, owner=_owner(connection, model))
+
+    def list(self, model: str, limit: int, after: str) -> Page[Grant]:
+        """The model's grants by user."""
+        query = (
+            sa.select(grants)
+            .where(grants.c.model == model, grants.c.user_name > after)
+            .order_by(grants.c.user_name)
+            .limit(limit + 1)
+        )
+        with self._database.read() as connection:
+            items = [_grant(row) for row in connection.execute(query)]
+        following = items[limit - 1].user if len(items) > limit else None
+        return Page(items=items[:limit], next=following)
+
+    def get(self, model: str, user: str) -> Grant:
+        """The grant, or ``NOT_FOUND``."""
+        with self._database.read() as connection:
+            found = _find(connection, model, user)
+        if found is None:
+            raise _missing(model, user)
+        return found
+
+    @repeated
+    def put(self, model: str, user: str, actor: Actor) -> Put[Grant]:
+        """Let ``user`` manage the model. Raises ``NOT_FOUND`` for who cannot."""
+        now = self._clock()
+        with self._database.write() as connection:
+            self._own(connection, model, actor, user)
+            present = _find(connection, model, user)
+            if present is not None:
+                return Put(present, False)
+            _require_manager(connection, user)
+            row = {"created_ms": now, "created_by": actor.name}
+            connection.execute(sa.insert(grants).values(model=model, user_name=user, **row))
+            publish_tokens(connection, user)
+            made = _find(connection, model, user)
+            assert made is not None
+            record(connection, "grant.created", "grant", f"{model}/{user}", at_ms=now, after=made)
+            return Put(made, True)
+
+    def delete(self, model: str, user: str, actor: Actor) -> None:
+        """Take the grant back, or raise ``NOT_FOUND``."""
+        now = self._clock()
+        with self._database.write() as connection:
+            self._own(connection, model, actor, user)
+            present = _find(connection, model, user)
+            if present is None:
+                raise _missing(model, user)
+            connection.execute(sa.delete(grants).where(_is(model, user)))
+            publish_tokens(connection, user)
+            key = f"{model}/{user}"
+            record(connection, "grant.removed", "grant", key, at_ms=now, before=present)
+
+    @repeated
+    def transfer(self, model: str, user: str, actor: Actor) -> Ownership:
+        """Make ``user``, or the installation, the owner; the one before keeps nothing of it."""
+        now = self._clock()
+        with self._database.write() as connection:
+            before = self._own(connection, model, actor, user)
+            after = Ownership(model=model, owner=user)
+            if before == after:
+                return after
+            if user != INSTALLATION.name:
+                _require_manager(connection, user, roles=frozenset({"admin", "publisher"}))
+            connection.execute(sa.delete(grants).where(_is(model, user)))
+            model_store.set_owner(connection, model, user, now)
+            publish_tokens(connection, before.owner)
+            publish_tokens(connection, user)
+            record(
+                connection, "model.transferred", "model", model,
+                at_ms=now, before=before, after=after,
+            )  # fmt: skip
+            return after
+
+    def _own(self, connection: Connection, model: str, actor: Actor, user: str) -> Ownership:
+        """Take the locks, and refuse who is neither the owner nor an admin."""
+        model_store.lock(connection, model)
+        owner = _owner(connection, model)
+        lock_users(connection, owner, user)
+        if actor.models is not None and actor.name != owner:
+            raise TollwayError(
+                Code.FORBIDDEN, f"only the owner of model {model!r} shares it or gives it away"
+            )
+        return Ownership(model=model, owner=owner)
+
+
+def _owner(connection: Connection, model: str) -> str:
+    owner = model_store.owner(connection, model)
+    if owner is None:
+        raise TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {model[:80]!r}")
+    return owner
+
+
+def _require_manager(
+    connection: Connection, user: str, roles: frozenset[str] = frozenset(MANAGERS)
+) -> None:
+    found = find_user(connection, user)
+    if found is None or found.disabled or found.role not in roles:
+        needed = " or ".join(sorted(roles))
+        raise TollwayError(Code.NOT_FOUND, f"there is no user {user[:80]!r} with the role {needed}")
+
+
+def _is(model: str, user: str) -> sa.ColumnElement[bool]:
+    return sa.and_(grants.c.model == model, grants.c.user_name == user)
+
+
+def _find(connection: Connection, model: str, user: str) -> Grant | None:
+    row = connection.execute(sa.select(grants).where(_is(model, user))).first()
+    return None if row is None else _grant(row)
+
+
+def _missing(model: str, user: str) -> TollwayError:
+    return TollwayError(
+        Code.NOT_FOUND, f"model {model[:80]!r} is not granted to a user {user[:80]!r}"
+    )
+
+
+def _grant(row: sa.Row[tuple[object, ...]]) -> Grant:
+    m = row._mapping
+    return Grant(
+        model=m["model"],
+        user=m["user_name"],
+        created_at=rfc3339(m["created_ms"]),
+        created_by=m["created_by"],
+    )

@@ -1,0 +1,140 @@
+"""Two tenants with everything that a tenant can have, made through the API where it can be."""
+
+from typing import NamedTuple
+
+import httpx
+
+from protocol.configuration import VersionState
+from protocol.manifest import Blob, Manifest, Tensor, canonical_json, sha256_digest
+from registry.store import aliases, blobs, versions
+from registry.store.versions import VersionRecord
+from tests.control.running import Control, connect
+
+PASSWORD = "correct horse battery staple"
+
+
+class Tenant(NamedTuple):
+    """A publisher and a consumer of one tenant, and the ids of what is theirs. Every name has the
+    tenant's own in it, so that a leak shows as text."""
+
+    name: str
+    publisher: httpx.AsyncClient
+    consumer: httpx.AsyncClient
+    private: str
+    """A model of theirs that is not published."""
+    public: str
+    """One that is."""
+    digest: str
+    """The blob of the private model."""
+    upload: str
+    application: str
+    key: str
+    token: str
+    session: str
+
+    @property
+    def owner(self) -> str:
+        """The publisher's name."""
+        return f"{self.name}-publisher"
+
+    @property
+    def caller(self) -> str:
+        """The consumer's name; that of their consumer as well."""
+        return f"{self.name}-consumer"
+
+    async def close(self) -> None:
+        """Close the clients."""
+        await self.publisher.aclose()
+        await self.consumer.aclose()
+
+
+async def user(control: Control, name: str, role: str) -> tuple[httpx.AsyncClient, str]:
+    """A logged in user, and the id of their session."""
+    body = {"role": role, "password": PASSWORD, "title": f"{name} title"}
+    made = await control.admin.put(f"/api/v1/users/{name}", json=body)
+    assert made.status_code == 201, made.text
+    session = await control.anonymous.post(
+        "/api/v1/sessions", json={"name": name, "password": PASSWORD}
+    )
+    assert session.status_code == 201, session.text
+    return connect(control.app, session.json()["secret"]), session.json()["id"]
+
+
+async def tenant(control: Control, name: str) -> Tenant:
+    """Make a tenant."""
+    publisher, session = await user(control, f"{name}-publisher", "publisher")
+    consumer, _ = await user(control, f"{name}-consumer", "consumer")
+    digest = ""
+    for model, state in ((f"{name}-private", "validated"), (f"{name}-public", "published")):
+        body = {"title": f"{model} title"}
+        made = await publisher.put(f"/api/v1/models/{model}", json=body)
+        assert made.status_code == 201, made.text
+        found = register(control, model, f"{name}-publisher", state)  # type: ignore[arg-type]
+        digest = digest or found
+    application = f"{name}-app"
+    body = {"consumer": f"{name}-consumer", "title": f"{application} title"}
+    done = await control.admin.put(f"/api/v1/applications/{application}", json=body)
+    assert done.status_code == 201, done.text
+    plan = {"plan": "unlimited"}
+    for model in (f"{name}-private", f"{name}-public"):
+        path = f"/api/v1/subscriptions/{application}/{model}"
+        assert (await control.admin.put(path, json=plan)).status_code == 201
+    key = await control.admin.post(
+        "/api/v1/keys", json={"application": application, "label": f"{name} key"}
+    )
+    token = await publisher.post("/api/v1/tokens", json={"label": f"{name} token"})
+    upload = await publisher.post(
+        "/api/v1/blobs/uploads", json={"digest": sha256_digest(name.encode()), "size": 7}
+    )
+    return Tenant(
+        name=name,
+        publisher=publisher,
+        consumer=consumer,
+        private=f"{name}-private",
+        public=f"{name}-public",
+        digest=digest,
+        upload=upload.json()["id"],
+        application=application,
+        key=key.json()["id"],
+        token=token.json()["id"],
+        session=session,
+    )
+
+
+def register(control: Control, model: str, by: str, state: VersionState) -> str:
+    """The first version of a model, with a real blob but without an inspection. Its digest."""
+    services = control.services
+    data = f"bytes of {model}".encode()
+    digest = sha256_digest(data)
+    source = control.settings.own_dir / "bytes"
+    source.write_bytes(data)
+    services.registry.blobs.add(digest, source, by)
+    tensor = Tensor(name="x", datatype="FP32", shape=(-1, 2))
+    manifest = Manifest(
+        model=model,
+        artifact=Blob(digest=digest, size=len(data)),
+        inputs=(tensor,),
+        outputs=(tensor,),
+        opsets={"": 17},
+        ir_version=8,
+    )
+    text = canonical_json(manifest)
+    record = VersionRecord(
+        model=model,
+        number=1,
+        digest=sha256_digest(text),
+        manifest=manifest,
+        state=state,
+        loaded=True,
+        created_at=services.clock(),
+        created_by=by,
+    )
+    with services.database.write() as connection:
+        blobs.lock(connection, {digest})
+        versions.insert(connection, record, text)
+        if state == "published":
+            aliases.move(
+                connection, model=model, alias="stable", previous=None, version=1, actor=by,
+                at=services.clock(),
+            )  # fmt: skip
+    return digest
