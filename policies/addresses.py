@@ -9,8 +9,6 @@ Address = IPv4Address | IPv6Address
 _MAPPED_BITS = 96
 """Leading bits of ``::ffff:0:0/96``, below which IPv6 has the addresses of IPv4."""
 REMEMBERED_ADDRESSES = 4096
-REMEMBERED_NETWORKS = 1 << 16
-"""Keys of one application have the same few networks."""
 
 
 @lru_cache(REMEMBERED_ADDRESSES)
@@ -30,7 +28,6 @@ def parse_address(text: str) -> Address | None:
     return address
 
 
-@lru_cache(REMEMBERED_NETWORKS)
 def _bounds(text: str) -> tuple[int, int, int]:
     """IP version, address and mask of a network. Raises ``ValueError``."""
     network: IPv4Network | IPv6Network = ip_network(text, strict=False)

@@ -1,6 +1,9 @@
 """Who is calling: API keys and management tokens, by their HMAC."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from sys import intern
+from typing import TypeVar
 
 from policies.addresses import Networks
 from policies.base import Call, Identity
@@ -8,6 +11,10 @@ from protocol.configuration import KeyDoc
 from protocol.errors import Code, TollwayError
 from protocol.keys import secret_hash, well_formed
 from runtime.logs import logger
+
+Name = TypeVar("Name", bound=str)
+SHARED = 1 << 14
+"""Restrictions that many keys have are held once."""
 
 
 class ApiKeyPolicy:
@@ -26,7 +33,7 @@ class ApiKeyPolicy:
         self._hashes: dict[str, str] = {}
         self._verified: dict[bytes, Identity] = {}
         self._credentials: dict[str, bytes] = {}
-        """Key id -> its verified credential."""
+        """Hash -> the verified credential that has it."""
 
     def check(self, call: Call) -> None:
         """Set ``call.identity``, or raise ``UNAUTHENTICATED``."""
@@ -46,11 +53,12 @@ class ApiKeyPolicy:
             raise TollwayError(
                 Code.UNAUTHENTICATED, "the API key is mistyped or cut off: copy it again, whole"
             )
-        identity = self._by_hash.get(secret_hash(credential, self._pepper))
+        hashed = secret_hash(credential, self._pepper)
+        identity = self._by_hash.get(hashed)
         if identity is None:
             raise TollwayError(Code.UNAUTHENTICATED, "the API key is unknown or was revoked")
         self._verified[credential] = identity
-        self._credentials[identity.key] = credential
+        self._credentials[hashed] = credential
         return identity
 
     def put(self, document: KeyDoc) -> None:
@@ -60,11 +68,11 @@ class ApiKeyPolicy:
         self._hashes[document.id] = document.hash
         self._by_hash[document.hash] = Identity(
             key=document.lineage or document.id,
-            application=document.application or "",
+            application=intern(document.application or ""),
             role=document.role,
-            models=None if document.models is None else frozenset(document.models),
+            models=None if document.models is None else _set(document.models),
             expires_at=float("inf") if document.expires_at is None else document.expires_at,
-            scopes=None if document.scopes is None else frozenset(document.scopes),
+            scopes=None if document.scopes is None else _set(document.scopes),
             environment=document.environment if document.role is None else None,
             networks=_networks(document),
         )
@@ -72,9 +80,10 @@ class ApiKeyPolicy:
     def remove(self, key: str) -> None:
         """Forget the key with this id."""
         known = self._hashes.pop(key, None)
-        if known is not None:
-            del self._by_hash[known]
-        credential = self._credentials.pop(key, None)
+        if known is None:
+            return
+        del self._by_hash[known]
+        credential = self._credentials.pop(known, None)
         if credential is not None:
             del self._verified[credential]
 
@@ -86,11 +95,21 @@ class ApiKeyPolicy:
         self._credentials.clear()
 
 
+@lru_cache(SHARED)
+def _set(names: tuple[Name, ...]) -> frozenset[Name]:
+    return frozenset(names)
+
+
+@lru_cache(SHARED)
+def _parsed(networks: tuple[str, ...]) -> Networks:
+    return Networks.parse(networks)
+
+
 def _networks(document: KeyDoc) -> Networks | None:
     if not document.networks:
         return None
     try:
-        return Networks.parse(document.networks)
+        return _parsed(document.networks)
     except ValueError as error:
         # A restriction that cannot be understood must not become none.
         logger("policies").error(

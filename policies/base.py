@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from policies.addresses import Networks
 from protocol.configuration import CALLABLE_STATES, Environment, PlanDoc, Scope, VersionState
 
@@ -11,8 +13,7 @@ CALLING_ROLES = frozenset({"admin", "publisher"})
 """Roles whose management tokens call models; the others' see and decide, they do not predict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """A caller whose credential was verified."""
 
     key: str

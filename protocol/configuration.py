@@ -188,7 +188,7 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
 DELETED = msgspec.Raw(b"null")
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One row of the stream. ``doc`` is the document's JSON, :data:`DELETED` when it is gone."""
 
     seq: int

@@ -1,8 +1,9 @@
 """Follows control's change stream, and keeps a disk copy to start from without control."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from sys import intern
 
 import httpx
 import msgspec
@@ -10,24 +11,31 @@ import msgspec
 from protocol.configuration import DELETED, DOCUMENTS, Change, ChangePage
 from runtime.files import write_atomically
 from runtime.logs import logger
+from runtime.memory import building_for_good
 
 WAIT_MS = 20_000
 """How long control may hold a request open until something changes."""
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
 COMPACT_AFTER = 1000
-"""Lines that the journal may have beyond the live documents before it is written anew."""
+"""Changes that the journal may have beyond twice the live documents before it is written anew: the
+work of that is spread over at least as many changes as there are documents."""
+MANY_CHANGES = 10_000
+"""A page of so many changes is a configuration, not an update of one."""
 
 BROKEN = 1 << 62
 """Lines of a journal that could not be written: more than any bound."""
-
-Documents = dict[tuple[str, str], msgspec.Struct]
-"""(kind, key) -> document."""
 
 
 class _Place(msgspec.Struct, frozen=True):
     stream: str
     next: int
+
+
+class _JournalPage(ChangePage, frozen=True, kw_only=True):
+    """A page with the kinds of documents that were kept of it."""
+
+    kinds: tuple[str, ...] = ()
 
 
 class ChangeFollower:
@@ -43,14 +51,23 @@ class ChangeFollower:
         client: httpx.AsyncClient,
         journal: Path,
         apply: Callable[[list[tuple[str, str, msgspec.Struct | None]], bool], None],
+        *,
+        kinds: Collection[str] = frozenset(DOCUMENTS),
     ) -> None:
-        """``apply(changes, reset)`` gets (kind, key, document or None); it must not raise."""
+        """``apply(changes, reset)`` gets (kind, key, document or None); it must not raise.
+
+        Only documents of ``kinds`` are read, kept and applied."""
+        self._kinds = tuple(sorted(kinds))
+        self._decoders = {kind: msgspec.json.Decoder(DOCUMENTS[kind]) for kind in kinds}
         self._client = client
         self._journal = journal
         self._apply = apply
-        self._live: dict[tuple[str, str], Change] = {}
+        self._live: dict[str, dict[str, Change]] = {kind: {} for kind in kinds}
+        """Kind -> key -> the newest change."""
         self._place = _Place("", 0)
         self._lines = 0
+        self._complete = True
+        """Whether the disk copy has every kind: one of an earlier version may lack some."""
         self.connected = False
         self.synchronised = asyncio.Event()
         """Set once the present state, from control or from the disk copy, has been applied."""
@@ -61,21 +78,40 @@ class ChangeFollower:
             data = self._journal.read_bytes()
         except FileNotFoundError:
             return False
-        for line in data.split(b"\n")[:-1]:
+        with building_for_good():
+            whole = self._read(data)
+        found = self._place.stream != ""
+        if not found:
+            self._journal.unlink()  # nothing but a torn line
+            return False
+        if not whole or self._is_long():
+            self._rewrite()
+        if not self._complete:
+            self._place = _Place("", 0)  # it serves until control sends everything
+        self.synchronised.set()
+        return True
+
+    def _read(self, data: bytes) -> bool:
+        """Apply the journal's pages. Returns whether it ends with a whole one."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
             try:
-                page = msgspec.json.decode(line, type=ChangePage)
+                page = msgspec.json.decode(memoryview(data)[start:end], type=_JournalPage)
             except msgspec.DecodeError as error:
                 # What follows builds on what cannot be read: stop here, control sends the rest.
                 logger("follower").error("the disk copy is damaged", error=str(error))
-                break
+                return False
+            self._complete = (page.reset or self._complete) and set(self._kinds) <= set(page.kinds)
             self._take(page)
-        found = self._place.stream != ""
-        if found:
-            self._rewrite()
-            self.synchronised.set()
-        else:
-            self._journal.unlink()  # nothing but a torn line
-        return found
+            self._lines += 1 + len(page.changes)
+            start = end + 1
+        return start == len(data)
+
+    def _documents(self) -> int:
+        return sum(map(len, self._live.values()))
+
+    def _is_long(self) -> bool:
+        return self._lines > 2 * self._documents() + COMPACT_AFTER
 
     async def run(self) -> None:
         """Follow until cancelled. Control being away is logged once and retried with back-off."""
@@ -118,27 +154,38 @@ class ChangeFollower:
         return msgspec.json.decode(response.content, type=ChangePage)
 
     def _take(self, page: ChangePage) -> None:
+        if len(page.changes) < MANY_CHANGES:
+            self._take_in_order(page)
+            return
+        with building_for_good():
+            self._take_in_order(page)
+
+    def _take_in_order(self, page: ChangePage) -> None:
         if page.reset:
-            self._live.clear()
+            for live in self._live.values():
+                live.clear()
         decoded: list[tuple[str, str, msgspec.Struct | None]] = []
         for change in page.changes:
-            document_type = DOCUMENTS.get(change.kind)
-            if document_type is None:
-                continue  # a kind that a newer control knows and this role does not need
+            decoder = self._decoders.get(change.kind)
+            if decoder is None:
+                continue  # of no use to this role, or of a newer control
+            kind = intern(change.kind)
+            live = self._live[kind]
             if change.doc == DELETED:
-                self._live.pop((change.kind, change.key), None)
-                decoded.append((change.kind, change.key, None))
+                live.pop(change.key, None)
+                decoded.append((kind, change.key, None))
                 continue
             try:
-                document = msgspec.json.decode(change.doc, type=document_type)
+                document = decoder.decode(change.doc)
             except msgspec.ValidationError as error:
                 # What cannot be understood must not leave an earlier, wider right in force.
                 logger("follower").error("document refused", key=change.key, error=str(error))
-                self._live.pop((change.kind, change.key), None)
-                decoded.append((change.kind, change.key, None))
+                live.pop(change.key, None)
+                decoded.append((kind, change.key, None))
                 continue
-            self._live[change.kind, change.key] = change
-            decoded.append((change.kind, change.key, document))
+            # A copy: what the page's decoder gives keeps the whole page in memory.
+            live[change.key] = Change(change.seq, kind, change.key, change.doc.copy())
+            decoded.append((kind, change.key, document))
         self._place = _Place(page.stream, page.next)
         self._apply(decoded, page.reset)
 
@@ -154,10 +201,11 @@ class ChangeFollower:
         except OSError as error:
             logger("follower").error("the disk copy cannot be written", error=str(error))
             written = False
+        self._complete = page.reset or self._complete
         self._take(page)
         if not written:
             self._lines = BROKEN
-        if self._lines > len(self._live) + COMPACT_AFTER:
+        if self._is_long():
             try:
                 self._rewrite()
             except OSError:
@@ -166,17 +214,27 @@ class ChangeFollower:
     def _append(self, page: ChangePage) -> None:
         if self._lines == BROKEN:
             return  # what is there may be torn; it is about to be written whole
+        needed = [change for change in page.changes if change.kind in self._decoders]
+        kept = _JournalPage(
+            stream=page.stream,
+            reset=page.reset,
+            changes=needed,
+            next=page.next,
+            more=page.more,
+            kinds=self._kinds,
+        )
         with self._journal.open("ab") as file:
-            file.write(msgspec.json.encode(page) + b"\n")
-        self._lines += 1 + len(page.changes)
+            file.write(msgspec.json.encode(kept) + b"\n")
+        self._lines += 1 + len(needed)
 
     def _rewrite(self) -> None:
-        page = ChangePage(
+        page = _JournalPage(
             stream=self._place.stream,
             reset=True,
-            changes=list(self._live.values()),
+            changes=[change for live in self._live.values() for change in live.values()],
             next=self._place.next,
             more=False,
+            kinds=self._kinds if self._complete else (),
         )
         write_atomically(self._journal, msgspec.json.encode(page) + b"\n", 0o600)
-        self._lines = len(self._live)
+        self._lines = self._documents()

@@ -22,6 +22,8 @@ from serving.slots import Slot
 
 HEARTBEAT_S: Final = 5.0
 REPORT_RETRY_S: Final = 0.5
+KINDS: Final = frozenset({"version"})
+"""Documents that a worker decides by. It holds no others: no key's hash is on its disk."""
 NOT_SERVED: Final = frozenset({"retired", "rejected"})
 SOCKET_PATH_BYTES: Final = 100
 
@@ -47,7 +49,9 @@ class Agent:
         self._root = settings.data_dir / f"worker-{settings.worker_id}"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._blobs = BlobCache(self._root, client)
-        self.follower = ChangeFollower(client, self._root / "changes.journal", self._apply)
+        self.follower = ChangeFollower(
+            client, self._root / "changes.journal", self._apply, kinds=KINDS
+        )
         self._loading = asyncio.Semaphore(settings.loading_at_once)
         self._versions: dict[str, VersionDoc] = {}
         self.slots: dict[Key, Slot] = {}

@@ -49,6 +49,22 @@ def test_a_revoked_key_is_forgotten_and_the_others_stay_verified(
     assert identified(policy, secrets[1]) is Code.UNAUTHENTICATED
 
 
+def test_each_secret_of_a_rotated_key_ends_by_itself() -> None:
+    policy = ApiKeyPolicy(PEPPER, Clock())
+    old, new = generate("live"), generate("live")
+    policy.put(key(old, id="old", lineage="key-1", application="a"))
+    policy.put(key(new, id="new", lineage="key-1", application="a"))
+    for secret in (old, new):
+        found = identified(policy, secret)
+        assert isinstance(found, Identity)
+        assert found.key == "key-1"
+    policy.remove("old")
+    assert identified(policy, old) is Code.UNAUTHENTICATED
+    assert isinstance(identified(policy, new), Identity)
+    policy.remove("new")
+    assert identified(policy, new) is Code.UNAUTHENTICATED
+
+
 def test_a_rotated_key_takes_its_new_secret_alone() -> None:
     policy = ApiKeyPolicy(PEPPER, Clock())
     old, new = generate("live"), generate("live")

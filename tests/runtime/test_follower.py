@@ -1,13 +1,14 @@
 """The follower applies changes once and in order, and starts from its disk copy."""
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
-from protocol.configuration import DELETED, Change, ChangePage, ModelDoc
+from protocol.configuration import DELETED, DOCUMENTS, Change, ChangePage, ModelDoc
 from runtime.follower import ChangeFollower
 
 
@@ -62,8 +63,7 @@ class Seen:
         for _, key, document in changes:
             if document is None:
                 self.models.pop(key, None)
-            else:
-                assert isinstance(document, ModelDoc)
+            elif isinstance(document, ModelDoc):
                 self.models[key] = document.aliases
         self.arrived.set()
 
@@ -79,11 +79,13 @@ def control() -> FakeControl:
     return FakeControl()
 
 
-def follower(control: FakeControl, seen: Seen, folder: Path) -> ChangeFollower:
+def follower(
+    control: FakeControl, seen: Seen, folder: Path, kinds: Collection[str] = frozenset(DOCUMENTS)
+) -> ChangeFollower:
     client = httpx.AsyncClient(
         transport=httpx.MockTransport(control.handle), base_url="http://control"
     )
-    return ChangeFollower(client, folder / "journal", seen.apply)
+    return ChangeFollower(client, folder / "journal", seen.apply, kinds=kinds)
 
 
 async def test_changes_arrive_in_order(control: FakeControl, tmp_path: Path) -> None:
@@ -122,6 +124,87 @@ async def test_disk_copy_serves_a_start_without_control(
     await again.until({"a": {"stable": 1}, "c": {}})
     assert control.asked[0] == ("s1", 3)  # it went on where it was
     task.cancel()
+
+
+async def test_a_whole_journal_is_not_written_again_at_a_start(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
+    before = (tmp_path / "journal").stat()
+    assert follower(control, Seen(), tmp_path).load()
+    after = (tmp_path / "journal").stat()
+    assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
+
+
+async def test_a_journal_is_written_anew_when_most_of_it_is_superseded(
+    control: FakeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.follower.COMPACT_AFTER", 10)
+    seen = Seen()
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    for number in range(1, 40):
+        control.add("a", stable=number)
+        await seen.until({"a": {"stable": number}})
+    task.cancel()
+    lines = (tmp_path / "journal").read_bytes().splitlines()
+    assert len(lines) < 10
+    again = Seen()
+    assert follower(control, again, tmp_path).load()
+    assert again.models == {"a": {"stable": 39}}
+
+
+async def test_only_the_kinds_that_a_role_needs_are_kept(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    secret = msgspec.Raw(b'{"id": "k", "hash": "0123"}')
+    control.rows.append(Change(1, "key", "k", secret))
+    control.add("a", stable=1)
+    seen = Seen()
+    task = asyncio.create_task(follower(control, seen, tmp_path, {"model"}).run())
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
+    assert b"0123" not in (tmp_path / "journal").read_bytes()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+async def test_a_disk_copy_without_a_kind_that_is_needed_now_serves_until_control_sends_all(
+    control: FakeControl, tmp_path: Path, torn: bool
+) -> None:
+    control.add("a", stable=1)
+    seen = Seen()
+    task = asyncio.create_task(follower(control, seen, tmp_path, {"model"}).run())
+    await seen.until({"a": {"stable": 1}})
+    task.cancel()
+    if torn:
+        with (tmp_path / "journal").open("ab") as file:
+            file.write(b'{"stream"')
+
+    again = Seen()
+    upgraded = follower(control, again, tmp_path, {"model", "plan"})
+    assert upgraded.load()
+    assert again.models == {"a": {"stable": 1}}
+    control.asked.clear()
+    resets = again.resets
+    task = asyncio.create_task(upgraded.run())
+    async with asyncio.timeout(5):
+        while again.resets == resets:
+            again.arrived.clear()
+            await again.arrived.wait()
+    task.cancel()
+    assert control.asked[0] == ("", 0)
+    third = follower(control, Seen(), tmp_path, {"model", "plan"})
+    assert third.load()
+    control.asked.clear()
+    task = asyncio.create_task(third.run())
+    async with asyncio.timeout(5):
+        while not control.asked:  # noqa: ASYNC110 -- another task's state
+            await asyncio.sleep(0.001)
+    task.cancel()
+    assert control.asked[0] == ("s1", 1)
 
 
 async def test_torn_last_line_is_dropped(control: FakeControl, tmp_path: Path) -> None:
