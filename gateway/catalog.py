@@ -55,6 +55,8 @@ class Catalog:
         here; ``engines_changed`` gets the documents of all workers whenever one has changed."""
         self.models: dict[str, ModelEntry] = {}
         self.workers: dict[str, WorkerDoc] = {}
+        self._engines: dict[tuple[str, int], list[str]] = {}
+        """Model and version -> states of its engines."""
         self._holders = holders
         self._engines_changed = engines_changed
 
@@ -75,6 +77,11 @@ class Catalog:
                 self._put(document)
             workers_changed = workers_changed or kind in {"worker", "version"}
         if workers_changed:
+            self._engines = {}
+            for worker in self.workers.values():
+                for engine in worker.engines:
+                    states = self._engines.setdefault((engine.model, engine.version), [])
+                    states.append(engine.state)
             self._engines_changed(self.workers.values())
 
     def version(self, model: str, number: int) -> VersionDoc | None:
@@ -84,12 +91,7 @@ class Catalog:
 
     def has_failed(self, model: str, number: int) -> bool:
         """Whether workers have tried to load the version, and none of them could."""
-        states = [
-            engine.state
-            for worker in self.workers.values()
-            for engine in worker.engines
-            if (engine.model, engine.version) == (model, number)
-        ]
+        states = self._engines.get((model, number), [])
         return bool(states) and all(state == "failed" for state in states)
 
     @staticmethod
