@@ -48,7 +48,9 @@ class Answer:
 def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
     """``{"error": "..."}``, as clients of the prediction protocols expect it."""
     extra: Headers = [CONTENT_TYPE_JSON, *headers]
-    if error.code in _RETRY_CODES:
+    if error.retry_after_s is not None:
+        extra.append((b"retry-after", b"%d" % error.retry_after_s))
+    elif error.code in _RETRY_CODES:
         extra.append(RETRY_AFTER)
     if error.code is Code.UNAUTHENTICATED:
         extra.append((b"www-authenticate", b'Bearer realm="tollway"'))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.cross_origin import CrossOrigin, preflight
 from gateway.fast_lane import FastLane
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
+from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.routes import CatalogRoutes
@@ -119,6 +120,9 @@ class Gateway:
             self._links.reconcile,
         )
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
+        self._limiting = Limiting(
+            settings, plans, self.usage, folder, now=now, monotonic=time.monotonic
+        )
         self.metrics = PredictionMetrics(
             {
                 "tollway_in_flight": (
@@ -146,6 +150,7 @@ class Gateway:
             self._internal,
             gateway=_gateway_id(folder),
             interval_s=settings.usage_ship_interval_ms / 1000,
+            release=self._limiting.release,
         )
         self.routes = CatalogRoutes(
             self.catalog, self.upstream, proxies, [identify, *accept], authorise
@@ -156,6 +161,7 @@ class Gateway:
             accept=accept,
             authorise=authorise,
             admission=admission,
+            limits=self._limiting.policy,
             catalog=self.catalog,
             upstream=self.upstream,
             usage=self.usage,
@@ -187,19 +193,29 @@ class Gateway:
             cleanup.push_async_callback(self._internal.aclose)
             cleanup.push_async_callback(self._tokens.close)
             cleanup.push_async_callback(self._ship_the_rest)
+            cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
-            cleanup.push_async_callback(self._links.close)
             self.follower.load()
+            # What was in flight settles its limits until the links are closed.
+            for work in self._limiting.work():
+                cleanup.push_async_callback(_cancelled, self._started(work, stop))
+            cleanup.push_async_callback(self._links.close)
+            await self._limiting.open()
             for work in (
                 self.follower.run(),
                 self._shipper.run(),
                 self._tokens.run(),
                 self._watch(stop),
             ):
-                task = asyncio.create_task(work)
-                task.add_done_callback(partial(self._ended, stop))
-                cleanup.push_async_callback(_cancelled, task)
+                cleanup.push_async_callback(_cancelled, self._started(work, stop))
             yield
+
+    def _started(
+        self, work: Coroutine[object, object, None], stop: asyncio.Event
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(partial(self._ended, stop))
+        return task
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Readiness: true once there is a configuration, false once it was asked to stop."""
@@ -229,6 +245,7 @@ class Gateway:
         registry = CollectorRegistry()
         self.metrics.register(registry)
         registry.register(self._tokens)
+        registry.register(self._limiting)
         scrape = self._scrape
 
         @app.get("/metrics")

@@ -109,8 +109,12 @@ class Prediction:
         self._stop(sizes.refusal(self._call))
 
     def late(self, now: float) -> bool:
-        """Refuse the request if its deadline has passed before its body was complete."""
-        if self.response_complete or self.disconnected:
+        """Refuse the request if its deadline has passed before its body was complete, give it up if
+        its client is gone. Whether that was so."""
+        if self.response_complete:
+            return True
+        if self.disconnected:
+            self._protocol.lane.invoker.abandon(self._call)
             return True
         if self._call.deadline > now:
             return False

@@ -4,7 +4,7 @@
     accept     may they call from here              policies.network, environment, origins
     route      which version answers                routing
     authorise  may they use this model and version  policies.subscription, scopes, lifecycle
-    admit      is the request within its limits     policies.request_size
+    admit      is the request within its limits     policies.request_size, plan_limits
     forward    the body, unparsed, to an engine     upstream
     record     what was answered                    usage_log, metrics
 
@@ -33,6 +33,7 @@ from gateway.upstream import Exchange, Upstream
 from gateway.usage_log import UsageLog
 from policies.base import Call, Policy
 from policies.chain import Chain, Decided
+from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
 from protocol.errors import STATUS, Code, TollwayError
 from protocol.frames import NO_HEADER, Frame
@@ -51,6 +52,7 @@ class Invoker:
         accept: list[Policy],
         authorise: list[Policy],
         admission: list[Policy],
+        limits: PlanLimitsPolicy,
         catalog: Catalog,
         upstream: Upstream,
         usage: UsageLog,
@@ -66,7 +68,8 @@ class Invoker:
         # who may call at all can use them up.
         first = (policy.check for policy in (identify, *accept))
         policies = (policy.check for policy in (*authorise, *admission))
-        self._chain = Chain([*first, partial(choose_version, catalog), *policies])
+        self._chain = Chain([*first, partial(choose_version, catalog), *policies, limits.check])
+        self._limits = limits
         self._catalog = catalog
         self._upstream = upstream
         self._usage = usage
@@ -106,10 +109,18 @@ class Invoker:
         if call.identity is None:
             self._metrics.refused(error.status)
             done(error_answer(error, self._headers(call, self._identifier())))
-        else:
-            if not call.version:
-                hide_unseen(self._catalog, call)
+            return
+        if not call.version:
+            hide_unseen(self._catalog, call)
+        waiting = self._limits.look(call, error.code)
+        if waiting is None:
             self._answer(call, error, done)
+        else:
+            waiting.add_done_callback(lambda _: self._answer(call, error, done))
+
+    def abandon(self, call: Call) -> None:
+        """End a call whose client went away before its body was complete: nobody is answered."""
+        self._limits.settle(call, 0, 0, 0)
 
     def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
         """Build the answer, record it, and let it go once the record is written."""
@@ -140,6 +151,7 @@ class Invoker:
             )
             if status == STATUS[Code.QUEUE_FULL]:
                 headers.append(RETRY_AFTER)
+        self._limits.settle(call, answer.status, rows, infer_us)
         identity = call.identity
         assert identity is not None
         self._metrics.answered(call.model, call.version, answer.status, total, queue_us, infer_us)
@@ -174,6 +186,7 @@ class Invoker:
         if call.version:
             headers.append((b"tollway-version", b"%d" % call.version))
             headers.append((b"tollway-variant", call.variant.encode()))
+        headers += self._limits.headers(call)
         if call.origin_allowed and call.origin is not None:
             headers += readable_by(call.origin)
         return headers
@@ -182,5 +195,6 @@ class Invoker:
 def _unrecorded(headers: Headers) -> Answer:
     """Decision: an answer that cannot be accounted for is not given."""
     unavailable = TollwayError(Code.UNAVAILABLE, "usage cannot be recorded now: try again soon")
-    keep = [h for h in headers if h[0].startswith((b"x-", b"tollway-", b"access-", b"vary"))]
+    kept = (b"x-", b"tollway-", b"access-", b"vary", b"ratelimit")
+    keep = [h for h in headers if h[0].startswith(kept)]
     return error_answer(unavailable, keep)

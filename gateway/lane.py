@@ -6,7 +6,6 @@ It stands before the FastAPI application, which gets every other request.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -15,7 +14,6 @@ from gateway.invoke import Invoker
 from gateway.routing import Router, Target, parse_version
 from policies.addresses import TrustedProxies
 from policies.base import Call
-from policies.chain import settle
 from policies.request_size import RequestSizePolicy
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, Operation
@@ -87,9 +85,13 @@ class PredictionLane:
             except TimeoutError:
                 raise late_body() from None
             if body is None:
+                self._invoker.abandon(call)
                 return None
         except TollwayError as error:
             self._invoker.refuse(call, error, finish)
+        except BaseException:  # this task was cancelled
+            self._invoker.abandon(call)
+            raise
         else:
             self._invoker.forward(call, body, finish)
         return await answered
@@ -97,7 +99,16 @@ class PredictionLane:
     async def _admitted(self, call: Call) -> None:
         """Return once the call is admitted; raise why it is not."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._invoker.admit(call, partial(settle, waiting))
+
+        def decided(refusal: TollwayError | None) -> None:
+            if waiting.done():  # this task was cancelled
+                self._invoker.abandon(call)
+            elif refusal is None:
+                waiting.set_result(None)
+            else:
+                waiting.set_exception(refusal)
+
+        self._invoker.admit(call, decided)
         await waiting
 
     async def _body(self, call: Call, receive: Receive) -> bytes | None:

@@ -1,8 +1,9 @@
 """Settings of the gateway role, read from ``TOLLWAY_...`` environment variables."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from policies.addresses import Networks
@@ -54,6 +55,16 @@ class GatewaySettings(BaseSettings):
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)
     """How often the usage log is shipped to control."""
+    counters: Literal["memory", "redis"] = "memory"
+    """Where the counters of plans' limits are: ``memory`` for a gateway alone, ``redis`` for
+    several."""
+    redis_url: SecretStr | None = None
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password where there are."""
+    redis_url_file: Path | None = None
+    """File that holds the URL, used instead of ``redis_url``: a password does not belong in an
+    environment."""
+    redis_timeout_ms: int = Field(default=50, ge=1, le=10_000)
+    """Time in which Redis must answer; then the plan's fail mode applies."""
     shutdown_grace_s: float = Field(default=8.0, ge=0, le=300)
     """Time that requests in flight get to finish at shutdown."""
     jwks_timeout_ms: int = Field(default=3_000, ge=10, le=60_000)

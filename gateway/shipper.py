@@ -1,6 +1,7 @@
 """Ships the usage log to control, which takes each byte offset of each segment once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -29,12 +30,15 @@ class UsageShipper:
         *,
         gateway: str,
         interval_s: float,
+        release: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """``release`` is awaited before a segment is deleted: others may still need it."""
         self._log = log
         self._folder = folder
         self._client = client
         self._gateway = gateway
         self._interval_s = interval_s
+        self._release = release
         self._offsets: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -69,6 +73,8 @@ class UsageShipper:
                     path.rename(path.with_suffix(REFUSED_SUFFIX))
                     break
             if closed:
+                if self._release is not None:
+                    await self._release(segment)
                 # Taken whole; what may be left is a torn line, never acknowledged.
                 path.unlink(missing_ok=True)
                 self._offsets.pop(segment, None)

@@ -43,9 +43,14 @@ class UsageLog:
         """Write ``record`` at the end of this tick, then call ``release(True)``; ``release(False)``
         when it could not be written, and the request must not be acknowledged."""
         if not self._records:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._records.append(record)
         self._waiting.append(release)
+
+    def flush(self) -> None:
+        """Write what is appended now, instead of at the end of this tick."""
+        if self._records:
+            self._flush()
 
     def roll(self) -> None:
         """Close the segment and begin the next: nothing more is written to the present one."""
@@ -53,8 +58,7 @@ class UsageLog:
 
     def close(self) -> None:
         """Write what is left, and close the segment. What comes later is not recorded."""
-        if self._records:
-            self._flush()
+        self.flush()
         os.close(self._descriptor)
         self._descriptor = CLOSED
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from policies.addresses import Networks
+from policies.stores.base import Verdict
 from protocol.configuration import CALLABLE_STATES, Environment, PlanDoc, Scope, VersionState
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
@@ -87,6 +88,10 @@ class Call:
     the subscription is checked."""
     state: VersionState = "registered"
     variant: str = "stable"
+    verdict: Verdict | None = None
+    """How the plan's limits stood when the call was checked; None until then."""
+    taken: bool = False
+    """Whether the call holds a place among those under way, which its end gives back."""
 
 
 class Policy(Protocol):

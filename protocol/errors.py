@@ -112,11 +112,15 @@ class TollwayError(Exception):
     """A failure with a code, a message for the client and, where it helps, one for the log.
 
     ``public`` says what is wrong, where, and what to do; it never holds a secret or internals.
-    ``internal`` goes to the log only.
+    ``internal`` goes to the log only. ``retry_after_s`` is set where it is known when the same
+    request can succeed.
     """
 
-    def __init__(self, code: Code, public: str, internal: str = "") -> None:
+    def __init__(
+        self, code: Code, public: str, internal: str = "", *, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(public)
+        self.retry_after_s = retry_after_s
         self.code = code
         self.public = public
         self.internal = internal

@@ -53,6 +53,7 @@ def test_every_metric_in_the_code_is_documented_and_the_other_way_round() -> Non
         *(ROOT / role / "metrics.py" for role in ("gateway", "control", "serving")),
         ROOT / "gateway" / "app.py",
         ROOT / "gateway" / "tokens.py",
+        ROOT / "gateway" / "limiting.py",
     ]
     named = {
         name
@@ -89,6 +90,7 @@ def test_every_request_header_that_the_gateway_reads_is_documented() -> None:
 def test_every_response_header_that_the_gateway_writes_is_documented() -> None:
     text = page("headers.md").lower()
     sources = [ROOT / "gateway" / name for name in ("invoke.py", "answer.py", "lane.py")]
+    sources.append(ROOT / "policies" / "plan_limits.py")
     written = {
         header
         for source in sources

@@ -1,0 +1,85 @@
+"""A plan's limits, in the form in which the counters check them."""
+
+import re
+from typing import NamedTuple
+
+from protocol.configuration import PlanDoc, QuotaUnit, RateDoc
+
+SECOND_US = 1_000_000
+UNITS: tuple[QuotaUnit, ...] = ("requests", "rows", "compute_ms")
+"""The order in which usage is counted. Compute is counted in microseconds."""
+COMPUTE = UNITS.index("compute_ms")
+COMPUTE_SCALE = 1000
+"""Microseconds in the unit that a compute quota is given in."""
+_UNPRINTABLE = re.compile(r"[^ !#-\[\]-~]")
+
+
+class Rate(NamedTuple):
+    """At most ``requests`` in any ``window_us``; with a ``burst``, at an even pace after it."""
+
+    name: str
+    requests: int
+    window_us: int
+    burst: int
+    """0: the window's requests may come at once."""
+
+    @property
+    def interval_us(self) -> float:
+        """Time between two requests at an even pace."""
+        return self.window_us / max(1, self.requests)
+
+
+class Quota(NamedTuple):
+    """At most ``limit`` units (compute: microseconds) in a calendar period."""
+
+    limit: int
+    unit: int
+    """Place in :data:`UNITS`."""
+    monthly: bool
+    hold: int
+    """Units that a request reserves before they are known. Its true number replaces them after the
+    answer. With the plan's ``max_rows`` no request can use more than it holds, and the quota is
+    never overrun; without, by at most what the requests then under way use beyond their hold."""
+
+
+class Limits:
+    """What a plan limits. Made once for each plan document; compared by identity."""
+
+    __slots__ = ("concurrency", "counted", "fail_open", "leased", "plan", "quota", "rates")
+
+    def __init__(self, plan: PlanDoc) -> None:
+        self.plan = plan
+        self.rates = tuple(_rate(rate) for rate in plan.rates)
+        self.quota = _quota(plan)
+        self.concurrency = plan.concurrency
+        self.fail_open = plan.fail_open
+        self.counted = bool(self.rates) or self.quota is not None or self.concurrency is not None
+        """Whether there is anything to count at all."""
+        self.leased = self.concurrency is not None or (
+            self.quota is not None and self.quota.hold > 1
+        )
+        """Whether it matters how many requests are under way."""
+
+
+def quoted(name: str) -> str:
+    """``name`` as a string of structured fields (RFC 9651), without what such cannot hold."""
+    return '"' + _UNPRINTABLE.sub("_", name) + '"'
+
+
+def _rate(rate: RateDoc) -> Rate:
+    paced = rate.burst is not None and rate.burst < rate.requests
+    burst = max(1, rate.burst or 1) if paced else 0
+    return Rate(rate.name, rate.requests, max(1, rate.window_s) * SECOND_US, burst)
+
+
+def _quota(plan: PlanDoc) -> Quota | None:
+    quota = plan.quota
+    if quota is None:
+        return None
+    unit = UNITS.index(quota.unit)
+    limit = quota.limit * COMPUTE_SCALE if unit == COMPUTE else quota.limit
+    hold = COMPUTE_SCALE if unit == COMPUTE else 1
+    if quota.unit == "rows" and plan.max_rows is not None:
+        # A request that may be larger than the whole quota must not be locked out by its hold.
+        hold = max(1, min(plan.max_rows, limit))
+    return Quota(limit, unit, quota.period == "month", hold)

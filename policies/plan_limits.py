@@ -1,0 +1,263 @@
+"""Whether the call is within its plan's limits, and what its caller is told of them.
+
+The headers are those of draft-ietf-httpapi-ratelimit-headers: ``RateLimit-Policy`` says what is
+allowed, ``RateLimit`` what is left (``r``) and in how many seconds there will be more (``t``).
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from policies.base import Call, Identity
+from policies.calendar import day_of, day_start, month_of, month_start
+from policies.limits import COMPUTE, COMPUTE_SCALE, SECOND_US, UNITS, Limits, quoted
+from policies.plans import Plans
+from policies.stores.base import (
+    ADMITTED,
+    NOTHING,
+    UNREACHABLE,
+    Counters,
+    Subscription,
+    Used,
+    Verdict,
+)
+from protocol.configuration import PlanDoc
+from protocol.errors import Code, TollwayError
+
+Header = tuple[bytes, bytes]
+LEASE_SLACK_S = 1.0
+"""A call is answered by its deadline; this is for the clocks and the timers between."""
+PAID = frozenset({200, 400, 422})
+"""Answers that count against a quota: what the model answered, and what it could not answer because
+of the request itself. Refusals and failures of this system are free."""
+
+
+HIDDEN = frozenset({Code.MODEL_NOT_FOUND, Code.VERSION_NOT_FOUND})
+"""What refuses a call before its subscription is looked at, and yet is no matter of its rights."""
+
+
+def used_of(status: int, rows: int, compute_us: int) -> Used:
+    """What an answer counts against a quota."""
+    return Used(1, rows, compute_us) if status in PAID else NOTHING
+
+
+class PlanTerms:
+    """A plan's limits with everything about them that does not change from call to call."""
+
+    __slots__ = ("_month", "_policy", "_template", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        names = [quoted(rate.name) for rate in limits.rates]
+        template = [f"{name.replace('%', '%%')};r=%d;t=%d" for name in names]
+        if limits.quota is not None:
+            template.append('"quota";r=%d;t=%d')
+        if limits.concurrency is not None:
+            template.append('"concurrency";r=%d')
+        self._template = ", ".join(template).encode()
+        self._policy: Header = (b"ratelimit-policy", b"")
+        self._month = -1
+
+    def policy_header(self, now: float) -> Header:
+        """What is allowed. A month's seconds differ from month to month."""
+        if self._month < 0 or (self._is_monthly() and self._month != month_of(now)):
+            self._month = month_of(now)
+            self._policy = (b"ratelimit-policy", self._policies().encode())
+        return self._policy
+
+    def left_header(self, verdict: Verdict) -> Header:
+        """What is left."""
+        return (b"ratelimit", self._template % verdict.numbers)
+
+    def _is_monthly(self) -> bool:
+        return self.limits.quota is not None and self.limits.quota.monthly
+
+    def _policies(self) -> str:
+        limits = self.limits
+        found = [
+            f"{quoted(rate.name)};q={rate.requests};w={rate.window_us // SECOND_US}"
+            for rate in limits.rates
+        ]
+        if (quota := limits.quota) is not None:
+            allowed = quota.limit // COMPUTE_SCALE if quota.unit == COMPUTE else quota.limit
+            seconds = 86_400
+            if quota.monthly:
+                seconds = month_start(self._month + 1) - month_start(self._month)
+            unit = "" if quota.unit == 0 else f';qu="{UNITS[quota.unit]}"'
+            found.append(f'"quota";q={allowed}{unit};w={seconds}')
+        if limits.concurrency is not None:
+            found.append(f'"concurrency";q={limits.concurrency};qu="concurrent-requests"')
+        return ", ".join(found)
+
+
+class PlanLimitsPolicy:
+    """The last policy: only who may call at all can use limits up. A management token has none."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        plans: Plans,
+        *,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """``now`` gives UNIX seconds; ``monotonic`` the seconds that deadlines are in."""
+        self._counters = counters
+        self._plans = plans
+        self._now = now
+        self._monotonic = monotonic
+        self._terms: dict[str, PlanTerms] = {}
+        self.refusals = {"rate": 0, "quota": 0, "concurrency": 0}
+        """Calls refused, by the kind of limit."""
+        self.uncounted = {"open": 0, "closed": 0}
+        """Calls while the counters did not answer, by the fail mode: passed, or refused."""
+
+    def check(self, call: Call) -> asyncio.Future[None] | None:
+        """Charge all limits, or raise ``RATE_LIMITED``, ``QUOTA_EXCEEDED``, ``TOO_MANY_IN_FLIGHT``
+        and charge none; ``UNAVAILABLE`` when the counters do not answer and the plan is closed."""
+        return self._ask(call, charge=True)
+
+    def look(self, call: Call, refused: Code) -> asyncio.Future[None] | None:
+        """Learn how the limits stand, for the answer to a call that was refused for something else.
+        Never raises."""
+        identity = call.identity
+        unasked = call.plan is None and refused in HIDDEN
+        if unasked and identity is not None and _may_name(identity, call.model):
+            # Refused before its subscription was looked at, which it may well have.
+            call.plan = self._plans.of(identity.application, call.model)
+        return None if call.verdict is not None else self._ask(call, charge=False)
+
+    def settle(self, call: Call, status: int, rows: int, compute_us: int) -> None:
+        """End a call: from here on it is not under way. Harmless for one that took nothing."""
+        verdict = call.verdict
+        if verdict is not None and call.taken:
+            call.taken = False
+            self._counters.settle(verdict, used_of(status, rows, compute_us))
+
+    def limits_of(self, subscription: Subscription) -> Limits | None:
+        """The present limits of a subscription; None without one."""
+        plan = self._plans.of(*subscription)
+        return None if plan is None else self._terms_of(plan).limits
+
+    def headers(self, call: Call) -> tuple[Header, ...]:
+        """``RateLimit-Policy`` and ``RateLimit``, as far as they are known."""
+        if call.plan is None:
+            return ()
+        terms = self._terms_of(call.plan)
+        if not terms.limits.counted:
+            return ()
+        verdict = call.verdict
+        # Terms that have changed meanwhile do not fit the numbers of the verdict.
+        if verdict is None or not verdict.numbers or verdict.limits is not terms.limits:
+            return (terms.policy_header(self._now()),)
+        return (terms.policy_header(self._now()), terms.left_header(verdict))
+
+    def _terms_of(self, plan: PlanDoc) -> PlanTerms:
+        terms = self._terms.get(plan.name)
+        if terms is None or terms.limits.plan is not plan:
+            terms = self._terms[plan.name] = PlanTerms(Limits(plan))
+        return terms
+
+    def _ask(self, call: Call, *, charge: bool) -> asyncio.Future[None] | None:
+        if call.plan is None:
+            return None
+        limits = self._terms_of(call.plan).limits
+        if not limits.counted:
+            return None
+        identity = call.identity
+        assert identity is not None
+        lease_s = call.deadline - self._monotonic() + LEASE_SLACK_S
+        found = self._counters.take((identity.application, call.model), limits, lease_s, charge)
+        if isinstance(found, Verdict):
+            self._decide(call, found, charge)
+            return None
+        waiting: asyncio.Future[None] = found.get_loop().create_future()
+        found.add_done_callback(partial(self._decide_later, call, charge, waiting))
+        return waiting
+
+    def _decide_later(
+        self,
+        call: Call,
+        charge: bool,
+        waiting: asyncio.Future[None],
+        found: asyncio.Future[Verdict],
+    ) -> None:
+        try:
+            self._decide(call, found.result(), charge)
+        except TollwayError as error:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(None)
+
+    def _decide(self, call: Call, verdict: Verdict, charge: bool) -> None:
+        call.verdict = verdict
+        if not charge:
+            return
+        if verdict.refused == ADMITTED:
+            call.taken = True
+            return
+        if verdict.refused == UNREACHABLE:
+            self._uncounted(verdict.limits)
+            return
+        raise self._refusal(verdict)
+
+    def _uncounted(self, limits: Limits) -> None:
+        if limits.fail_open:
+            self.uncounted["open"] += 1
+            return
+        self.uncounted["closed"] += 1
+        raise TollwayError(
+            Code.UNAVAILABLE,
+            "the counters of limits do not answer, and this plan does not go on without them: "
+            "try again soon",
+            retry_after_s=1,
+        )
+
+    def _refusal(self, verdict: Verdict) -> TollwayError:
+        limits = verdict.limits
+        wait_s = max(1, -(-verdict.retry_us // SECOND_US))
+        again = f"try again in {wait_s} s"
+        if verdict.refused < len(limits.rates):
+            rate = limits.rates[verdict.refused]
+            self.refusals["rate"] += 1
+            code = Code.RATE_LIMITED
+            text = (
+                f"rate limit '{rate.name}' of plan '{limits.plan.name}' is used up: "
+                f"{rate.requests} requests in {rate.window_us // SECOND_US} s"
+                + (f", {rate.burst} at once" if rate.burst else "")
+            )
+        elif verdict.refused == len(limits.rates) and limits.quota is not None:
+            self.refusals["quota"] += 1
+            code = Code.QUOTA_EXCEEDED
+            text, again = self._quota_text(verdict, again)
+        else:
+            self.refusals["concurrency"] += 1
+            code = Code.TOO_MANY_IN_FLIGHT
+            text = (
+                f"plan '{limits.plan.name}' allows {limits.concurrency} requests at once, and as "
+                "many are under way"
+            )
+        return TollwayError(code, f"{text}; {again}", retry_after_s=wait_s)
+
+    def _quota_text(self, verdict: Verdict, again: str) -> tuple[str, str]:
+        limits = verdict.limits
+        quota = limits.quota
+        assert quota is not None
+        unit = UNITS[quota.unit]
+        scale = COMPUTE_SCALE if quota.unit == COMPUTE else 1
+        left = verdict.numbers[2 * len(limits.rates)]
+        text = (
+            f"the quota of plan '{limits.plan.name}', {quota.limit // scale} {unit} a "
+            f"{'month' if quota.monthly else 'day'}, is used up"
+        )
+        if left:
+            text += f" but for {left}, fewer than the {quota.hold // scale} a request may need"
+        now = self._now()
+        ends = month_start(month_of(now) + 1) if quota.monthly else day_start(day_of(now) + 1)
+        if verdict.retry_us >= (ends - now - 1) * SECOND_US:
+            again += " when the next period begins, or ask for another plan"
+        return text, again
+
+
+def _may_name(identity: Identity, model: str) -> bool:
+    return identity.models is None or model in identity.models

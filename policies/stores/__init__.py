@@ -1,0 +1,1 @@
+"""Where the counters of plans' limits are kept: this process's memory, or Redis."""

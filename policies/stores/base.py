@@ -1,0 +1,84 @@
+"""What every store of counters does: check all limits of a plan, and charge all or none."""
+
+import asyncio
+from typing import NamedTuple, Protocol
+
+from policies.limits import SECOND_US, Limits
+
+Subscription = tuple[str, str]
+"""Application and model: what limits are counted for."""
+
+ADMITTED = -1
+UNREACHABLE = -2
+"""The counters did not answer: the plan's fail mode decides."""
+BUSY_RETRY_US = SECOND_US
+"""When to try again where only the end of other requests can help: nobody knows when that is."""
+
+
+class Verdict:
+    """Whether a call is within its limits. Of an admitted call, what it has taken."""
+
+    __slots__ = ("hold", "lease", "limits", "numbers", "refused", "retry_us", "subscription",
+                 "taken_us")  # fmt: skip
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        limits: Limits,
+        refused: int,
+        retry_us: int = 0,
+        numbers: tuple[int, ...] = (),
+    ) -> None:
+        self.subscription = subscription
+        self.limits = limits
+        self.refused = refused
+        """:data:`ADMITTED`, :data:`UNREACHABLE`, or which limit refuses: a place in ``rates``, then
+        that of the quota, then that of concurrency. Of several, the one that refuses longest."""
+        self.retry_us = retry_us
+        """Microseconds until a lone caller is admitted again."""
+        self.numbers = numbers
+        """For each rate: what is left, and seconds until there is more. For a quota: what is left
+        and seconds until it begins anew. For concurrency: what is left."""
+        self.hold = 0
+        """Quota units reserved."""
+        self.lease = b""
+        """Names the place among the requests under way, where the store needs a name."""
+        self.taken_us = 0
+        """When it was taken, by the store's clock, where the store needs to know."""
+
+
+class Used(NamedTuple):
+    """What an answered request used, in the order of :data:`policies.limits.UNITS`."""
+
+    requests: int
+    rows: int
+    compute_us: int
+
+
+NOTHING = Used(0, 0, 0)
+"""What a request used that got no answer, or one that is not its caller's to pay for."""
+
+
+class Counters(Protocol):
+    """A store. Limits hold for each subscription; quota is what was used in the calendar period
+    under whatever plan with limits; a window counts what was admitted under any plan that has a
+    window of the same length. So another plan holds at once, and changing to and fro gains nothing.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What gateways that share limits must agree on: ``memory``, or where the store is."""
+
+    def take(
+        self, subscription: Subscription, limits: Limits, lease_s: float, charge: bool = True
+    ) -> Verdict | asyncio.Future[Verdict]:
+        """Check every limit, and charge them all if none refuses. Never raises, never waits for
+        longer than the store's timeout.
+
+        ``lease_s``: time after which the call is certainly over. Without ``charge`` nothing is
+        taken, and the verdict tells how the counters stand.
+        """
+
+    def settle(self, verdict: Verdict, used: Used) -> None:
+        """End an admitted call, exactly once: give back its place and its hold, and count what it
+        used. Does not wait."""

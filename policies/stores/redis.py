@@ -1,0 +1,339 @@
+"""Counters in Redis: for any number of gateways.
+
+One atomic script a request, on Redis' clock; settlements ride along and nobody waits for them. When
+Redis does not answer in time a breaker opens: every call is told so at once, until a probe in the
+background has had an answer again.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from functools import partial
+
+import hiredis
+
+from policies.limits import COMPUTE, COMPUTE_SCALE, SECOND_US, Limits
+from policies.stores.base import UNREACHABLE, Subscription, Used, Verdict
+from policies.stores.redis_connection import (
+    LOST,
+    RedisAddress,
+    RedisConnection,
+    Reply,
+    connect,
+    pack,
+)
+from policies.stores.redis_scripts import CLOCK, settle_script, take_script
+from policies.windows import SLOTS
+from runtime.logs import logger
+
+PREFIX = "tollway:"
+PROBE_MIN_S = 0.1
+PROBE_MAX_S = 1.0
+CONNECT_TIMEOUT_S = 1.0
+GRACE_S = 0.002
+"""After the timeout: replies that lie in our own socket's buffer are read before Redis is blamed
+for a pause of this process."""
+LEASES_TTL_MS = 900_000
+"""Longer than any request may take."""
+LATE_US = 100_000
+"""How much later than the timeout the script may still charge: clocks are compared over a round
+trip, and a call that was given up meanwhile must not be charged."""
+HEAD = 3
+"""Elements of an answer before the numbers."""
+
+
+class _Prepared:
+    """What does not change from call to call of a subscription under a plan document."""
+
+    __slots__ = ("keys", "limits", "tail")
+
+    def __init__(self, subscription: Subscription, limits: Limits) -> None:
+        self.limits = limits
+        base = f"{PREFIX}{{{subscription[0]}/{subscription[1]}}}:"
+        self.keys = [base + "used", base + "leases"]
+        quota = limits.quota
+        self.tail: list[str | int] = [
+            quota.unit if quota else "",
+            "" if quota is None else "m" if quota.monthly else "d",
+            -1 if quota is None else quota.limit,
+            0 if quota is None else quota.hold,
+            -1 if limits.concurrency is None else limits.concurrency,
+            int(limits.leased),
+            LEASES_TTL_MS,
+        ]
+        for rate in limits.rates:
+            self.keys += [
+                f"{base}window:{rate.window_us // SECOND_US}",
+                f"{base}pace:{rate.window_us // SECOND_US}:{rate.requests}:{rate.burst}",
+            ]
+            slot = rate.window_us // SLOTS
+            self.tail += [rate.requests, rate.window_us, slot, rate.burst]
+
+
+class _Script:
+    """A script, called by its digest, and sent whole where Redis does not know it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, keys: list[str], arguments: list[str | bytes | int]) -> bytes:
+        """The command by digest."""
+        return pack("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    def whole(self, keys: list[str], arguments: list[str | bytes | int]) -> bytes:
+        """The command with the script itself, which Redis then knows."""
+        return pack("EVAL", self.text, len(keys), *keys, *arguments)
+
+
+class RedisCounters:
+    """See :class:`policies.stores.base.Counters`. Run :meth:`run` beside it."""
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        *,
+        timeout_s: float = 0.05,
+        clock: str = CLOCK,
+    ) -> None:
+        """Make it inside a running event loop. ``timeout_s``: how long a call waits for
+        Redis. ``clock``: Lua for the time that counts; Redis' own but for tests."""
+        self._address = address
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._take = _Script(take_script(clock))
+        self._settle = _Script(settle_script(clock))
+        self._connection: RedisConnection | None = None
+        self._prepared: dict[Subscription, _Prepared] = {}
+        self._lease_prefix = secrets.token_hex(6)
+        self._leases = 0
+        self._offset_us: float | None = None
+        """Redis' clock minus the loop's, at most."""
+        self._writes = 0
+        self._reason = ""
+        self.takes = 0
+        """Calls that asked Redis."""
+        self.ready = asyncio.Event()
+        """Set while Redis answers."""
+
+    @property
+    def kind(self) -> str:
+        """Where the counters are, without credentials."""
+        return self._address.shown
+
+    @property
+    def round_trips(self) -> int:
+        """Writes to Redis so far, each with what one tick of the event loop had to ask."""
+        return self._writes + (self._connection.writes if self._connection else 0)
+
+    def take(
+        self, subscription: Subscription, limits: Limits, lease_s: float, charge: bool = True
+    ) -> Verdict | asyncio.Future[Verdict]:
+        """See :class:`policies.stores.base.Counters`."""
+        connection = self._connection
+        if connection is None:
+            return Verdict(subscription, limits, UNREACHABLE)
+        prepared = self._prepared.get(subscription)
+        if prepared is None or prepared.limits is not limits:
+            prepared = self._prepared[subscription] = _Prepared(subscription, limits)
+        self._leases += 1
+        lease = b"%s-%x" % (self._lease_prefix.encode(), self._leases)
+        assert self._offset_us is not None
+        latest_us = (self._loop.time() + self._timeout_s) * 1e6 + self._offset_us + LATE_US
+        arguments: list[str | bytes | int] = [
+            int(charge), lease, max(1, int(lease_s * 1000)), int(latest_us), *prepared.tail,
+        ]  # fmt: skip
+        verdict: asyncio.Future[Verdict] = self._loop.create_future()
+        self.takes += 1
+        connection.send(
+            self._take.call(prepared.keys, arguments),
+            partial(self._taken, connection, prepared, subscription, lease, arguments, verdict),
+        )
+        self._watch(connection)
+        return verdict
+
+    def settle(self, verdict: Verdict, used: Used) -> None:
+        """See :class:`policies.stores.base.Counters`. While Redis is away this is lost: the hold
+        stays counted, and the lease ends by itself."""
+        connection = self._connection
+        if connection is None:
+            return
+        limits = verdict.limits
+        prepared = self._prepared.get(verdict.subscription)
+        if prepared is None:
+            prepared = self._prepared[verdict.subscription] = _Prepared(
+                verdict.subscription, limits
+            )
+        keys = prepared.keys[:2]
+        arguments: list[str | bytes | int] = [
+            verdict.lease if limits.leased else b"",
+            verdict.taken_us,
+            "" if limits.quota is None else limits.quota.unit,
+            verdict.hold,
+            *used,
+        ]
+        connection.send(
+            self._settle.call(keys, arguments),
+            partial(self._settled, connection, keys, arguments),
+        )
+        self._watch(connection)
+
+    async def run(self) -> None:
+        """Keep a connection open until cancelled: whenever there is none, try for one."""
+        log = logger("counters")
+        told = False
+        delay = PROBE_MIN_S
+        try:
+            while True:
+                try:
+                    connection = await self._probe()
+                except (OSError, TimeoutError) as error:
+                    if not told:
+                        told = True
+                        log.error(
+                            "the counters do not answer: plans' fail modes apply",
+                            counters=self.kind,
+                            error=str(error) or type(error).__name__,
+                        )
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, PROBE_MAX_S)
+                    continue
+                if told:
+                    log.warning("the counters answer again", counters=self.kind)
+                self._reason = ""
+                self._connection, told, delay = connection, False, PROBE_MIN_S
+                self.ready.set()
+                await connection.closed
+                self._lost(connection)
+                told = True
+                log.error(
+                    "the counters do not answer: plans' fail modes apply",
+                    counters=self.kind,
+                    error=self._reason or "the connection was closed",
+                )
+        finally:
+            if (last := self._connection) is not None:
+                self._lost(last)
+                last.close()
+
+    async def _probe(self) -> RedisConnection:
+        """A connection that has just answered. Raises ``OSError`` or ``TimeoutError``."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            connection = await connect(self._address)
+            try:
+                for script in (self._take, self._settle):
+                    loaded = await connection.ask("SCRIPT", "LOAD", script.text)
+                    if isinstance(loaded, hiredis.ReplyError):
+                        raise ConnectionError(f"Redis refuses the script: {loaded}")
+                # It may answer and yet take nothing: no memory left, a replica, still loading.
+                kept = await connection.ask("SET", PREFIX + "probe", 1, "PX", 1000)
+                if kept != b"OK":
+                    raise ConnectionError(f"Redis refuses to write: {kept}")
+                time = await connection.ask("EVAL", f"return {self._clock}", 0)
+                if not isinstance(time, list):
+                    raise ConnectionError("Redis tells no time")
+            except BaseException:
+                connection.abort()
+                raise
+        self._offset_us = int(time[0]) * 1e6 + int(time[1]) - self._loop.time() * 1e6
+        return connection
+
+    def _lost(self, connection: RedisConnection) -> None:
+        if self._connection is connection:
+            self._writes += connection.writes
+            self._connection = None
+            self.ready.clear()
+
+    def _watch(self, connection: RedisConnection) -> None:
+        """See that Redis answers in time: one timer, whatever is under way."""
+        if not connection.watched:
+            connection.watched = True
+            self._loop.call_later(self._timeout_s, self._look, connection, False)
+
+    def _look(self, connection: RedisConnection, again: bool) -> None:
+        oldest = connection.oldest
+        if oldest is None:
+            connection.watched = False
+            return
+        left = oldest + self._timeout_s - self._loop.time()
+        if left > 0:
+            self._loop.call_later(left, self._look, connection, False)
+        elif not again:
+            self._loop.call_later(GRACE_S, self._look, connection, True)
+        else:
+            self._reason = f"no answer in {self._timeout_s * 1000:g} ms"
+            # Those who wait are answered by this, and nobody waits from now on.
+            self._lost(connection)
+            connection.abort()
+
+    def _taken(
+        self,
+        connection: RedisConnection,
+        prepared: _Prepared,
+        subscription: Subscription,
+        lease: bytes,
+        arguments: list[str | bytes | int],
+        waiting: asyncio.Future[Verdict],
+        reply: Reply,
+    ) -> None:
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+            connection.send(
+                self._take.whole(prepared.keys, arguments),
+                partial(self._taken, connection, prepared, subscription, lease, arguments, waiting),
+            )
+            return
+        verdict = Verdict(subscription, prepared.limits, UNREACHABLE)
+        if isinstance(reply, list):
+            now_us = int(reply[2])
+            self._offset_us = now_us - self._loop.time() * 1e6
+            verdict = Verdict(subscription, prepared.limits, reply[0], int(reply[1]))
+            if reply[0] != UNREACHABLE:
+                verdict.numbers = _shown(reply[HEAD:], prepared.limits)
+            verdict.lease = lease
+            verdict.taken_us = now_us
+            quota = prepared.limits.quota
+            verdict.hold = 0 if quota is None else quota.hold
+        elif reply is not LOST:
+            self._refused(connection, reply)
+        if not waiting.done():
+            waiting.set_result(verdict)
+
+    def _settled(
+        self,
+        connection: RedisConnection,
+        keys: list[str],
+        arguments: list[str | bytes | int],
+        reply: Reply,
+    ) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            if str(reply).startswith("NOSCRIPT"):
+                connection.send(
+                    self._settle.whole(keys, arguments),
+                    partial(self._settled, connection, keys, arguments),
+                )
+            else:
+                self._refused(connection, reply)
+
+    def _refused(self, connection: RedisConnection, reply: Reply) -> None:
+        """Redis answers, but does not count."""
+        if "WRONGTYPE" in str(reply):
+            # Somebody else has written one subscription's key: the others are well.
+            logger("counters").error("a counter's key holds something else", error=str(reply)[:200])
+            return
+        # No memory left, a replica, loading: the probe finds out when that is over.
+        self._reason = str(reply)[:200]
+        self._lost(connection)
+        connection.abort()
+
+
+def _shown(numbers: list[int], limits: Limits) -> tuple[int, ...]:
+    """The numbers as callers see them: seconds rounded up, nothing below zero."""
+    seconds = 2 * (len(limits.rates) + (limits.quota is not None))
+    shown = [
+        max(0, -(-number // SECOND_US) if place < seconds and place % 2 else number)
+        for place, number in enumerate(numbers)
+    ]
+    if limits.quota is not None and limits.quota.unit == COMPUTE:
+        shown[seconds - 2] //= COMPUTE_SCALE
+    return tuple(shown)

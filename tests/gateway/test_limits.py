@@ -1,0 +1,272 @@
+"""A plan's limits at the gateway: what callers are told, and that every place is given back.
+
+Everything runs with counters in memory and in a real Redis, on both lanes.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from gateway.app import Gateway, GatewaySecrets
+from gateway.settings import GatewaySettings
+from protocol.configuration import PlanDoc, QuotaDoc, RateDoc, SubscriptionDoc
+from protocol.frames import Frame
+from tests.fixtures.redis import RedisServer
+from tests.gateway.conftest import until
+from tests.gateway.documents import World, worker
+from tests.gateway.fake_engine import FakeEngine, echo
+from tests.gateway.test_lanes import LANES, connection, ports, request, talk
+
+__all__ = ["ports"]
+
+INFER = "/v2/models/iris/infer"
+
+
+@pytest.fixture(params=["memory", "redis"])
+def settings(settings: GatewaySettings, request: pytest.FixtureRequest) -> GatewaySettings:
+    if request.param == "memory":
+        return settings
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.command("FLUSHALL")
+    # A busy machine is not what is tested here.
+    update = {"counters": "redis", "redis_url": SecretStr(server.url), "redis_timeout_ms": 5_000}
+    return settings.model_copy(update=update)
+
+
+def use(gateway: Gateway, **terms: object) -> None:
+    """Put the world's subscription under a plan of these terms."""
+    plan = PlanDoc(name="limited", **terms)  # type: ignore[arg-type]
+    subscription = SubscriptionDoc(application="shop", model="iris", plan="limited")
+    gateway.catalog.apply(
+        [("plan", "limited", plan), ("subscription", "shop/iris", subscription)], False
+    )
+
+
+def rate(requests: int, window_s: int = 60, burst: int | None = None) -> tuple[RateDoc, ...]:
+    return (RateDoc(name="burst", requests=requests, window_s=window_s, burst=burst),)
+
+
+def header(answer: bytes, name: str) -> str | None:
+    for line in answer.split(b"\r\n\r\n")[0].split(b"\r\n"):
+        key, _, value = line.partition(b": ")
+        if key.decode().lower() == name:
+            return value.decode()
+    return None
+
+
+async def test_every_answer_to_a_subscriber_tells_its_limits(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, rates=rate(3), quota=QuotaDoc(limit=9, period="day"), concurrency=2)
+    policy = '"burst";q=3;w=60, "quota";q=9;w=86400, "concurrency";q=2;qu="concurrent-requests"'
+    seen = []
+    for path, status in [
+        (INFER, 200),
+        ("/v2/models/iris/versions/9/infer", 404),
+        ("/v2/models/iris/versions/4/infer", 410),
+        ("/v2/models/iris/versions/1/infer", 503),
+        (INFER, 200),
+        (INFER, 429),
+    ]:
+        answer = await client.post(path, content=b"{}")
+        assert answer.status_code == status
+        assert answer.headers["ratelimit-policy"] == policy
+        seen.append(answer.headers["ratelimit"].split(", ")[0].split(";")[1])
+        assert answer.headers["ratelimit"].endswith('"concurrency";r=1') == (status in {200, 503})
+    assert seen == ["r=2", "r=2", "r=2", "r=1", "r=0", "r=0"]
+    large = await client.post(INFER, content=b"x" * 100_001)
+    assert (large.status_code, "ratelimit" in large.headers) == (413, True)
+
+
+async def test_strangers_and_managers_are_told_of_no_limits(
+    gateway: Gateway, client: httpx.AsyncClient, world: World
+) -> None:
+    use(gateway, rates=rate(1))
+    for key, status in ((world.stranger_key, 403), (world.admin, 200), (world.admin, 200)):
+        answer = await client.post(INFER, content=b"{}", headers={"x-api-key": key})
+        assert answer.status_code == status
+        assert "ratelimit" not in answer.headers
+        assert "ratelimit-policy" not in answer.headers
+
+
+async def test_a_plan_without_limits_has_no_headers(client: httpx.AsyncClient) -> None:
+    answer = await client.post(INFER, content=b"{}")
+    assert answer.status_code == 200
+    assert "ratelimit-policy" not in answer.headers
+
+
+async def test_a_refusal_says_which_limit_and_when_to_come_back(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, rates=rate(1))
+    await client.post(INFER, content=b"{}")
+    refused = await client.post(INFER, content=b"{}")
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "60"
+    assert refused.json()["error"] == (
+        "rate limit 'burst' of plan 'limited' is used up: 1 requests in 60 s; try again in 60 s"
+    )
+    use(gateway, quota=QuotaDoc(limit=1))
+    refused = await client.post(INFER, content=b"{}")
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "quota of plan 'limited', 1 requests a month, is used up" in refused.json()["error"]
+
+
+async def test_another_plan_lifts_a_throttle_at_once(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, rates=rate(1))
+    assert (await client.post(INFER, content=b"{}")).status_code == 200
+    assert (await client.post(INFER, content=b"{}")).status_code == 429
+    use(gateway, rates=rate(10))
+    assert (await client.post(INFER, content=b"{}")).headers["ratelimit"].startswith('"burst";r=8')
+
+
+async def test_a_lone_client_that_obeys_is_never_refused_twice_in_a_row(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, rates=(*rate(3, 1), RateDoc(name="pace", requests=8, window_s=2, burst=2)))
+    refusals, refused_before = 0, False
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        answer = await client.post(INFER, content=b"{}")
+        refused = answer.status_code == 429
+        assert not (refused and refused_before)
+        refused_before = refused
+        if refused:
+            refusals += 1
+            await asyncio.sleep(int(answer.headers["retry-after"]))
+    assert refusals >= 3
+
+
+async def status(port: int, key: str) -> int:
+    answer = await talk(port, request(key, headers={"Connection": "close"}))
+    return int(answer.split(b" ", 2)[1])
+
+
+@asynccontextmanager
+async def taken(port: int, *parts: bytes) -> AsyncIterator[None]:
+    """A connection that has sent these parts, and is closed at the end."""
+    async with connection(port) as (_, writer):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        yield
+
+
+async def free(port: int, key: str) -> None:
+    """Return once a place is free again."""
+    async with asyncio.timeout(5):
+        while await status(port, key) == 429:  # noqa: ASYNC110 -- another connection's end
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_place_is_given_back_however_a_request_ends(
+    gateway: Gateway, world: World, engine: FakeEngine, ports: dict[str, int], lane: str
+) -> None:
+    port, key = ports[lane], world.key
+    use(gateway, concurrency=1, quota=QuotaDoc(limit=1000))
+    half = request(key, b"{", headers={"Content-Length": "2"})
+    silent: Callable[[FakeEngine, asyncio.Transport, Frame], None] = lambda *_: None  # noqa: E731
+
+    # Answered.
+    assert [await status(port, key) for _ in range(3)] == [200] * 3
+    # The client goes away before its body is complete.
+    async with taken(port, half):
+        await refused(port, key)
+    await free(port, key)
+    # The body is not complete by the deadline.
+    late = request(key, b"{", headers={"Content-Length": "2", "Tollway-Deadline-Ms": "50"})
+    assert b" 504 " in await talk(port, late)
+    assert await status(port, key) == 200
+    # The body grows too large.
+    large = request(key, headers={"Transfer-Encoding": "chunked"}, length=False)
+    large = large.removesuffix(b"{}") + b"186a1\r\n" + b"x" * 100_001 + b"\r\n0\r\n\r\n"
+    assert b" 413 " in await talk(port, large)
+    assert await status(port, key) == 200
+    # The engine does not answer by the deadline, or never does and the client goes away.
+    engine.behave = silent
+    deadline = {"Tollway-Deadline-Ms": "50", "Connection": "close"}
+    assert b" 504 " in await talk(port, request(key, headers=deadline))
+    async with taken(port, request(key, headers={"Tollway-Deadline-Ms": "300"})):
+        await refused(port, key)
+    engine.behave = echo
+    await free(port, key)
+    # No engine is there.
+    for _ in range(2):
+        gone = request(
+            key, path=b"/v2/models/iris/versions/1/infer", headers={"Connection": "close"}
+        )
+        assert b" 503 " in await talk(port, gone)
+    # The engine is lost with the request.
+    engine.behave = lambda _engine, transport, _frame: transport.abort()
+    assert await status(port, key) == 503
+    await until(lambda: gateway.upstream.is_ready(("iris", 2)), 10)
+    engine.behave = echo
+    assert await status(port, key) == 200
+
+
+async def refused(port: int, key: str) -> None:
+    """Return once the only place is taken."""
+    async with asyncio.timeout(5):
+        while await status(port, key) != 429:  # noqa: ASYNC110 -- another connection's request
+            await asyncio.sleep(0.01)
+
+
+async def test_a_cancelled_request_gives_its_place_back(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, concurrency=1)
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    for pause_s in (0.0, 0.0001, 0.001, 0.05):
+        task = asyncio.create_task(client.post(INFER, content=endless()))
+        await asyncio.sleep(pause_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while (await client.post(INFER, content=b"{}")).status_code == 429:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_parallel_requests_do_not_pass_a_limit(
+    gateway: Gateway, world: World, ports: dict[str, int], lane: str
+) -> None:
+    use(gateway, rates=rate(20))
+    found = await asyncio.gather(*(status(ports[lane], world.key) for _ in range(60)))
+    assert found.count(200) == 20
+    assert found.count(429) == 40
+
+
+async def test_a_restarted_gateway_remembers_what_was_used(
+    settings: GatewaySettings, world: World, engine: FakeEngine
+) -> None:
+    for round_ in range(3):
+        built = Gateway(settings, GatewaySecrets.read(settings))
+        built.catalog.apply([*world.changes(), worker((2, engine.path))], True)
+        use(built, rates=rate(100), quota=QuotaDoc(limit=100, unit="rows"))
+        async with built.running():
+            built.follower.synchronised.set()
+            await until(lambda built=built: built.upstream.is_ready(("iris", 2)))  # type: ignore[misc]
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(built.application),
+                base_url="http://gateway",
+                headers={"x-api-key": world.key},
+            ) as client:
+                for sent in range(4):
+                    answer = await client.post(INFER, content=b"{}")
+                    counted = 4 * round_ + sent + 1
+                    burst, quota = answer.headers["ratelimit"].split(", ")
+                    assert burst.startswith(f'"burst";r={100 - counted};')
+                    assert quota.startswith(f'"quota";r={100 - counted};')
