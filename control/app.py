@@ -29,6 +29,7 @@ from control.routes_directory import directory_router
 from control.routes_grants import grant_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
+from control.routes_issuers import issuer_router
 from control.routes_observation import observation_router
 from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
@@ -114,6 +115,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(plan_router(services.plans), prefix=API)
     app.include_router(subscription_router(services.subscriptions), prefix=API)
     app.include_router(key_router(services.keys), prefix=API)
+    app.include_router(issuer_router(services.issuers), prefix=API)
     hashing = HashingThreads()
     app.include_router(user_router(services.accounts, hashing), prefix=API)
     app.include_router(session_router(services.accounts, hashing), prefix=API)

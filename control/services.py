@@ -17,6 +17,7 @@ from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.directory import Directory
 from control.store.grants import ModelOwners
+from control.store.issuers import Issuers
 from control.store.keys import Keys
 from control.store.plans import Plans
 from control.store.sessions import Sessions
@@ -51,6 +52,7 @@ class Services(NamedTuple):
     database: ObservedDatabase
     registry: Registry
     directory: Directory
+    issuers: Issuers
     plans: Plans
     subscriptions: Subscriptions
     keys: Keys
@@ -106,6 +108,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         database=database,
         registry=registry,
         directory=Directory(database, clock),
+        issuers=Issuers(database, clock, allow_http=settings.jwks_allow_http),
         plans=plans,
         subscriptions=Subscriptions(database, clock),
         keys=Keys(database, pepper, clock),

@@ -32,6 +32,8 @@ class ControlSettings(BaseSettings):
     """Largest artifact, external data included, that the registry takes."""
     max_json_bytes: int = Field(default=16 << 20, ge=1024)
     """Largest request body other than a piece of an upload."""
+    jwks_allow_http: bool = False
+    """Whether issuers' keys may come by http from other machines."""
     worker_lost_s: float = Field(default=15.0, gt=0)
     """Silence after which a worker, and its engines, are dropped from the change stream."""
     change_poll_ms: int = Field(default=250, ge=10)

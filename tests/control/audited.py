@@ -132,6 +132,24 @@ async def _delete_plan(control: Control) -> Call:
     return Call("/plans/gold")
 
 
+ISSUER = {
+    "issuer": "https://login.example",
+    "audiences": ["tollway"],
+    "algorithms": ["RS256"],
+    "jwks_uri": "https://login.example/keys",
+}
+
+
+async def _change_issuer(control: Control) -> Call:
+    await _done(control, "PUT", "/issuers/login", json=ISSUER)
+    return Call("/issuers/login", ISSUER | {"leeway_s": 5})
+
+
+async def _delete_issuer(control: Control) -> Call:
+    await _done(control, "PUT", "/issuers/login", json=ISSUER)
+    return Call("/issuers/login")
+
+
 async def _user(control: Control) -> str:
     """The secret of a session of the publisher ann."""
     body = {"role": "publisher", "password": PASSWORD}
@@ -255,6 +273,11 @@ CASES: dict[str, list[Case]] = {
         Case("plan.changed", "plan", "gold", _change_plan),
     ],
     "DELETE /plans/{plan}": [Case("plan.deleted", "plan", "gold", _delete_plan)],
+    "PUT /issuers/{issuer}": [
+        Case("issuer.created", "issuer", "login", simple("/issuers/login", ISSUER)),
+        Case("issuer.changed", "issuer", "login", _change_issuer),
+    ],
+    "DELETE /issuers/{issuer}": [Case("issuer.deleted", "issuer", "login", _delete_issuer)],
     "PUT /consumers/{consumer}": [
         Case("consumer.created", "consumer", "acme", simple("/consumers/acme"))
     ],
