@@ -23,16 +23,17 @@ from control.middleware import (
     require,
 )
 from control.problems import of_status, of_validation
-from control.routes_access import key_router, subscription_router
 from control.routes_conventions import ProblemBody
 from control.routes_directory import directory_router
 from control.routes_grants import grant_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
 from control.routes_issuers import issuer_router
+from control.routes_keys import key_router
 from control.routes_observation import observation_router
 from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
+from control.routes_subscriptions import subscription_router
 from control.routes_users import HashingThreads, user_router
 from control.services import Services, build
 from control.settings import ControlSettings

@@ -4,15 +4,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from control.resources import Request, Resource, Title, no_nul
+from control.resources import Request, Resource, Scopes, Title, no_nul
 from protocol.configuration import (
-    SCOPES,
     PlanDoc,
     QuotaDoc,
     QuotaPeriod,
     QuotaUnit,
     RateDoc,
-    Scope,
 )
 from protocol.names import NAME_PATTERN
 
@@ -77,14 +75,6 @@ def _distinct_rates(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
     return rates
 
 
-def distinct_scopes(scopes: tuple[Scope, ...] | None) -> tuple[Scope, ...] | None:
-    """Scopes once each and in one order, so that the same wish is the same resource."""
-    return None if scopes is None else tuple(scope for scope in SCOPES if scope in scopes)
-
-
-Scopes = Annotated[
-    tuple[Scope, ...], Field(min_length=1, max_length=16), AfterValidator(distinct_scopes)
-]
 Text = Annotated[str, Field(max_length=2000), AfterValidator(no_nul)]
 
 

@@ -5,6 +5,7 @@ import re
 
 from pydantic import BaseModel
 
+from control.resources import Resource
 from protocol.errors import Code, TollwayError
 
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
@@ -12,8 +13,10 @@ _TAG_DIGITS = 32
 
 
 def etag(resource: BaseModel) -> str:
-    """The strong entity tag of a resource: it changes whenever the representation does."""
-    digest = hashlib.sha256(resource.model_dump_json().encode()).hexdigest()
+    """The strong entity tag of a resource: it changes whenever what is managed about it does."""
+    volatile = resource.volatile if isinstance(resource, Resource) else frozenset[str]()
+    shown = resource.model_dump_json(exclude=set(volatile))
+    digest = hashlib.sha256(shown.encode()).hexdigest()
     return f'"{digest[:_TAG_DIGITS]}"'
 
 

@@ -4,10 +4,12 @@ Names are checked where they are used, so that a bad one is refused the same way
 """
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from control import addresses
+from protocol.configuration import SCOPES, Environment, Scope
 from registry.clock import rfc3339
 
 DEFAULT_CONSUMER = "default"
@@ -24,7 +26,29 @@ def no_nul(text: str) -> str:
     return text
 
 
+def distinct_scopes(scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
+    """Scopes once each and in one order, so that the same wish is the same resource."""
+    return tuple(scope for scope in SCOPES if scope in scopes)
+
+
+MAX_OVERLAP_S: Final = 30 * 86_400
+"""Longest time that an earlier secret of a key works beside the new one."""
 Title = Annotated[str, Field(max_length=200), AfterValidator(no_nul)]
+Reason = Annotated[str, Field(max_length=500), AfterValidator(no_nul)]
+Scopes = Annotated[
+    tuple[Scope, ...], Field(min_length=1, max_length=16), AfterValidator(distinct_scopes)
+]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(addresses.origin)], ...],
+    Field(max_length=addresses.MAX_ORIGINS),
+    AfterValidator(addresses.distinct),
+]
+Networks = Annotated[
+    tuple[Annotated[str, AfterValidator(addresses.network)], ...],
+    Field(max_length=addresses.MAX_NETWORKS),
+    AfterValidator(addresses.distinct),
+]
+Models = Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
 
 
 class Request(BaseModel):
@@ -62,6 +86,8 @@ class ApplicationRequest(Request):
 
     consumer: str | None = None
     title: Title | None = None
+    origins: Origins | None = None
+    """Web origins whose pages may call with this application's keys; none by default."""
 
 
 class Application(Resource):
@@ -70,6 +96,7 @@ class Application(Resource):
     name: str
     consumer: str
     title: str
+    origins: tuple[str, ...] = ()
     created_at: str
     updated_at: str
 
@@ -80,14 +107,36 @@ class SubscriptionRequest(Request):
     plan: str
 
 
+SubscriptionState = Literal["active", "pending", "refused"]
+
+
 class Subscription(Resource):
     """An application's right to call a model."""
 
     application: str
     model: str
     plan: str
+    state: SubscriptionState = "active"
+    """Only an `active` one lets the application call; `pending` waits for approval."""
+    requested_plan: str | None = None
+    """The plan that an active subscription moves to when that is approved."""
+    reason: str | None = None
+    """What the last approval or refusal gave as its reason."""
+    decided_at: str | None = None
     created_at: str
     updated_at: str
+
+
+class Approval(Request):
+    """Why a subscription is approved; may be left out."""
+
+    reason: Reason = ""
+
+
+class Refusal(Request):
+    """Why a subscription is refused."""
+
+    reason: Annotated[Reason, Field(min_length=1)]
 
 
 class KeyRequest(Request):
@@ -95,28 +144,74 @@ class KeyRequest(Request):
 
     application: str
     label: Title = ""
-    environment: Literal["live", "test"] = "live"
-    models: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
+    environment: Environment = "live"
+    scopes: Scopes | None = None
+    """What it may be used for; left out: everything that the plan allows."""
+    models: Models | None = None
     """Restricts the key to these models; left out: all that the application subscribes to."""
+    networks: Networks = ()
+    """Networks (CIDR) or addresses from which it may be used; left out: from anywhere."""
     expires_at: AwareDatetime | None = None
+
+
+class KeyChange(Request):
+    """What is to change about a key: a field left out stays, null lifts a restriction."""
+
+    label: Title | None = None
+    scopes: Scopes | None = None
+    models: Models | None = None
+    networks: Networks | None = None
+    expires_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "label" in self.model_fields_set and self.label is None:
+            raise ValueError("label must be a text; an empty one takes it away")
+        return self
+
+
+class Rotation(Request):
+    """A new secret for a key."""
+
+    overlap_s: Annotated[int, Field(ge=0, le=MAX_OVERLAP_S)]
+    """Seconds that earlier secrets go on working: 0 ends them now."""
+
+
+class KeyOverlap(Resource):
+    """An earlier secret of a rotated key that still works."""
+
+    generation: int
+    prefix: str
+    ends_at: str
 
 
 class Key(Resource):
     """An API key, without its secret."""
 
+    volatile: ClassVar[frozenset[str]] = frozenset({"last_used_at"})
+
     id: str
     prefix: str
     application: str
     label: str
-    environment: str
-    models: list[str] | None
+    environment: Environment
+    generation: int
+    """Counts the secrets that it has had."""
+    scopes: tuple[Scope, ...] | None
+    models: tuple[str, ...] | None
+    networks: tuple[str, ...]
     expires_at: str | None
     created_at: str
+    rotated_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
+    """To the minute or so; null: never, as far as usage has been taken in."""
+    overlaps: tuple[KeyOverlap, ...]
+    """Earlier secrets that still work."""
 
 
 class NewKey(Key):
-    """An API key as it is answered once, when it is made."""
+    """An API key as it is answered once, when its secret is made."""
 
     secret: str
 

@@ -9,9 +9,11 @@ from control.preconditions import Precondition, etag
 from registry.access import Role
 
 WRITERS: Final[tuple[Role, ...]] = ("admin", "publisher")
-"""Who may change consumers, applications, subscriptions and keys."""
+"""Who may change consumers, and what belongs to models."""
 READERS: Final[tuple[Role, ...]] = ("admin", "publisher", "auditor")
-"""Who may read them, and workers and usage."""
+"""Who may read workers and usage."""
+OWNERS: Final[tuple[Role, ...]] = ("admin", "publisher", "consumer")
+"""Who may change applications, keys and subscriptions within their reach."""
 INSPECTORS: Final[tuple[Role, ...]] = ("admin", "auditor")
 """Who may read the change log."""
 

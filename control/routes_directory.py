@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from control.middleware import require
+from control.reach import reach_of
 from control.resources import (
     Application,
     ApplicationRequest,
@@ -13,7 +14,7 @@ from control.resources import (
     Page,
 )
 from control.routes_conventions import (
-    READERS,
+    OWNERS,
     WRITERS,
     After,
     Condition,
@@ -22,72 +23,105 @@ from control.routes_conventions import (
     tagged,
 )
 from control.store.directory import Directory
+from registry.access import EVERYONE, Actor
+
+Reader = Annotated[Actor, Depends(require(*EVERYONE))]
+Writer = Annotated[Actor, Depends(require(*WRITERS))]
+Owner = Annotated[Actor, Depends(require(*OWNERS))]
 
 
 def directory_router(directory: Directory) -> APIRouter:
     """``/consumers`` and ``/applications``."""
     router = APIRouter(tags=["consumers"])
-    reads = [Depends(require(*READERS))]
-    writes = [Depends(require(*WRITERS))]
+    _add_consumers(router, directory)
+    _add_applications(router, directory)
+    return router
 
-    @router.get("/consumers", dependencies=reads, responses=errors(422))
-    def list_consumers(limit: Limit = 100, after: After = "") -> Page[Consumer]:
+
+def _add_consumers(router: APIRouter, directory: Directory) -> None:
+    @router.get("/consumers", responses=errors(422))
+    def list_consumers(actor: Reader, limit: Limit = 100, after: After = "") -> Page[Consumer]:
         """List consumers by name."""
-        return directory.consumers(limit, after)
+        return directory.consumers(limit, after, reach_of(actor))
 
-    @router.get("/consumers/{consumer}", dependencies=reads, responses=errors(404))
-    def get_consumer(consumer: str, response: Response) -> Consumer:
+    @router.get("/consumers/{consumer}", responses=errors(404))
+    def get_consumer(consumer: str, response: Response, actor: Reader) -> Consumer:
         """Read a consumer."""
-        found = directory.consumer(consumer)
+        found = directory.consumer(consumer, reach_of(actor))
         tagged(response, found)
         return found
 
     @router.put(
         "/consumers/{consumer}",
-        dependencies=writes,
-        responses={201: {"model": Consumer, "description": "Made."}, **errors(412, 422)},
+        responses={201: {"model": Consumer, "description": "Made."}, **errors(404, 412, 422)},
     )
     def put_consumer(
         consumer: str,
         response: Response,
         condition: Condition,
+        actor: Writer,
         request: ConsumerRequest | None = None,
     ) -> Consumer:
         """Make or change a consumer. Repeating it changes nothing."""
-        put = directory.put_consumer(consumer, request or ConsumerRequest(), condition)
+        wish = request or ConsumerRequest()
+        put = directory.put_consumer(consumer, wish, condition, reach_of(actor))
         tagged(response, put.item, created=put.created)
         return put.item
 
-    @router.get("/applications", dependencies=reads, responses=errors(422))
+    @router.delete("/consumers/{consumer}", status_code=204, responses=errors(404, 409, 412))
+    def delete_consumer(
+        consumer: str,
+        condition: Condition,
+        actor: Annotated[Actor, Depends(require("admin"))],
+        cascade: Annotated[
+            bool, Query(description="End its applications too, with their keys.")
+        ] = False,
+    ) -> None:
+        """Delete a consumer. One that still has applications needs `cascade`."""
+        directory.delete_consumer(consumer, condition, cascade=cascade, reach=reach_of(actor))
+
+
+def _add_applications(router: APIRouter, directory: Directory) -> None:
+    @router.get("/applications", responses=errors(422))
     def list_applications(
+        actor: Reader,
         limit: Limit = 100,
         after: After = "",
         consumer: Annotated[str | None, Query(description="Only this consumer's.")] = None,
     ) -> Page[Application]:
         """List applications by name."""
-        return directory.applications(limit, after, consumer)
+        return directory.applications(limit, after, consumer, reach_of(actor))
 
-    @router.get("/applications/{application}", dependencies=reads, responses=errors(404))
-    def get_application(application: str, response: Response) -> Application:
+    @router.get("/applications/{application}", responses=errors(404))
+    def get_application(application: str, response: Response, actor: Reader) -> Application:
         """Read an application."""
-        found = directory.application(application)
+        found = directory.application(application, reach_of(actor))
         tagged(response, found)
         return found
 
     @router.put(
         "/applications/{application}",
-        dependencies=writes,
-        responses={201: {"model": Application, "description": "Made."}, **errors(404, 412, 422)},
+        responses={
+            201: {"model": Application, "description": "Made."},
+            **errors(404, 409, 412, 422),
+        },
     )
     def put_application(
         application: str,
         response: Response,
         condition: Condition,
+        actor: Owner,
         request: ApplicationRequest | None = None,
     ) -> Application:
-        """Make or change an application. Without a consumer it belongs to `default`."""
-        put = directory.put_application(application, request or ApplicationRequest(), condition)
+        """Make or change an application. Without a consumer it belongs to the caller's, or to
+        `default`."""
+        wish = request or ApplicationRequest()
+        put = directory.put_application(application, wish, condition, reach_of(actor))
         tagged(response, put.item, created=put.created)
         return put.item
 
-    return router
+    @router.delete("/applications/{application}", status_code=204, responses=errors(404, 412))
+    def delete_application(application: str, condition: Condition, actor: Owner) -> None:
+        """Delete an application: its keys are revoked and its subscriptions end, everywhere within
+        a second. Its name stays its consumer's, because usage is filed under it."""
+        directory.delete_application(application, condition, reach_of(actor))

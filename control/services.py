@@ -20,6 +20,7 @@ from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
 from control.store.keys import Keys
 from control.store.plans import Plans
+from control.store.rotation import drop_ended_overlaps
 from control.store.sessions import Sessions
 from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
@@ -42,6 +43,8 @@ DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
 SESSIONS_S = 3600.0
 FLUSH_S = 10.0
+OVERLAP_CHECK_S = 60.0
+"""How often ended secrets are forgotten. They stop working at their moment, without this."""
 
 
 class Services(NamedTuple):
@@ -175,6 +178,9 @@ def _jobs(
         metrics.workers_lost(len(lost))
         return lost
 
+    def drop_overlaps() -> int:
+        return drop_ended_overlaps(registry.database, clock)
+
     def compact_if_large() -> int:
         return stream.compact() if stream.surplus() > settings.compact_rows else 0
 
@@ -196,6 +202,7 @@ def _jobs(
             Job("compact-large", LOST_CHECK_S, COMPACT_CHECK_S, compact_if_large),
             Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
             Job("sessions", SESSIONS_S, SESSIONS_S, sessions.drop_expired),
+            Job("key-overlaps", OVERLAP_CHECK_S, OVERLAP_CHECK_S, drop_overlaps),
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             Job("failed-logins", FLUSH_S, FLUSH_S, failed_logins.flush),
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),

@@ -1,30 +1,43 @@
 """API keys of applications. A secret leaves this module once, and only its HMAC stays."""
 
 import secrets
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.preconditions import NO_PRECONDITION, Precondition
+from control.reach import EVERYTHING, Reach
 from control.resources import (
     MAX_TIME_MS,
     Key,
+    KeyChange,
     KeyRequest,
     NewKey,
     Page,
     milliseconds,
-    optional_time,
 )
-from control.store.directory import get_application
+from control.store.applications import get_application, within
 from control.store.failures import repeated
-from control.store.tables import api_keys
+from control.store.key_rows import (
+    KeyRow,
+    encoded,
+    find_key,
+    missing_key,
+    publish_key,
+    revoke_row,
+    shown,
+    with_overlaps,
+)
+from control.store.rotation import FreshSecret, rotate_row, shorten_overlaps
+from control.store.tables import api_keys, applications
 from protocol import keys
-from protocol.configuration import KeyDoc
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
-from registry.clock import Clock, rfc3339
-from registry.store import changes
+from registry.clock import Clock
+from registry.store import audit
 from registry.store.database import Database
 
 _ID_BYTES = 10
@@ -36,10 +49,14 @@ class _Creation(NamedTuple):
     expires_ms: int | None
     created_by: str
     idempotency_key: str | None
+    reach: Reach
 
 
 class Keys:
-    """Makes, lists and revokes keys. Thread-safe; calls block."""
+    """Makes, lists, changes, rotates and revokes keys. Thread-safe; calls block.
+
+    ``reach`` is the caller's: keys of applications outside of it do not exist.
+    """
 
     def __init__(self, database: Database, pepper: bytes, clock: Clock) -> None:
         self._database = database
@@ -48,7 +65,12 @@ class Keys:
 
     @repeated
     def create(
-        self, request: KeyRequest, *, created_by: str, idempotency_key: str | None = None
+        self,
+        request: KeyRequest,
+        *,
+        created_by: str,
+        idempotency_key: str | None = None,
+        reach: Reach = EVERYTHING,
     ) -> NewKey:
         """Make a key and put it on the change stream. Its secret is in the answer, nowhere else.
 
@@ -56,16 +78,10 @@ class Keys:
         secret cannot be answered twice because it is not stored.
         """
         check_name(request.application, "application")
-        for model in request.models or ():
-            check_name(model, "model")
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
-            raise TollwayError(
-                Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
-            )
-        expires_ms = milliseconds(request.expires_at)
-        if expires_ms is not None and not self._clock() < expires_ms <= MAX_TIME_MS:
-            raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
-        creation = _Creation(request, expires_ms, created_by, idempotency_key)
+        _check_models(request.models)
+        _check_idempotency_key(idempotency_key)
+        expires_ms = self._expiry(request.expires_at)
+        creation = _Creation(request, expires_ms, created_by, idempotency_key, reach)
         with self._database.write() as connection:
             return self._create(connection, creation)
 
@@ -73,7 +89,7 @@ class Keys:
         request = creation.key
         if creation.idempotency_key is not None:
             _refuse_replay(connection, creation)
-        get_application(connection, request.application)
+        get_application(connection, request.application, creation.reach)
         secret = keys.generate(request.environment)
         now = self._clock()
         row = {
@@ -83,66 +99,186 @@ class Keys:
             "application": request.application,
             "label": request.label,
             "environment": request.environment,
-            "models": None
-            if request.models is None
-            else msgspec.json.encode(request.models).decode(),
+            "generation": 1,
+            "scopes": encoded(request.scopes),
+            "models": encoded(request.models),
+            "networks": encoded(request.networks),
             "expires_ms": creation.expires_ms,
             "created_ms": now,
-            "revoked_ms": None,
             "created_by": creation.created_by,
             "idempotency_key": creation.idempotency_key,
         }
         connection.execute(sa.insert(api_keys).values(row))
-        document = KeyDoc(
-            id=str(row["id"]),
-            hash=str(row["hash"]),
-            application=request.application,
-            models=None if request.models is None else tuple(request.models),
-            # A key must not outlive its moment by rounding.
-            expires_at=None if creation.expires_ms is None else creation.expires_ms // 1000,
-        )
-        changes.append(connection, "key", document.id, document)
-        made = _find(connection, document.id)
+        made = find_key(connection, str(row["id"]))
         assert made is not None
-        return NewKey(secret=secret, **made.model_dump())
+        publish_key(connection, made, now)
+        _record(connection, "key.created", None, shown(made, now), now)
+        return NewKey(secret=secret, **dict(shown(made, now)))
 
-    def get(self, id: str) -> Key:
+    def get(self, id: str, reach: Reach = EVERYTHING) -> Key:
         """The key of this id, or ``NOT_FOUND``."""
         with self._database.read() as connection:
-            found = _find(connection, id)
-        if found is None:
-            raise _missing()
-        return found
+            return shown(_get(connection, id, reach), self._clock())
 
-    def list(self, limit: int, after: str, application: str | None) -> Page[Key]:
+    def list(
+        self, limit: int, after: str, application: str | None, reach: Reach = EVERYTHING
+    ) -> Page[Key]:
         """Keys by id, of one application if named."""
         query = (
             sa.select(api_keys)
-            .where(api_keys.c.id > after)
+            .where(api_keys.c.id > after, within(reach, api_keys.c.application))
             .order_by(api_keys.c.id)
             .limit(limit + 1)
         )
         if application is not None:
             query = query.where(api_keys.c.application == application)
+        now = self._clock()
         with self._database.read() as connection:
-            items = [_key(row) for row in connection.execute(query)]
+            rows = with_overlaps(connection, connection.execute(query).all())
+        items = [shown(row, now) for row in rows]
         following = items[limit - 1].id if len(items) > limit else None
         return Page(items=items[:limit], next=following)
 
-    def revoke(self, id: str) -> Key:
-        """End the key for good. Revoking it again changes nothing."""
+    def change(
+        self,
+        id: str,
+        request: KeyChange,
+        condition: Precondition = NO_PRECONDITION,
+        reach: Reach = EVERYTHING,
+    ) -> Key:
+        """Relabel, restrict or extend the key; every secret that works follows within a second."""
+        given = request.model_fields_set
+        wish: dict[str, object] = {
+            name: getattr(request, name) for name in given if name != "expires_at"
+        }
+        if "networks" in given:
+            wish["networks"] = request.networks or ()
+        if "expires_at" in given:
+            wish["expires_ms"] = self._expiry(request.expires_at)
+        _check_models(request.models)
         with self._database.write() as connection:
-            found = _find(connection, id, lock=True)
-            if found is None:
-                raise _missing()
-            if found.revoked_at is not None:
-                return found
             now = self._clock()
-            connection.execute(
-                sa.update(api_keys).where(api_keys.c.id == id).values(revoked_ms=now)
+            row = _get(connection, id, reach, lock=True)
+            before = shown(row, now)
+            condition.check(before)
+            _require_working(row, now)
+            changed = msgspec.structs.replace(row, **wish)
+            if changed == row:
+                return before
+            changed = shorten_overlaps(connection, changed)
+            values: dict[str, Any] = {
+                "label": changed.label,
+                "scopes": encoded(changed.scopes),
+                "models": encoded(changed.models),
+                "networks": encoded(changed.networks),
+                "expires_ms": changed.expires_ms,
+            }
+            connection.execute(sa.update(api_keys).where(api_keys.c.id == id).values(values))
+            publish_key(connection, changed, now)
+            after = shown(changed, now)
+            _record(connection, "key.changed", before, after, now)
+            return after
+
+    def rotate(
+        self,
+        id: str,
+        overlap_s: int,
+        *,
+        rotated_by: str,
+        idempotency_key: str | None = None,
+        condition: Precondition = NO_PRECONDITION,
+        reach: Reach = EVERYTHING,
+    ) -> NewKey:
+        """Give the key a new secret. Earlier ones work for ``overlap_s`` more seconds at most: with
+        0 they end now. The id, and what hangs on it, stays.
+
+        The same ``idempotency_key`` as in the last rotation raises ``CONFLICT``, as in
+        :meth:`create`.
+        """
+        _check_idempotency_key(idempotency_key)
+        with self._database.write() as connection:
+            now = self._clock()
+            row = _get(connection, id, reach, lock=True)
+            before = shown(row, now)
+            if idempotency_key is not None and (row.rotated_by, row.rotation_key) == (
+                rotated_by,
+                idempotency_key,
+            ):
+                raise TollwayError(
+                    Code.CONFLICT,
+                    f"this Idempotency-Key made generation {row.generation} of the key already; a "
+                    "secret is shown only once: use the one you have, or rotate again under a new "
+                    "Idempotency-Key",
+                )
+            condition.check(before)
+            _require_working(row, now)
+            secret = keys.generate(row.environment)
+            fresh = FreshSecret(
+                hash=keys.secret_hash(secret.encode(), self._pepper),
+                prefix=secret[: keys.PREFIX_DIGITS],
+                rotated_by=rotated_by,
+                rotation_key=idempotency_key,
             )
-            changes.append(connection, "key", id, None)
-        return found.model_copy(update={"revoked_at": rfc3339(now)})
+            after = shown(rotate_row(connection, row, fresh, overlap_s, now), now)
+            _record(connection, "key.rotated", before, after, now)
+            return NewKey(secret=secret, **dict(after))
+
+    def revoke(
+        self,
+        id: str,
+        condition: Precondition = NO_PRECONDITION,
+        reach: Reach = EVERYTHING,
+    ) -> Key:
+        """End every secret of the key for good. Revoking it again changes nothing."""
+        with self._database.write() as connection:
+            now = self._clock()
+            row = _get(connection, id, reach, lock=True)
+            before = shown(row, now)
+            if row.revoked_ms is not None:
+                return before
+            condition.check(before)
+            after = shown(revoke_row(connection, row, now), now)
+            _record(connection, "key.revoked", before, after, now)
+            return after
+
+    def _expiry(self, moment: datetime | None) -> int | None:
+        expires_ms = milliseconds(moment)
+        if expires_ms is not None and not self._clock() < expires_ms <= MAX_TIME_MS:
+            raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
+        return expires_ms
+
+
+def _get(connection: Connection, id: str, reach: Reach, *, lock: bool = False) -> KeyRow:
+    found = find_key(connection, id, lock=lock)
+    if found is None or not _owned(connection, found, reach):
+        raise missing_key()
+    return found
+
+
+def _owned(connection: Connection, key: KeyRow, reach: Reach) -> bool:
+    if reach.consumer is None:
+        return True
+    query = sa.select(applications.c.consumer).where(applications.c.name == key.application)
+    return connection.execute(query).scalar() == reach.consumer
+
+
+def _require_working(key: KeyRow, now: int) -> None:
+    if key.revoked_ms is not None:
+        raise TollwayError(Code.CONFLICT, "the key is revoked, for good: make another")
+    if key.expires_ms is not None and key.expires_ms <= now:
+        raise TollwayError(Code.CONFLICT, "the key has expired: make another")
+
+
+def _check_models(models: tuple[str, ...] | None) -> None:
+    for model in models or ():
+        check_name(model, "model")
+
+
+def _check_idempotency_key(idempotency_key: str | None) -> None:
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+        raise TollwayError(
+            Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
+        )
 
 
 def _refuse_replay(connection: Connection, creation: _Creation) -> None:
@@ -160,27 +296,5 @@ def _refuse_replay(connection: Connection, creation: _Creation) -> None:
         )
 
 
-def _find(connection: Connection, id: str, *, lock: bool = False) -> Key | None:
-    query = sa.select(api_keys).where(api_keys.c.id == id)
-    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
-    return None if row is None else _key(row)
-
-
-def _missing() -> TollwayError:
-    # An id is short; what is not one may be a secret pasted by mistake, and is not repeated.
-    return TollwayError(Code.NOT_FOUND, "there is no key with this id")
-
-
-def _key(row: sa.Row[tuple[object, ...]]) -> Key:
-    m = row._mapping
-    return Key(
-        id=m["id"],
-        prefix=m["prefix"],
-        application=m["application"],
-        label=m["label"],
-        environment=m["environment"],
-        models=None if m["models"] is None else msgspec.json.decode(m["models"]),
-        expires_at=optional_time(m["expires_ms"]),
-        created_at=rfc3339(m["created_ms"]),
-        revoked_at=optional_time(m["revoked_ms"]),
-    )
+def _record(connection: Connection, action: str, before: Key | None, after: Key, now: int) -> None:
+    audit.record(connection, action, "key", after.id, at_ms=now, before=before, after=after)

@@ -11,6 +11,7 @@ import control.store.issuer_tables
 import control.store.tables
 import control.store.user_tables  # noqa: F401
 import registry.store.tables  # noqa: F401 -- both add their tables to the metadata
+from control.store.republish import republish
 from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
@@ -44,6 +45,7 @@ def upgrade(database: Database) -> bool:
         migrate(connection)
         changes.initialise(connection)
         audit.initialise(connection)
+        republish(connection)
     return True
 
 

@@ -57,7 +57,6 @@ api_keys = sa.Table(
     sa.Column("networks", sa.Text, nullable=False, server_default="[]"),
     sa.Column("expires_ms", sa.BigInteger),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("updated_ms", sa.BigInteger),
     sa.Column("rotated_ms", sa.BigInteger),
     sa.Column("revoked_ms", sa.BigInteger),
     sa.Column("last_used_ms", sa.BigInteger),

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from control import histogram
+from control.store.key_usage import touch_keys
 from control.store.tables import usage_minutes, usage_offsets
 from control.usage import Batch, Rollup, RollupKey, aggregate, decode_lines
 from control.usage_report import UsageRow
@@ -66,6 +67,7 @@ class UsageStore:
                     present = known + batch.consumed
                     self._advance(connection, gateway, segment, present, batch)
                     _add(connection, rollups, is_sqlite=self._database.is_sqlite)
+                    touch_keys(connection, batch.records, is_sqlite=self._database.is_sqlite)
                     records, damaged = len(batch.records), batch.damaged
             # Where another request took lines of this segment meanwhile, its end is the new start.
             known = present

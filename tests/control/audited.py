@@ -8,6 +8,7 @@ has nothing to learn from it. A case prepares what the route needs, and gives th
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from control.reach import Reach
 from protocol.manifest import sha256_digest
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, register, report
@@ -245,6 +246,54 @@ async def _revoke_key(control: Control) -> Call:
     return Call(f"/keys/{made['id']}/revoke")
 
 
+async def _rotate_key(control: Control) -> Call:
+    call = await _revoke_key(control)
+    return Call(call.path.replace("revoke", "rotate"), {"overlap_s": 60})
+
+
+async def _change_key(control: Control) -> Call:
+    call = await _revoke_key(control)
+    return Call(call.path.removesuffix("/revoke"), {"label": "till"})
+
+
+async def _change_application(control: Control) -> Call:
+    await _application(control)
+    return Call("/applications/shop", {"origins": ["https://shop.example"]})
+
+
+async def _end_application(control: Control) -> Call:
+    await _application(control)
+    return Call("/applications/shop")
+
+
+async def _change_consumer(control: Control) -> Call:
+    await _done(control, "PUT", "/consumers/acme")
+    return Call("/consumers/acme", {"title": "Acme"})
+
+
+async def _delete_consumer(control: Control) -> Call:
+    await _done(control, "PUT", "/consumers/acme")
+    return Call("/consumers/acme")
+
+
+async def _change_subscription(control: Control) -> Call:
+    call = await _unsubscribe(control)
+    return Call(call.path, {"plan": "free"})
+
+
+def _decide(decision: str) -> Callable[[Control], Awaitable[Call]]:
+    """A decision on the wish of somebody who does not manage the model."""
+
+    async def prepare(control: Control) -> Call:
+        call = await _unsubscribe(control)
+        await _done(control, "PUT", "/plans/gold", json={"approval": "publisher"})
+        theirs = Reach("default", frozenset())
+        control.services.subscriptions.put("shop", "risk", "gold", reach=theirs)
+        return Call(f"{call.path}/{decision}", {"reason": "as agreed"}, own_reason="as agreed")
+
+    return prepare
+
+
 CASES: dict[str, list[Case]] = {
     "PUT /models/{model}": [
         Case("model.created", "model", "risk", simple("/models/risk")),
@@ -279,13 +328,28 @@ CASES: dict[str, list[Case]] = {
     ],
     "DELETE /issuers/{issuer}": [Case("issuer.deleted", "issuer", "login", _delete_issuer)],
     "PUT /consumers/{consumer}": [
-        Case("consumer.created", "consumer", "acme", simple("/consumers/acme"))
+        Case("consumer.created", "consumer", "acme", simple("/consumers/acme")),
+        Case("consumer.changed", "consumer", "acme", _change_consumer),
+    ],
+    "DELETE /consumers/{consumer}": [
+        Case("consumer.deleted", "consumer", "acme", _delete_consumer)
     ],
     "PUT /applications/{application}": [
-        Case("application.created", "application", "shop", simple("/applications/shop"))
+        Case("application.created", "application", "shop", simple("/applications/shop")),
+        Case("application.changed", "application", "shop", _change_application),
+    ],
+    "DELETE /applications/{application}": [
+        Case("application.deleted", "application", "shop", _end_application)
     ],
     "PUT /subscriptions/{application}/{model}": [
-        Case("subscription.created", "subscription", "shop/risk", _subscribe)
+        Case("subscription.created", "subscription", "shop/risk", _subscribe),
+        Case("subscription.changed", "subscription", "shop/risk", _change_subscription),
+    ],
+    "POST /subscriptions/{application}/{model}/approve": [
+        Case("subscription.approved", "subscription", "shop/risk", _decide("approve"))
+    ],
+    "POST /subscriptions/{application}/{model}/refuse": [
+        Case("subscription.refused", "subscription", "shop/risk", _decide("refuse"))
     ],
     "DELETE /subscriptions/{application}/{model}": [
         Case("subscription.deleted", "subscription", "shop/risk", _unsubscribe)
@@ -312,6 +376,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "PUT /models/{model}/owner": [Case("model.transferred", "model", "risk", _transfer_model)],
     "POST /keys": [Case("key.created", "key", None, _make_key)],
+    "PATCH /keys/{key}": [Case("key.changed", "key", None, _change_key)],
+    "POST /keys/{key}/rotate": [Case("key.rotated", "key", None, _rotate_key)],
     "POST /keys/{key}/revoke": [Case("key.revoked", "key", None, _revoke_key)],
 }
 """``METHOD PATH`` below ``/api/v1`` as the OpenAPI document has it -> calls that succeed."""

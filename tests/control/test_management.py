@@ -301,4 +301,4 @@ async def test_the_change_log_is_readable_without_hashes(control: Control) -> No
         after = page["next"]
 
     assert seen == sorted(set(seen))
-    assert len(seen) == 7
+    assert len(seen) == 8

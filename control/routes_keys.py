@@ -1,0 +1,107 @@
+"""Routes of API keys. No answer but the ones to making and rotating a key holds a secret."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from control.middleware import require
+from control.reach import reach_of
+from control.resources import Key, KeyChange, KeyRequest, NewKey, Page, Rotation
+from control.routes_conventions import OWNERS, After, Condition, Limit, errors, tagged
+from control.store.keys import Keys
+from registry.access import EVERYONE, Actor
+
+Reader = Annotated[Actor, Depends(require(*EVERYONE))]
+Owner = Annotated[Actor, Depends(require(*OWNERS))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="A repeated POST with the same value makes no second secret: it is answered "
+        "409, because the first cannot be shown again."
+    ),
+]
+
+
+def key_router(keys: Keys) -> APIRouter:
+    """``/keys``."""
+    router = APIRouter(tags=["keys"])
+    _add_reads(router, keys)
+    _add_writes(router, keys)
+    return router
+
+
+def _add_reads(router: APIRouter, keys: Keys) -> None:
+    @router.get("/keys", responses=errors(422))
+    def list_keys(
+        actor: Reader,
+        limit: Limit = 100,
+        after: After = "",
+        application: Annotated[str | None, Query(description="Only of this application.")] = None,
+    ) -> Page[Key]:
+        """List keys, revoked ones included, without their secrets."""
+        return keys.list(limit, after, application, reach_of(actor))
+
+    @router.get("/keys/{key}", responses=errors(404))
+    def get_key(key: str, response: Response, actor: Reader) -> Key:
+        """Read a key, without its secret."""
+        found = keys.get(key, reach_of(actor))
+        tagged(response, found)
+        return found
+
+
+def _add_writes(router: APIRouter, keys: Keys) -> None:
+    @router.post("/keys", status_code=201, responses=errors(404, 409, 422))
+    def create_key(
+        request: KeyRequest,
+        response: Response,
+        actor: Owner,
+        idempotency_key: IdempotencyKey = None,
+    ) -> NewKey:
+        """Make an API key. The answer is the only place where its secret is ever shown."""
+        made = keys.create(
+            request,
+            created_by=actor.name,
+            idempotency_key=idempotency_key,
+            reach=reach_of(actor),
+        )
+        response.headers["Location"] = f"/api/v1/keys/{made.id}"
+        response.headers["Cache-Control"] = "no-store"
+        return made
+
+    @router.patch("/keys/{key}", responses=errors(404, 409, 412, 422))
+    def change_key(
+        key: str, request: KeyChange, response: Response, condition: Condition, actor: Owner
+    ) -> Key:
+        """Change a key's label, scopes, models, networks or expiry, as a JSON merge patch: a field
+        left out stays, null lifts a restriction."""
+        changed = keys.change(key, request, condition, reach_of(actor))
+        tagged(response, changed)
+        return changed
+
+    @router.post("/keys/{key}/rotate", responses=errors(404, 409, 412, 422))
+    def rotate_key(
+        key: str,
+        request: Rotation,
+        response: Response,
+        condition: Condition,
+        actor: Owner,
+        idempotency_key: IdempotencyKey = None,
+    ) -> NewKey:
+        """Give a key a new secret, shown only here. Earlier secrets work for `overlap_s` more
+        seconds at most; the id stays, and with it restrictions and usage."""
+        rotated = keys.rotate(
+            key,
+            request.overlap_s,
+            rotated_by=actor.name,
+            idempotency_key=idempotency_key,
+            condition=condition,
+            reach=reach_of(actor),
+        )
+        response.headers["Cache-Control"] = "no-store"
+        return rotated
+
+    @router.post("/keys/{key}/revoke", responses=errors(404, 412))
+    def revoke_key(key: str, condition: Condition, actor: Owner) -> Key:
+        """End a key and all its secrets for good: every gateway refuses them within a second.
+        Repeating is harmless."""
+        return keys.revoke(key, condition, reach_of(actor))
