@@ -19,6 +19,7 @@ from control.middleware import (
     Authentication,
     BodyLimit,
     ErrorBoundary,
+    Throttling,
     problem_headers,
     require,
 )
@@ -38,6 +39,7 @@ from control.routes_users import HashingThreads, user_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
+from control.throttle import Throttle, TooManyRequests
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
@@ -57,6 +59,7 @@ _UNMEASURED = ["^/metrics$", "^/healthz$", "^/readyz$", "^/internal/v1/changes$"
 def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> FastAPI:
     """Build control. ``app.state.services`` holds the parts; nothing runs before the lifespan."""
     services = build(settings, clock)
+    throttle = Throttle(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -93,23 +96,27 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
                 metric_subsystem="control",
                 registry=services.metrics.registry,
             ),
+            # Before credentials are looked up: a flood costs no query.
+            Middleware(Throttling, throttle=throttle, stage="address"),
             # Before bodies are read: nobody without a credential makes this process store bytes.
             Middleware(
                 Authentication,
                 authenticator=services.authenticator,
                 cluster_token=services.cluster_token,
             ),
+            # After it: whose request it is must be known.
+            Middleware(Throttling, throttle=throttle, stage="user"),
             Middleware(BodyLimit, limit=settings.max_json_bytes),
         ],
     )
     app.state.services = services
     _add_error_handlers(app)
-    _add_routes(app, services)
+    _add_routes(app, services, throttle)
     Instrumentator(registry=services.metrics.registry).expose(app, include_in_schema=False)
     return app
 
 
-def _add_routes(app: FastAPI, services: Services) -> None:
+def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(health_router(services.stream.head))
     app.include_router(registry_router(services.registry, require), prefix=API)
     app.include_router(directory_router(services.directory), prefix=API)
@@ -119,7 +126,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(issuer_router(services.issuers), prefix=API)
     hashing = HashingThreads()
     app.include_router(user_router(services.accounts, hashing), prefix=API)
-    app.include_router(session_router(services.accounts, hashing), prefix=API)
+    app.include_router(session_router(services.accounts, hashing, throttle), prefix=API)
     app.include_router(token_router(services.accounts), prefix=API)
     app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
     app.include_router(
@@ -185,6 +192,10 @@ def _add_error_handlers(app: FastAPI) -> None:
             log = logger("control")
             log.warning("refused", path=request.url.path, code=error.code, reason=error.internal)
         return _answer(problems.of_error(error))
+
+    @app.exception_handler(TooManyRequests)
+    async def too_many(_request: Request, error: TooManyRequests) -> Response:
+        return _answer(problems.of_error(error), error.headers)
 
     async def database_away(request: Request, error: Exception) -> Response:
         log = logger("control")

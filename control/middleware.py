@@ -1,7 +1,7 @@
 """ASGI layers of control, in the order in which ``app.py`` lists them, and the role dependency."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio.to_thread
 import msgspec
@@ -16,6 +16,7 @@ from control.internal import PREFIX as INTERNAL
 from control.internal import ClusterToken
 from control.problems import internal
 from control.store.credentials import Credential
+from control.throttle import Stage, Throttle, TooManyRequests
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.access import Actor, Role
@@ -37,13 +38,16 @@ MAX_REASON = 500
 """Characters of ``Tollway-Reason`` that are kept."""
 
 
-async def send_problem(send: Send, problem: problems.Problem) -> None:
-    """Answer with a problem document, outside of any route."""
+async def send_problem(
+    send: Send, problem: problems.Problem, more: Mapping[str, str] | None = None
+) -> None:
+    """Answer with a problem document, outside of any route, and ``more`` headers."""
     body = problems.encode(problem)
+    named = {**problem_headers(problem), **(more or {})}
     headers = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
-        *((name.encode(), value.encode()) for name, value in problem_headers(problem).items()),
+        *((name.encode(), value.encode()) for name, value in named.items()),
     ]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -84,6 +88,29 @@ class ErrorBoundary:
             if started:
                 raise  # the answer is under way: all that is left is to cut the connection
             await send_problem(send, internal())
+
+
+class Throttling:
+    """Refuses who asks too often: by address before credentials are looked up, by user after."""
+
+    def __init__(self, app: ASGIApp, throttle: Throttle, stage: Stage) -> None:
+        self._app = app
+        self._throttle = throttle
+        self._stage: Stage = stage
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is within the limits."""
+        if scope["type"] == "http" and scope["path"].startswith(MANAGEMENT):
+            actor: Actor | None = scope.get(_ACTOR)
+            by_address = self._stage == "address"
+            who = client_address(scope) if by_address else "" if actor is None else actor.name
+            if by_address or who:
+                try:
+                    self._throttle.check(self._stage, scope["method"], scope["path"], who)
+                except TooManyRequests as refusal:
+                    await send_problem(send, problems.of_error(refusal), refusal.headers)
+                    return
+        await self._app(scope, receive, send)
 
 
 class Authentication:

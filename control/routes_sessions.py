@@ -12,6 +12,7 @@ from control.resources import Page
 from control.routes_conventions import INSPECTORS, After, Limit, errors, tagged
 from control.routes_users import Caller, HashingThreads
 from control.store.credentials import Credential
+from control.throttle import Throttle
 from control.user_resources import Login, NewSession, NewToken, Session, Token, TokenRequest
 from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE
@@ -23,12 +24,12 @@ OfUser = Annotated[
 ]
 
 
-def session_router(accounts: Accounts, hashing: HashingThreads) -> APIRouter:
+def session_router(accounts: Accounts, hashing: HashingThreads, throttle: Throttle) -> APIRouter:
     """``/sessions``."""
     router = APIRouter(tags=["sessions"])
     everyone = [Depends(require(*EVERYONE))]
 
-    @router.post("/sessions", status_code=201, responses=errors(422, 503))
+    @router.post("/sessions", status_code=201, responses=errors(422, 429, 503))
     async def log_in(
         request: Login,
         response: Response,
@@ -36,6 +37,7 @@ def session_router(accounts: Accounts, hashing: HashingThreads) -> APIRouter:
         user_agent: Annotated[str, Header(max_length=1000)] = "",
     ) -> NewSession:
         """Log in with name and password. The answer is the only place that shows the secret."""
+        throttle.check_login(request.name)
         password = request.password.get_secret_value()
         origin = Origin(address, user_agent)
         made = await hashing.run(partial(accounts.logins.log_in, request.name, password, origin))

@@ -53,6 +53,18 @@ class ControlSettings(BaseSettings):
     """Time without a request after which a session ends."""
     session_max_s: float = Field(default=7 * 24 * 3600.0, gt=0)
     """Time after which a session ends however much it is used."""
+    rate_login: str = "60/minute"
+    """Logins from one address. Several limits are separated by ``;``; empty: none."""
+    rate_login_name: str = "30/5minute"
+    """Logins as one user, from wherever."""
+    rate_sign_up: str = "10/hour"
+    """Sign-ups from one address."""
+    rate_credentials: str = "1200/minute"
+    """Keys and tokens made or rotated by one user, and from one address."""
+    rate_user: str = "12000/minute"
+    """Management requests of one user."""
+    rate_address: str = "30000/minute"
+    """Management requests from one address."""
     sign_up: bool = False
     """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
