@@ -36,6 +36,7 @@ from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
 from control.routes_users import HashingThreads, user_router
+from control.routes_webhooks import webhook_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
@@ -66,10 +67,12 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         services.notifier.open()
         services.jobs.open()
+        services.webhooks.dispatcher.open()
         yield
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)
+        await services.webhooks.dispatcher.close()
         services.database.close()
 
     app = FastAPI(
@@ -129,6 +132,7 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(session_router(services.accounts, hashing, throttle), prefix=API)
     app.include_router(token_router(services.accounts), prefix=API)
     app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
+    app.include_router(webhook_router(services.webhooks), prefix=API)
     app.include_router(
         observation_router(services.usage, services.workers, services.stream, services.clock),
         prefix=API,

@@ -1,6 +1,6 @@
 """Control's own Prometheus metrics. Labels are bounded: job names and outcomes."""
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -33,6 +33,26 @@ class Metrics:
             "Workers dropped because they had been silent for too long.",
             registry=self.registry,
         )
+
+        self._deliveries = Counter(
+            "tollway_control_webhook_attempts",
+            "Attempts at webhook deliveries, by outcome.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._queue = Gauge(
+            "tollway_control_webhook_queue",
+            "Webhook deliveries that are still to be made.",
+            registry=self.registry,
+        )
+
+    def webhook_attempt(self, outcome: str) -> None:
+        """An attempt has ended: ``delivered``, ``pending``, ``failed`` or ``refused``."""
+        self._deliveries.labels(outcome).inc()
+
+    def webhook_queue(self, pending: int) -> None:
+        """So many deliveries are to be made."""
+        self._queue.set(pending)
 
     def usage(self, records: int, damaged: int) -> None:
         """A batch was taken in."""

@@ -27,6 +27,8 @@ from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
 from control.store.usage import UsageStore
 from control.store.workers import Workers
+from control.webhooks.composition import build_webhooks
+from control.webhooks.service import Webhooks
 from registry.blobstore import BlobStore, open_blob_store
 from registry.clock import Clock
 from registry.integrity import Integrity
@@ -69,6 +71,7 @@ class Services(NamedTuple):
     failed_logins: FailedLogins
     cluster_token: ClusterToken
     metrics: Metrics
+    webhooks: Webhooks
     jobs: Jobs
 
 
@@ -105,6 +108,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         owners=ModelOwners(),
     )
     metrics = Metrics()
+    webhooks = build_webhooks(settings, database, clock, metrics)
     return Services(
         settings=settings,
         clock=clock,
@@ -125,12 +129,14 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         failed_logins=failed_logins,
         cluster_token=cluster_token,
         metrics=metrics,
+        webhooks=webhooks,
         jobs=_jobs(
             settings,
             registry,
             store,
             workers,
             stream,
+            webhooks,
             failed_logins,
             metrics,
             accounts.sessions,
@@ -165,6 +171,7 @@ def _jobs(
     store: BlobStore,
     workers: Workers,
     stream: Stream,
+    webhooks: Webhooks,
     failed_logins: FailedLogins,
     metrics: Metrics,
     sessions: Sessions,
@@ -203,6 +210,7 @@ def _jobs(
             Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
             Job("sessions", SESSIONS_S, SESSIONS_S, sessions.drop_expired),
             Job("key-overlaps", OVERLAP_CHECK_S, OVERLAP_CHECK_S, drop_overlaps),
+            Job("webhook-deliveries", GC_DELAY_S, settings.gc_interval_s, webhooks.expire),
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             Job("failed-logins", FLUSH_S, FLUSH_S, failed_logins.flush),
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from control.webhooks.targets import networks
 
 
 class ControlSettings(BaseSettings):
@@ -70,6 +72,30 @@ class ControlSettings(BaseSettings):
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """How long an upload may stay unfinished."""
 
+    webhook_secret_file: Path | None = None
+    """Secret that the secrets of webhooks are derived from; made when there is no such file."""
+    webhook_allowed_networks: str = ""
+    """Networks (CIDR, comma-separated) beside the public internet that webhooks may post to, also
+    over ``http://``."""
+    webhook_concurrency: int = Field(default=16, ge=1, le=1000)
+    """Webhook deliveries under way at once; at most four of them to one endpoint."""
+    webhook_connect_timeout_s: float = Field(default=5.0, gt=0)
+    """Time to resolve a receiver's name, and again to connect to it."""
+    webhook_timeout_s: float = Field(default=15.0, gt=0)
+    """Time for one attempt as a whole."""
+    webhook_poll_ms: int = Field(default=1000, ge=10)
+    """How often deliveries that are due, and other control processes' events, are looked for."""
+    webhook_disable_after_d: float = Field(default=5.0, gt=0)
+    """Days for which an endpoint may take no delivery before it is disabled."""
+    webhook_retention_d: float = Field(default=30.0, gt=0)
+    """Days for which deliveries that have ended are kept."""
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text)
+        return text
+
     @property
     def own_dir(self) -> Path:
         """Control's folder in the data directory."""
@@ -94,6 +120,11 @@ class ControlSettings(BaseSettings):
     def key_pepper_path(self) -> Path:
         """Where the pepper is kept."""
         return self.key_pepper_file or self.data_dir / "key.pepper"
+
+    @property
+    def webhook_secret_path(self) -> Path:
+        """Where the secret behind the webhooks' secrets is kept."""
+        return self.webhook_secret_file or self.data_dir / "webhook.secret"
 
     @property
     def admin_token_path(self) -> Path:

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 import control.store.issuer_tables
 import control.store.tables
-import control.store.user_tables  # noqa: F401
+import control.store.user_tables
+import control.store.webhook_tables  # noqa: F401
 import registry.store.tables  # noqa: F401 -- both add their tables to the metadata
 from control.store.republish import republish
 from protocol.errors import Code, TollwayError

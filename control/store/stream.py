@@ -19,14 +19,19 @@ class ObservedDatabase(Database):
     def __init__(self, url: str, committed: Callable[[], None]) -> None:
         """``committed()`` is called in the thread of the transaction; it must not block."""
         super().__init__(url)
-        self._committed = committed
+        self._observers = [committed]
+
+    def observe(self, committed: Callable[[], None]) -> None:
+        """Have ``committed()`` called as well."""
+        self._observers.append(committed)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction, as in :class:`Database`."""
         with super().write() as connection:
             yield connection
-        self._committed()
+        for committed in self._observers:
+            committed()
 
 
 def publish_if_new(

@@ -8,6 +8,7 @@
 Importing this module imports neither scikit-learn, nor onnx, nor pandas.
 """
 
+from tollway import webhooks
 from tollway.client import Client
 from tollway.conversion.errors import ConversionError, ParityError
 from tollway.errors import (
@@ -77,4 +78,5 @@ __all__ = [
     "UsageRow",
     "Version",
     "__version__",
+    "webhooks",
 ]

@@ -29,6 +29,7 @@ from tollway.resources import (
 )
 from tollway.signatures import Signatures
 from tollway.transport import RetryPolicy, Transport
+from tollway.webhook_endpoints import WebhookEndpoints
 
 if TYPE_CHECKING:
     from tollway.conversion import ColumnSpec
@@ -69,6 +70,7 @@ class Client:
         waiter = Waiter(clock, sleep)
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
+        self.webhooks = WebhookEndpoints(self._transport)
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)

@@ -294,6 +294,25 @@ def _decide(decision: str) -> Callable[[Control], Awaitable[Call]]:
     return prepare
 
 
+WEBHOOK = {"url": "http://127.0.0.1:9/", "events": ["plan.*"]}
+_DAY = {"from": "2026-11-25T00:00:00Z", "to": "2026-11-26T00:00:00Z"}
+
+
+def _on_webhook(suffix: str, json: object = None) -> Callable[[Control], Awaitable[Call]]:
+    async def prepare(control: Control) -> Call:
+        made = await _done(control, "POST", "/webhooks", json=WEBHOOK)
+        return Call(f"/webhooks/{made['id']}{suffix}", json)
+
+    return prepare
+
+
+async def _replay_delivery(control: Control) -> Call:
+    made = await _done(control, "POST", "/webhooks", json=WEBHOOK)
+    path = f"/webhooks/{made['id']}"
+    sent = await _done(control, "POST", f"{path}/test")
+    return Call(f"{path}/deliveries/{sent['id']}/replay")
+
+
 CASES: dict[str, list[Case]] = {
     "PUT /models/{model}": [
         Case("model.created", "model", "risk", simple("/models/risk")),
@@ -375,6 +394,25 @@ CASES: dict[str, list[Case]] = {
         Case("grant.removed", "grant", "risk/ann", _take_back_grant)
     ],
     "PUT /models/{model}/owner": [Case("model.transferred", "model", "risk", _transfer_model)],
+    "POST /webhooks": [
+        Case("webhook.created", "webhook", None, simple("/webhooks", WEBHOOK)),
+    ],
+    "PUT /webhooks/{webhook}": [
+        Case("webhook.changed", "webhook", None, _on_webhook("", {"title": "x"})),
+    ],
+    "DELETE /webhooks/{webhook}": [Case("webhook.deleted", "webhook", None, _on_webhook(""))],
+    "POST /webhooks/{webhook}/rotate": [
+        Case("webhook.rotated", "webhook", None, _on_webhook("/rotate")),
+    ],
+    "POST /webhooks/{webhook}/test": [
+        Case("webhook.tested", "webhook", None, _on_webhook("/test")),
+    ],
+    "POST /webhooks/{webhook}/replay": [
+        Case("webhook.replayed", "webhook", None, _on_webhook("/replay", _DAY)),
+    ],
+    "POST /webhooks/{webhook}/deliveries/{delivery}/replay": [
+        Case("webhook.replayed", "webhook", None, _replay_delivery),
+    ],
     "POST /keys": [Case("key.created", "key", None, _make_key)],
     "PATCH /keys/{key}": [Case("key.changed", "key", None, _change_key)],
     "POST /keys/{key}/rotate": [Case("key.rotated", "key", None, _rotate_key)],

@@ -24,7 +24,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def settings(settings: ControlSettings) -> ControlSettings:
     """Everything that is off by default is on, so that every route can succeed."""
-    return settings.model_copy(update={"sign_up": True})
+    return settings.model_copy(update={"sign_up": True, "webhook_allowed_networks": "127.0.0.1/32"})
 
 
 def entries(control: Control, request_id: str) -> list[dict[str, object]]:

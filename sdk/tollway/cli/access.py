@@ -140,7 +140,7 @@ def create_key(
             plan,
             label=label,
             environment=environment,
-            expires_at=None if expires is None else _moment(expires, "--expires", future=True),
+            expires_at=None if expires is None else moment(expires, "--expires", future=True),
         )
     if as_json:
         print_json(key)
@@ -187,8 +187,8 @@ def usage(
         raise typer.BadParameter(f"{step!r} is none of minute, hour, day", param_hint="--step")
     with Client() as client:
         found = client.usage(
-            start=None if start is None else _moment(start, "--from"),
-            end=None if end is None else _moment(end, "--to"),
+            start=None if start is None else moment(start, "--from"),
+            end=None if end is None else moment(end, "--to"),
             by=groups,
             step=step,
         )
@@ -199,7 +199,7 @@ def usage(
     print_table(shown, ([getattr(row, name) for name in shown] for row in found))
 
 
-def _moment(text: str, option: str, *, future: bool = False) -> datetime:
+def moment(text: str, option: str, *, future: bool = False) -> datetime:
     """A time given as such, or as a distance from now."""
     if match := re.fullmatch(r"(\d{1,6})([mhd])", text.strip()):
         distance = int(match[1]) * _UNITS[match[2]]

@@ -21,6 +21,7 @@ from tollway.cli.versions import (
     unload,
     versions,
 )
+from tollway.cli.webhooks import webhooks
 from tollway.client import Client
 from tollway.credentials import Credentials
 from tollway.version import __version__
@@ -92,3 +93,4 @@ for command in (
     app.command()(command)
 app.add_typer(apps, name="apps")
 app.add_typer(keys, name="keys")
+app.add_typer(webhooks, name="webhooks")

@@ -1,0 +1,41 @@
+"""The event types that endpoints may ask for. Each is an action of the audit log."""
+
+from collections.abc import Mapping
+from typing import Final
+
+CATALOG: Final[Mapping[str, str]] = {
+    "key.created": "An API key was made.",
+    "key.changed": "An API key's label, scopes, models, networks or expiry were changed.",
+    "key.rotated": "An API key has a new secret; the old one ends after its overlap.",
+    "key.revoked": "An API key has ended.",
+    "quota.threshold_reached": "An application has used 80 % or 100 % of its plan's quota.",
+    "subscription.requested": "An application asks for a model, or for another plan.",
+    "subscription.created": "An application subscribed to a model.",
+    "subscription.changed": "A subscription has another plan or state.",
+    "subscription.approved": "A publisher approved a subscription.",
+    "subscription.refused": "A publisher refused a subscription.",
+    "subscription.deleted": "A subscription has ended.",
+    "application.created": "An application was made.",
+    "application.changed": "An application was changed.",
+    "application.deleted": "An application has ended.",
+    "plan.created": "A plan was made.",
+    "plan.changed": "A plan was changed.",
+    "plan.deleted": "A plan has ended.",
+    "model.created": "A model was made.",
+    "model.changed": "A model's title or description was changed.",
+    "model.transferred": "A model has another owner.",
+    "version.registered": "A version was registered.",
+    "version.validated": "Workers have loaded a version and its golden rows passed.",
+    "version.approved": "A version may be published.",
+    "version.published": "A version may be called.",
+    "version.deprecated": "A version is on its way out; it still answers.",
+    "version.retired": "A version has gone out of service for good.",
+    "version.rejected": "A version will not be published.",
+    "version.loaded": "Workers are to hold a version.",
+    "version.unloaded": "Workers are to let a version go.",
+    "alias.created": "An alias, such as stable, was made.",
+    "alias.moved": "An alias, such as stable, points at another version.",
+    "alias.removed": "An alias was removed.",
+}
+"""Every type with what it means."""
+KINDS: Final = frozenset(type.partition(".")[0] for type in CATALOG)
