@@ -56,6 +56,8 @@ class _Held:
     failures: int = 0
     """In a row."""
     fetch: asyncio.Task[None] | None = None
+    claimed: bool = True
+    """False while nobody speaks for it: see :meth:`JwksCache.disown`."""
 
 
 class JwksCache:
@@ -86,6 +88,7 @@ class JwksCache:
         """Know of an issuer. What is held of it stays while its URI does."""
         held = self._held.get(name)
         if held is not None and held.uri == uri:
+            held.claimed = True
             return
         self._forget(name)
         self._held[name] = _Held(uri)
@@ -98,6 +101,12 @@ class JwksCache:
         self._forget(name)
         self.fetches.pop(name, None)
         self.failures.pop(name, None)
+
+    def disown(self) -> None:
+        """Forget the issuers that are not :meth:`put` again before the next tick. Whoever reads the
+        configuration anew does not lose the keys that it still speaks of."""
+        for held in self._held.values():
+            held.claimed = False
 
     def find(self, name: str, kid: str | None, algorithm: str) -> VerificationKey | None:
         """The key of this id that may verify ``algorithm``; without an id, the only one that may.
@@ -144,6 +153,8 @@ class JwksCache:
     def tick(self) -> None:
         """Begin the fetches that are due, and give up keys whose time is over."""
         now = self._monotonic()
+        for name in [name for name, held in self._held.items() if not held.claimed]:
+            self.remove(name)
         for name, held in self._held.items():
             if held.fetch is None and held.due_at <= now:
                 self._begin(name, held)

@@ -107,9 +107,10 @@ class TokenVerifier:
         self._keys.remove(name)
 
     def clear(self) -> None:
-        """Forget every issuer."""
-        for name in list(self._issuers):
-            self.remove(name)
+        """Forget every issuer; the keys of those that are put again soon are kept."""
+        self._issuers.clear()
+        self._by_iss.clear()
+        self._keys.disown()
 
     def replace(self, documents: Iterable[IssuerDoc]) -> None:
         """Know these issuers and no others. What has not changed keeps its keys."""
