@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import httpx
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tollway import credentials, errors
 from tollway.access import Access
 from tollway.deployment import Deployer, Deployment
+from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.prediction import Predictor
 from tollway.progress import Choice
 from tollway.registry import STABLE, Registry, Waiter, check_name, previous_stable
@@ -71,6 +72,7 @@ class Client:
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
         self.webhooks = WebhookEndpoints(self._transport)
+        self._issuers = Issuers(self._transport)
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)
@@ -313,3 +315,30 @@ class Client:
         """Requests, rows, errors and times: by ``application``, ``model``, ``version``,
         ``variant``, ``status``; in steps of ``minute``, ``hour`` or ``day``, or in total."""
         return self._access.usage(start=start, end=end, by=by, step=step)
+
+    def issuers(self) -> list[Issuer]:
+        """Whose JSON Web Tokens are taken beside API keys."""
+        return self._issuers.all()
+
+    def put_issuer(
+        self,
+        name: str,
+        *,
+        issuer: str,
+        jwks_uri: str,
+        audiences: Sequence[str],
+        algorithms: Sequence[str],
+        **options: Unpack[IssuerOptions],
+    ) -> Issuer:
+        """Make an issuer, or replace it whole: what is left out takes its default."""
+        facts = {
+            "issuer": issuer,
+            "jwks_uri": jwks_uri,
+            "audiences": audiences,
+            "algorithms": algorithms,
+        }
+        return self._issuers.put(name, {**facts, **options})
+
+    def delete_issuer(self, name: str) -> None:
+        """Take no more of an issuer's tokens, at every gateway within a second."""
+        self._issuers.delete(name)

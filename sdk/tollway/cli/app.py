@@ -9,6 +9,7 @@ import typer
 from tollway import credentials
 from tollway.cli.access import apps, keys, usage
 from tollway.cli.deploy import deploy
+from tollway.cli.issuers import issuers
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.predict import predict
 from tollway.cli.versions import (
@@ -94,3 +95,4 @@ for command in (
 app.add_typer(apps, name="apps")
 app.add_typer(keys, name="keys")
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(issuers, name="issuers")
