@@ -19,6 +19,7 @@ from control.middleware import (
     Authentication,
     BodyLimit,
     ErrorBoundary,
+    NoSecrets,
     Throttling,
     problem_headers,
     require,
@@ -101,6 +102,8 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
             ),
             # Before credentials are looked up: a flood costs no query.
             Middleware(Throttling, throttle=throttle, stage="address"),
+            # Before anything is stored, audited or logged, failed logins included.
+            Middleware(NoSecrets),
             # Before bodies are read: nobody without a credential makes this process store bytes.
             Middleware(
                 Authentication,

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
+from urllib.parse import unquote_to_bytes
 
 import anyio.to_thread
 import msgspec
@@ -19,6 +20,7 @@ from control.store.credentials import Credential
 from control.throttle import Stage, Throttle, TooManyRequests
 from protocol import problems
 from protocol.errors import Code, TollwayError
+from protocol.keys import holds_credential, holds_token, redacted
 from registry.access import Actor, Role
 from registry.acting import ANONYMOUS, SYSTEM, Acting, acting_as
 from runtime.logs import logger
@@ -32,6 +34,15 @@ _ACTOR = "tollway_actor"
 _CREDENTIAL = "tollway_credential"
 LOOKUP_THREADS = 2
 UPLOAD_PIECE = "PATCH"
+SESSIONS = "/api/v1/sessions"
+SEARCHED_AGAIN = 2048
+"""Bytes of a body that are searched again with what follows them: a secret may be cut in two."""
+_STORED_HEADERS = frozenset({b"idempotency-key", b"user-agent"})
+_EXPOSED = (
+    "a credential stands in the URL or in a header that is stored: it is exposed. "
+    "Revoke it, and send credentials as 'Authorization: Bearer ...'"
+)
+_MISPLACED = "the body holds a credential, which would be stored in the clear: leave it out"
 MAX_ADDRESS = 64
 MAX_REQUEST_ID = 128
 MAX_REASON = 500
@@ -172,8 +183,9 @@ def _origin(scope: Scope) -> Acting:
         actor=nobody,
         role=nobody,
         address=client_address(scope),
-        request_id=headers.get("x-request-id", "")[:MAX_REQUEST_ID] or secrets.token_hex(8),
-        reason=_text(headers.get("tollway-reason", ""))[:MAX_REASON],
+        request_id=redacted(headers.get("x-request-id", ""))[:MAX_REQUEST_ID]
+        or secrets.token_hex(8),
+        reason=redacted(_text(headers.get("tollway-reason", "")))[:MAX_REASON],
     )
 
 
@@ -183,6 +195,45 @@ def _text(header: str) -> str:
         return header.encode("latin-1").decode()
     except UnicodeDecodeError:
         return header
+
+
+class NoSecrets:
+    """Refuses requests with a credential anywhere but in a header that is meant for it.
+
+    People paste a key where a name, label or description belongs; what is stored there is shown,
+    logged and audited. Bodies are searched as they arrive, pieces of uploads are not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what holds no credential."""
+        if scope["type"] != "http" or not scope["path"].startswith(MANAGEMENT):
+            await self._app(scope, receive, send)
+            return
+        shown = [scope["path"].encode(), unquote_to_bytes(scope["query_string"])]
+        shown += [value for name, value in scope["headers"] if name in _STORED_HEADERS]
+        if any(holds_credential(text) or holds_token(text) for text in shown):
+            await send_problem(send, problems.problem(Code.INVALID, _EXPOSED))
+            return
+        if scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"]:
+            await self._app(scope, receive, send)
+            return
+        # Who logs in may well send a token of their provider.
+        tokens = not scope["path"].startswith(SESSIONS)
+        before = b""
+
+        async def searched() -> Message:
+            nonlocal before
+            message = await receive()
+            body = before + message.get("body", b"")
+            if holds_credential(body) or (tokens and holds_token(body)):
+                raise HTTPException(422, _MISPLACED)
+            before = body[-SEARCHED_AGAIN:]
+            return message
+
+        await self._app(scope, searched, send)
 
 
 class BodyLimit:

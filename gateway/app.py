@@ -46,6 +46,7 @@ from policies.request_size import RequestSizePolicy
 from policies.scopes import ScopePolicy
 from policies.subscription import SubscriptionPolicy
 from protocol.errors import Code, TollwayError
+from protocol.keys import redacted
 from runtime.addresses import control_client, control_transport
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
@@ -289,7 +290,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """The framework's routing errors, in the form that the protocols' clients expect."""
     assert isinstance(error, HTTPException)
     text = f"{request.method} {request.url.path[:200]}: {error.detail}"
-    return JSONResponse({"error": text}, error.status_code, error.headers)
+    return JSONResponse({"error": redacted(text)}, error.status_code, error.headers)
 
 
 def _proxy_client(url: str) -> httpx.AsyncClient:

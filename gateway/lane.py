@@ -17,6 +17,7 @@ from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, Operation
+from protocol.keys import holds_credential
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -186,7 +187,7 @@ def _authorization(call: Call, value: bytes) -> None:
 
 
 def _request_id(call: Call, value: bytes) -> None:
-    if _SANE_REQUEST_ID.fullmatch(value) is not None:
+    if _SANE_REQUEST_ID.fullmatch(value) is not None and not holds_credential(value):
         call.request_id = value
 
 

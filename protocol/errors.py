@@ -6,6 +6,8 @@ Domain code raises :class:`TollwayError` with a code and two messages; it knows 
 
 from enum import StrEnum
 
+from protocol.keys import redacted
+
 
 class Code(StrEnum):
     """Every way a request can fail. Documented in ``docs/reference/errors.md``."""
@@ -119,11 +121,13 @@ class TollwayError(Exception):
     def __init__(
         self, code: Code, public: str, internal: str = "", *, retry_after_s: int | None = None
     ) -> None:
+        # Messages repeat what was sent, and people paste secrets where names belong.
+        public = redacted(public)
         super().__init__(public)
         self.retry_after_s = retry_after_s
         self.code = code
         self.public = public
-        self.internal = internal
+        self.internal = redacted(internal)
 
     @property
     def status(self) -> int:

@@ -12,6 +12,12 @@ import zlib
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_DIGITS = 22
 _CHECKSUM_DIGITS = 6
+_ROUGHLY = re.compile(
+    r"(tw_(?:live|test|admin|user)_[0-9A-Za-z]{0,4})[0-9A-Za-z]+|(eyJ)[\w-]{8,}(?:\.[\w-]*)*"
+)
+"""What may be a secret or the beginning of one, of which so much may be shown."""
+_IN_BYTES = re.compile(rb"tw_(?:live|test|admin|user)_[0-9A-Za-z]{28}")
+_TOKEN_IN_BYTES = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")
 _SHAPE = re.compile(rb"tw_(live|test|admin|user)_[0-9A-Za-z]{28}")
 PREFIX_DIGITS = 12
 """Leading characters of a secret that may be shown to tell keys apart (``tw_live_`` and 4 more)."""
@@ -30,6 +36,24 @@ def well_formed(secret: bytes) -> bool:
         return False
     body, checksum = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]
     return _checksum(body).encode() == checksum
+
+
+def redacted(text: str) -> str:
+    """``text`` without secrets: of what has the shape of a credential of this system, or of a JSON
+    Web Token, or is the beginning of one, only so much is left as tells what it was."""
+    if "tw_" not in text and "eyJ" not in text:
+        return text
+    return _ROUGHLY.sub(lambda found: f"{found[1] or found[2]}...", text)
+
+
+def holds_credential(data: bytes) -> bool:
+    """Whether a credential of this system, checksum and all, stands anywhere in ``data``."""
+    return b"tw_" in data and any(well_formed(found) for found in _IN_BYTES.findall(data))
+
+
+def holds_token(data: bytes) -> bool:
+    """Whether what looks like a signed JSON Web Token stands anywhere in ``data``."""
+    return b"eyJ" in data and _TOKEN_IN_BYTES.search(data) is not None
 
 
 def secret_hash(secret: bytes, pepper: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.errors import STATUS, Code, TollwayError
+from protocol.keys import redacted
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:tollway:error:"
@@ -42,9 +43,11 @@ def problem(
         type=TYPE_PREFIX + code.value,
         title=HTTPStatus(number).phrase,
         status=number,
-        detail=detail,
+        detail=redacted(detail),
         code=code.value,
-        errors=tuple(errors),
+        errors=tuple(
+            FieldError(redacted(error.field), redacted(error.message)) for error in errors
+        ),
     )
 
 

@@ -6,17 +6,26 @@ from typing import Literal
 
 import structlog
 
+from protocol.keys import redacted
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def configure_logs(role: str, level: LogLevel = "info") -> None:
     """Set up structlog, and the standard library's loggers, for this process."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: structlog.typing.Processor = (
+    render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer(sort_keys=False)
     )
+
+    def renderer(
+        wrapped: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+    ) -> str:
+        """The line, without any secret that a path or a message may hold."""
+        return redacted(str(render(wrapped, name, event)))
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
