@@ -1,5 +1,6 @@
 """The real embedded stack as a process, for tests."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -20,8 +21,10 @@ READY_WITHIN_S = 60.0
 class RunningStack:
     """``tollwayd up`` on a free port. Use as a context manager."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, log: Path | None = None) -> None:
+        """``log``: file that all roles' logs go to; None: where the test's own go."""
         self.data = data
+        self._log = log
         self._arguments = arguments
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
@@ -37,9 +40,12 @@ class RunningStack:
     def start(self) -> None:
         """Start, and wait for the ``ready`` line."""
         command = [sys.executable, "-m", "supervisor.cli", "up", "--port", "0", "--data"]
-        self.process = subprocess.Popen(
-            [*command, str(self.data), *self._arguments], stdout=subprocess.PIPE, text=True
-        )
+        with contextlib.ExitStack() as opened:
+            log = None if self._log is None else opened.enter_context(self._log.open("ab"))
+            self.process = subprocess.Popen(
+                [*command, str(self.data), *self._arguments],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
         lines: queue.Queue[str] = queue.Queue()
         output = self.process.stdout
         assert output is not None
