@@ -21,9 +21,17 @@ READY_WITHIN_S = 60.0
 class RunningStack:
     """``tollwayd up`` on a free port. Use as a context manager."""
 
-    def __init__(self, data: Path, *arguments: str, log: Path | None = None) -> None:
-        """``log``: file that all roles' logs go to; None: where the test's own go."""
+    def __init__(
+        self,
+        data: Path,
+        *arguments: str,
+        log: Path | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        """``log``: file that all roles' logs go to; None: where the test's own go. ``settings``:
+        environment variables for the roles."""
         self.data = data
+        self.settings = settings or {}
         self._log = log
         self._arguments = arguments
         self.url = ""
@@ -44,7 +52,7 @@ class RunningStack:
             log = None if self._log is None else opened.enter_context(self._log.open("ab"))
             self.process = subprocess.Popen(
                 [*command, str(self.data), *self._arguments],
-                stdout=subprocess.PIPE, stderr=log, text=True,
+                stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | self.settings,
             )  # fmt: skip
         lines: queue.Queue[str] = queue.Queue()
         output = self.process.stdout
