@@ -34,7 +34,8 @@ _ACTOR = "tollway_actor"
 _CREDENTIAL = "tollway_credential"
 LOOKUP_THREADS = 2
 UPLOAD_PIECE = "PATCH"
-SESSIONS = "/api/v1/sessions"
+LOGINS = ("/api/v1/sessions", "/api/v1/oidc/")
+"""Where a token of the user's provider may well be sent."""
 SEARCHED_AGAIN = 2048
 """Bytes of a body that are searched again with what follows them: a secret may be cut in two."""
 _STORED_HEADERS = frozenset({b"idempotency-key", b"user-agent"})
@@ -212,16 +213,15 @@ class NoSecrets:
         if scope["type"] != "http" or not scope["path"].startswith(MANAGEMENT):
             await self._app(scope, receive, send)
             return
+        tokens = not scope["path"].startswith(LOGINS)
         shown = [scope["path"].encode(), unquote_to_bytes(scope["query_string"])]
         shown += [value for name, value in scope["headers"] if name in _STORED_HEADERS]
-        if any(holds_credential(text) or holds_token(text) for text in shown):
+        if any(holds_credential(text) or (tokens and holds_token(text)) for text in shown):
             await send_problem(send, problems.problem(Code.INVALID, _EXPOSED))
             return
         if scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"]:
             await self._app(scope, receive, send)
             return
-        # Who logs in may well send a token of their provider.
-        tokens = not scope["path"].startswith(SESSIONS)
         before = b""
 
         async def searched() -> Message:
