@@ -23,6 +23,8 @@ class Job(NamedTuple):
     interval_s: float
     run: Callable[[], object]
     """Blocks. Its result is logged when it is true. May raise :class:`Stopped`."""
+    alone: bool = False
+    """Whether it has a thread of its own, because it may not wait for the long ones."""
 
 
 class Stopped(Exception):  # noqa: N818 -- not an error: the process is ending
@@ -58,10 +60,11 @@ class Jobs:
 
     async def _repeat(self, job: Job) -> None:
         log = logger("jobs")
+        limiter = CapacityLimiter(1) if job.alone else self._limiter
         await asyncio.sleep(job.delay_s)
         while True:
             try:
-                done = await anyio.to_thread.run_sync(job.run, limiter=self._limiter)
+                done = await anyio.to_thread.run_sync(job.run, limiter=limiter)
             except Stopped:
                 return
             except Exception as error:

@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from control.audit_log import Standing
+
 
 class Metrics:
     """The metrics of one application, in a registry of their own."""
@@ -45,6 +47,26 @@ class Metrics:
             "Webhook deliveries that are still to be made.",
             registry=self.registry,
         )
+        self._audit_entries = Gauge(
+            "tollway_control_audit_entries",
+            "Entries in the audit log.",
+            registry=self.registry,
+        )
+        self._audit_signed = Gauge(
+            "tollway_control_audit_checkpoint_entries",
+            "Entries that the newest checkpoint covers.",
+            registry=self.registry,
+        )
+        self._audit_verified = Gauge(
+            "tollway_control_audit_verified_timestamp_seconds",
+            "When the audit log was last verified by this process; 0: not yet.",
+            registry=self.registry,
+        )
+        self._audit_findings = Gauge(
+            "tollway_control_audit_findings",
+            "What the last verification of the audit log found.",
+            registry=self.registry,
+        )
 
     def webhook_attempt(self, outcome: str) -> None:
         """An attempt has ended: ``delivered``, ``pending``, ``failed`` or ``refused``."""
@@ -53,6 +75,16 @@ class Metrics:
     def webhook_queue(self, pending: int) -> None:
         """So many deliveries are to be made."""
         self._queue.set(pending)
+
+    def audit(self, standing: Standing) -> None:
+        """How the audit log stands."""
+        self._audit_entries.set(standing.entries)
+        if standing.checkpoint is not None:
+            self._audit_signed.set(standing.checkpoint.seq)
+        if standing.verified is not None:
+            self._audit_verified.set(standing.verified.at_ms / 1000)
+            report = standing.verified.report
+            self._audit_findings.set(len(report.findings) + report.further)
 
     def usage(self, records: int, damaged: int) -> None:
         """A batch was taken in."""

@@ -7,10 +7,12 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from control.accounts import Accounts, build_accounts
+from control.audit_log import AuditLog
 from control.authentication import Authenticator, ensure_admin_token
+from control.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
 from control.failed_logins import FailedLogins
 from control.internal import ClusterToken
-from control.jobs import InterruptibleStore, Job, Jobs
+from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
 from control.settings import ControlSettings
@@ -47,6 +49,8 @@ SESSIONS_S = 3600.0
 FLUSH_S = 10.0
 OVERLAP_CHECK_S = 60.0
 """How often ended secrets are forgotten. They stop working at their moment, without this."""
+CHECKPOINT_CHECK_S = 2.0
+VERIFY_DELAY_S = 300.0
 
 
 class Services(NamedTuple):
@@ -69,6 +73,8 @@ class Services(NamedTuple):
     notifier: ChangeNotifier
     authenticator: Authenticator
     failed_logins: FailedLogins
+    checkpoints: Checkpoints
+    audit: AuditLog
     cluster_token: ClusterToken
     metrics: Metrics
     webhooks: Webhooks
@@ -88,6 +94,17 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     history.record_release(database, clock(), software_version())
     tokens = Tokens(database, clock)
     failed_logins = FailedLogins(database, clock)
+    signer = open_signer(settings.audit_key_path, settings.audit_dir)
+    record_key(database, signer, clock())
+    checkpoints = Checkpoints(
+        database,
+        clock,
+        signer,
+        settings.audit_dir / FILE,
+        every_entries=settings.audit_checkpoint_entries,
+        every_ms=int(settings.audit_checkpoint_interval_s * 1000),
+    )
+    log = AuditLog(database, clock, settings.audit_dir / PUBLIC, settings.audit_dir / FILE)
     ensure_admin_token(settings.admin_token_path, tokens, pepper)
     plans = Plans(database, clock)
     plans.write_built_in()
@@ -109,6 +126,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     )
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
+    stop = threading.Event()
     return Services(
         settings=settings,
         clock=clock,
@@ -127,6 +145,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         notifier=notifier,
         authenticator=Authenticator(accounts.credentials, pepper, failed_logins),
         failed_logins=failed_logins,
+        checkpoints=checkpoints,
+        audit=log,
         cluster_token=cluster_token,
         metrics=metrics,
         webhooks=webhooks,
@@ -137,10 +157,11 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             workers,
             stream,
             webhooks,
-            failed_logins,
+            _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,
             accounts.sessions,
             clock,
+            stop,
         ),
     )
 
@@ -172,12 +193,12 @@ def _jobs(
     workers: Workers,
     stream: Stream,
     webhooks: Webhooks,
-    failed_logins: FailedLogins,
+    audit_jobs: list[Job],
     metrics: Metrics,
     sessions: Sessions,
     clock: Clock,
+    stop: threading.Event,
 ) -> Jobs:
-    stop = threading.Event()
     integrity = Integrity(registry.database, InterruptibleStore(store, stop), clock)
 
     def drop_lost_workers() -> list[str]:
@@ -212,9 +233,36 @@ def _jobs(
             Job("key-overlaps", OVERLAP_CHECK_S, OVERLAP_CHECK_S, drop_overlaps),
             Job("webhook-deliveries", GC_DELAY_S, settings.gc_interval_s, webhooks.expire),
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
-            Job("failed-logins", FLUSH_S, FLUSH_S, failed_logins.flush),
+            *audit_jobs,
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
         ],
         stop,
         metrics,
     )
+
+
+def _audit_jobs(
+    settings: ControlSettings,
+    failed_logins: FailedLogins,
+    checkpoints: Checkpoints,
+    log: AuditLog,
+    metrics: Metrics,
+    stop: threading.Event,
+) -> list[Job]:
+    def make_checkpoint() -> None:
+        checkpoints.make_if_due()
+        metrics.audit(log.standing())
+
+    def proceed() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    def verify() -> None:
+        log.verify(proceed)
+
+    return [
+        Job("failed-logins", FLUSH_S, FLUSH_S, failed_logins.flush),
+        # What has no checkpoint yet could be cut off unseen: it waits for no scan of blobs.
+        Job("audit-checkpoint", 0, CHECKPOINT_CHECK_S, make_checkpoint, alone=True),
+        Job("audit-verify", VERIFY_DELAY_S, settings.audit_verify_interval_s, verify, alone=True),
+    ]

@@ -28,6 +28,15 @@ class ControlSettings(BaseSettings):
     """Pepper of API keys and tokens, the same on control and every gateway."""
     admin_token_file: Path | None = None
     """Management token with role ``admin``; made (mode 0600) when there is no such file."""
+    audit_key_file: Path | None = None
+    """Private Ed25519 key (PEM) that signs checkpoints of the audit log; made (mode 0600) when
+    there is no such file."""
+    audit_checkpoint_entries: int = Field(default=100, ge=1)
+    """New audit entries after which a checkpoint is made."""
+    audit_checkpoint_interval_s: float = Field(default=60.0, gt=0)
+    """Time after which one is made in any case, if there are new entries."""
+    audit_verify_interval_s: float = Field(default=24 * 3600.0, gt=0)
+    """Time between two verifications of the whole audit log."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     max_artifact_bytes: int = Field(default=2 << 30, ge=1)
@@ -125,6 +134,16 @@ class ControlSettings(BaseSettings):
     def webhook_secret_path(self) -> Path:
         """Where the secret behind the webhooks' secrets is kept."""
         return self.webhook_secret_file or self.data_dir / "webhook.secret"
+
+    @property
+    def audit_dir(self) -> Path:
+        """Where public keys and the copy of the checkpoints are kept."""
+        return self.own_dir / "audit"
+
+    @property
+    def audit_key_path(self) -> Path:
+        """Where the key that signs checkpoints is kept."""
+        return self.audit_key_file or self.audit_dir / "signing.key"
 
     @property
     def admin_token_path(self) -> Path:

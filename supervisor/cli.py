@@ -61,6 +61,15 @@ def worker() -> None:
     _run_role("serving")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def audit(context: typer.Context) -> None:
+    """Verify and export the audit log: see `tollwayd audit --help`."""
+    import_module("control.audit_command").main(context.args)
+
+
 def _run_role(package: str) -> None:
     # Imported by name: a role's process holds nothing of the others.
     import_module(f"{package}.main").main()
