@@ -30,7 +30,7 @@ class Subscribed(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     plan: str | None
-    status: str | None
+    state: str | None
     since: str | None
     entry: int | None
 

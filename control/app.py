@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
+from control.answered import Answered
 from control.middleware import (
     Authentication,
     BodyLimit,
@@ -25,6 +26,7 @@ from control.middleware import (
     require,
 )
 from control.problems import of_status, of_validation
+from control.routes_audit import audit_router
 from control.routes_conventions import ProblemBody
 from control.routes_directory import directory_router
 from control.routes_grants import grant_router
@@ -136,6 +138,8 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(token_router(services.accounts), prefix=API)
     app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
     app.include_router(webhook_router(services.webhooks), prefix=API)
+    answered = Answered(services.database, services.clock)
+    app.include_router(audit_router(services.audit, answered), prefix=API)
     app.include_router(
         observation_router(services.usage, services.workers, services.stream, services.clock),
         prefix=API,

@@ -22,7 +22,7 @@ Text = Annotated[str | None, Query(max_length=255)]
 
 
 class AuditItem(BaseModel):
-    """An entry of the audit log. `before` and `after` are the resource, null where there is none."""
+    """An entry of the log. `before` and `after` are the resource, null where there is none."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -24,9 +24,7 @@ class Found(NamedTuple):
     usage: list[dict[str, Any]]
 
 
-def read_answered(
-    connection: Connection, application: str, model: str, at_ms: int
-) -> Found | None:
+def read_answered(connection: Connection, application: str, model: str, at_ms: int) -> Found | None:
     """What is known; None where there never was such an application, or such a model."""
     consumer = _consumer(connection, application)
     query = sa.select(models.c.name).where(models.c.name == model)
@@ -98,15 +96,11 @@ def _usage(
     names = (table.version, table.variant, table.status)
     query = (
         sa.select(*names, sa.func.sum(table.requests).label("requests"))
-        .where(
-            table.minute == minute, table.application == application, table.model == model
-        )
+        .where(table.minute == minute, table.application == application, table.model == model)
         .group_by(*names)
         .order_by(*names)
     )
-    return [
-        {**row._mapping, "requests": int(row.requests)} for row in connection.execute(query)
-    ]
+    return [{**row._mapping, "requests": int(row.requests)} for row in connection.execute(query)]
 
 
 def _decoded(text: str | None) -> dict[str, Any]:
