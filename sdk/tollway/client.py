@@ -14,16 +14,14 @@ from tollway import credentials, errors
 from tollway.access import Access
 from tollway.deployment import Deployer, Deployment
 from tollway.issuers import Issuer, IssuerOptions, Issuers
+from tollway.managed import Managed
+from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
 from tollway.registry import STABLE, Registry, Waiter, check_name, previous_stable
 from tollway.resources import (
     AliasMove,
-    Application,
-    Key,
     Model,
-    NewKey,
-    Subscription,
     Transition,
     UsageRow,
     Version,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 _CALLABLE = {"published", "deprecated"}
 
 
-class Client:
+class Client(Managed):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -73,6 +71,7 @@ class Client:
         self._access = Access(self._transport, waiter)
         self.webhooks = WebhookEndpoints(self._transport)
         self._issuers = Issuers(self._transport)
+        self._plans = Plans(self._transport)
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)
@@ -248,61 +247,6 @@ class Client:
         A published version is deprecated on the way; one that never was published is rejected.
         """
         return self._registry.retire(name, number, reason)
-
-    def applications(self) -> list[Application]:
-        """Every application, by name."""
-        return self._access.applications()
-
-    def create_application(
-        self, name: str, *, consumer: str | None = None, title: str | None = None
-    ) -> Application:
-        """Make an application, or update it."""
-        return self._access.create_application(name, consumer=consumer, title=title)
-
-    def subscribe(self, application: str, model: str, plan: str | None = None) -> Subscription:
-        """Let an application call a model. With no ``plan``, one that it has already stays."""
-        return self._access.subscribe(application, model, plan)
-
-    def subscriptions(
-        self, application: str | None = None, model: str | None = None
-    ) -> list[Subscription]:
-        """Which application may call which model, under which plan."""
-        return self._access.subscriptions(application, model)
-
-    def create_key(
-        self,
-        application: str,
-        model: str,
-        plan: str | None = None,
-        *,
-        label: str | None = None,
-        environment: str = "live",
-        models: Sequence[str] | None = None,
-        expires_at: datetime | None = None,
-    ) -> NewKey:
-        """Make a key that may call ``model``; ``key.secret`` is shown here and never again.
-
-        Makes the application and its subscription when they do not exist yet; with no ``plan``, a
-        subscription that exists keeps its plan and a new one gets ``unlimited``. ``models`` narrows
-        the key to some of what the application subscribes to.
-        """
-        return self._access.create_key(
-            application,
-            model,
-            plan=plan,
-            label=label,
-            environment=environment,
-            models=models,
-            expires_at=expires_at,
-        )
-
-    def keys(self, application: str | None = None) -> list[Key]:
-        """Keys, without their secrets."""
-        return self._access.keys(application)
-
-    def revoke_key(self, key_id: str) -> None:
-        """Make a key worthless, at every gateway within a second."""
-        self._access.revoke_key(key_id)
 
     def usage(
         self,

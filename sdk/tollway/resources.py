@@ -173,16 +173,80 @@ class Application:
     name: str
     consumer: str = ""
     title: str | None = None
+    origins: tuple[str, ...] = ()
+    """Web origins whose pages may call with its keys."""
     created_at: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """An application's right to call a model, under a plan."""
+    """An application's right to call a model, under a plan, once it is ``active``."""
 
     application: str
     model: str
     plan: str
+    state: str = "active"
+    """``active``, ``pending`` or ``refused``."""
+    requested_plan: str | None = None
+    """The plan that an active one moves to when that is approved."""
+    reason: str | None = None
+    """What the last approval or refusal gave as its reason."""
+    decided_at: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most ``requests`` in any ``window_s`` seconds, ``burst`` of them at once."""
+
+    name: str
+    requests: int
+    window_s: int
+    burst: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """At most ``limit`` of a unit in a calendar period (UTC)."""
+
+    limit: int
+    unit: str = "requests"
+    period: str = "month"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """An amount of money; ``amount`` is a decimal in a string."""
+
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a subscription allows. None: without that limit."""
+
+    name: str
+    title: str = ""
+    description: str = ""
+    rates: tuple[Rate, ...] = ()
+    quota: Quota | None = None
+    concurrency: int | None = None
+    max_body_bytes: int | None = None
+    max_rows: int | None = None
+    scopes: tuple[str, ...] | None = None
+    fail_mode: str = "closed"
+    price_per_thousand: Price | None = None
+    approval: str = "automatic"
+    built_in: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOverlap:
+    """An earlier secret of a rotated key that still works."""
+
+    generation: int
+    prefix: str
+    ends_at: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +258,17 @@ class Key:
     application: str
     label: str | None = None
     environment: str | None = None
+    generation: int = 1
+    """Counts the secrets that it has had."""
+    scopes: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
+    networks: tuple[str, ...] = ()
     created_at: str | float | None = None
     expires_at: str | float | None = None
+    rotated_at: str | float | None = None
     revoked_at: str | float | None = None
+    last_used_at: str | float | None = None
+    overlaps: tuple[KeyOverlap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,9 @@ class FakeServer:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, Json] = {}
         self.applications: dict[str, Json] = {}
+        self.plans: dict[str, Json] = {}
+        self.requests_of_plans: list[str] = []
+        """One entry for each change of a plan."""
         self.subscriptions: dict[tuple[str, str], Json] = {}
         self.keys: dict[str, Json] = {}
         self.faults: list[tuple[str, str, Callable[[httpx.Request], httpx.Response]]] = []
@@ -220,7 +223,11 @@ class FakeServer:
 
     def _application(self, request: httpx.Request, name: str) -> httpx.Response:
         if request.method == "PUT":
-            self.applications[name] = {"name": name, "consumer": "default", "title": ""}
+            body = json.loads(request.content)
+            self.applications[name] = {"name": name, "consumer": "default", "title": "", **body}
+        if request.method == "DELETE":
+            self.applications.pop(name)
+            return httpx.Response(204)
         if name not in self.applications:
             return problem(404, "not_found", "no such application")
         return httpx.Response(200, json=self.applications[name])
@@ -232,9 +239,54 @@ class FakeServer:
         if request.method == "PUT":
             plan = json.loads(request.content)["plan"]
             self.subscriptions[app, model] = {"application": app, "model": model, "plan": plan}
+        if request.method == "DELETE":
+            self.subscriptions.pop((app, model))
+            return httpx.Response(204)
         if (app, model) not in self.subscriptions:
             return problem(404, "not_found", "no such subscription")
         return httpx.Response(200, json=self.subscriptions[app, model])
+
+    def _decision(
+        self, request: httpx.Request, app: str, model: str, decision: str
+    ) -> httpx.Response:
+        found = self.subscriptions[app, model]
+        found["state"] = "active" if decision == "approve" else "refused"
+        found["reason"] = json.loads(request.content)["reason"]
+        return httpx.Response(200, json=found)
+
+    def _plans(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"items": list(self.plans.values()), "next": None})
+
+    def _plan(self, request: httpx.Request, name: str) -> httpx.Response:
+        present = self.plans.get(name)
+        if request.method == "PUT":
+            condition = request.headers.get("If-Match") or request.headers.get("If-None-Match")
+            if condition != ("*" if present is None else f'"{len(self.requests_of_plans)}"'):
+                return problem(412, "precondition_failed", "somebody else changed it")
+            self.requests_of_plans.append(name)
+            self.plans[name] = {"name": name, **json.loads(request.content)}
+        elif present is None:
+            return problem(404, "not_found", f"there is no plan '{name}'")
+        elif request.method == "DELETE":
+            self.plans.pop(name)
+            return httpx.Response(204)
+        tag = f'"{len(self.requests_of_plans)}"'
+        return httpx.Response(200, json=self.plans[name], headers={"ETag": tag})
+
+    def _key(self, request: httpx.Request, key: str) -> httpx.Response:
+        assert request.method == "PATCH"
+        self.keys[key].update(json.loads(request.content))
+        self.keys[key]["networks"] = self.keys[key].get("networks") or []
+        shown = {k: v for k, v in self.keys[key].items() if k != "secret"}
+        return httpx.Response(200, json=shown)
+
+    def _rotate(self, request: httpx.Request, key: str) -> httpx.Response:
+        overlap_s = json.loads(request.content)["overlap_s"]
+        earlier = {"generation": 1, "prefix": "tw_live_abcd", "ends_at": "2026-01-01T00:00:00Z"}
+        self.keys[key].update(
+            secret=f"tw_live_new{key}", generation=2, overlaps=[earlier] if overlap_s else []
+        )
+        return httpx.Response(200, json=self.keys[key])
 
     def _keys(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -340,7 +392,12 @@ _ROUTES = [
     (r"/api/v1/applications/([^/]+)", "application"),
     (r"/api/v1/subscriptions", "subscriptions"),
     (r"/api/v1/subscriptions/([^/]+)/([^/]+)", "subscription"),
+    (r"/api/v1/subscriptions/([^/]+)/([^/]+)/(approve|refuse)", "decision"),
+    (r"/api/v1/plans", "plans"),
+    (r"/api/v1/plans/([^/]+)", "plan"),
     (r"/api/v1/keys", "keys"),
+    (r"/api/v1/keys/([^/]+)", "key"),
+    (r"/api/v1/keys/([^/]+)/rotate", "rotate"),
     (r"/api/v1/keys/([^/]+)/revoke", "revoke"),
     (r"/api/v1/usage", "usage"),
     (r"/v2/repository/index", "index"),

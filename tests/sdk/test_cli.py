@@ -20,6 +20,8 @@ from tollway import cli, conversion, credentials
 from tollway.cli import access as access_commands
 from tollway.cli import app as app_module
 from tollway.cli import deploy as deploy_command
+from tollway.cli import keys as key_commands
+from tollway.cli import plans as plan_commands
 from tollway.cli import predict as predict_command
 from tollway.cli import versions as version_commands
 from tollway.conversion import Converted
@@ -56,7 +58,8 @@ def run(
         )
 
     for module in (
-        access_commands, app_module, deploy_command, predict_command, version_commands,
+        access_commands, app_module, deploy_command, key_commands, plan_commands, predict_command,
+        version_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 
@@ -160,6 +163,14 @@ def test_a_refusal_is_one_line_and_exit_code_1(run: Run) -> None:
         ["deploy", "x.onnx"],
         ["versions", "m", "zero"],
         ["usage", "--by", "colour"],
+        ["keys", "rotate", "k1"],
+        ["keys", "rotate", "k1", "--overlap", "soon"],
+        ["plans", "set", "gold", "--rate", "fast"],
+        ["plans", "set", "gold", "--quota", "much"],
+        ["plans", "set", "gold", "--price", "cheap"],
+        ["plans", "set", "gold", "--max-rows", "-1"],
+        ["subscriptions", "list", "--state", "odd"],
+        ["subscriptions", "refuse", "shop", "m"],
         ["usage", "--step", "week"],
         ["usage", "--from", "yesterday"],
         ["deploy", "x.onnx", "--name", "m", "--metric", "auc"],
@@ -188,7 +199,23 @@ def test_every_command_takes_json(run: Run, server: FakeServer) -> None:
     assert run("apps", "list", "--json").json == run("apps", "--json").json
     key = run("keys", "create", "shop", "m", "--json").json
     assert key["secret"] == "tw_live_abcd1"
+    assert run("keys", "update", "k1", "--label", "till", "--json").json["label"] == "till"
+    rotated = run("keys", "rotate", "k1", "--overlap", "24h", "--json").json
+    assert (rotated["id"], rotated["secret"]) == ("k1", "tw_live_newk1")
     assert run("keys", "revoke", key["id"], "--json").json["revoked"] is True
+    assert [s["model"] for s in run("subscriptions", "--json").json] == ["m"]
+    assert run("subscriptions", "list", "--json").json == run("subscriptions", "--json").json
+    decided = run("subscriptions", "approve", "shop", "m", "--json").json
+    assert decided["state"] == "active"
+    refused = run("subscriptions", "refuse", "shop", "m", "--reason", "no", "--json").json
+    assert (refused["state"], refused["reason"]) == ("refused", "no")
+    assert run("apps", "unsubscribe", "shop", "m", "--json").json["deleted"] is True
+    assert run("apps", "delete", "shop", "--json").json["deleted"] is True
+    assert run("plans", "set", "gold", "--concurrency", "4", "--json").json["concurrency"] == 4
+    assert run("plans", "show", "gold", "--json").json["name"] == "gold"
+    assert [plan["name"] for plan in run("plans", "--json").json] == ["gold"]
+    assert run("plans", "list", "--json").json == run("plans", "--json").json
+    assert run("plans", "delete", "gold", "--json").json["deleted"] is True
     assert [key["id"] for key in run("keys", "--json").json] == ["k1"]
     assert run("usage", "--json").json[0]["requests"] == 3
 
@@ -335,3 +362,71 @@ def test_a_closed_pipe_is_no_traceback(
 def test_the_version_and_the_help_need_no_server(run: Run) -> None:
     assert run("--version").out == f"tollway {tollway.__version__}\n"
     assert "deploy" in run("--help").out
+
+
+def test_a_plan_is_set_field_by_field_and_shown(run: Run, server: FakeServer) -> None:
+    given = [
+        "--title", "Gold", "--rate", "second=10/1s:5", "--rate", "hour=1000/1h",
+        "--quota", "5000 rows/day", "--price", "0.50 eur", "--scope", "predict",
+        "--approval", "publisher", "--fail-mode", "open", "--max-body-bytes", "4096",
+    ]  # fmt: skip
+    assert run("plans", "set", "gold", *given).code == 0
+    assert run("plans", "set", "gold", "--quota", "none", "--scope", "none").code == 0
+
+    assert server.plans["gold"] == {
+        "name": "gold",
+        "title": "Gold",
+        "rates": [
+            {"name": "second", "requests": 10, "window_s": 1, "burst": 5},
+            {"name": "hour", "requests": 1000, "window_s": 3600, "burst": None},
+        ],
+        "quota": None,
+        "scopes": None,
+        "price_per_thousand": {"amount": "0.50", "currency": "EUR"},
+        "approval": "publisher",
+        "fail_mode": "open",
+        "max_body_bytes": 4096,
+    }
+    shown = run("plans", "show", "gold").out
+    assert "second=10/1s:5, hour=1000/3600s" in shown
+    assert "0.50 EUR" in run("plans").out
+
+
+def test_a_key_is_restricted_and_set_free_again(run: Run, server: FakeServer) -> None:
+    server.add_version("m", {})
+    run("keys", "create", "shop", "m", "--scope", "predict", "--only", "m", "--network", "::1")
+    made = dict(server.keys["k1"])
+    run("keys", "update", "k1", "--scope", "none", "--network", "none", "--expires", "none")
+
+    assert (made["scopes"], made["models"], made["networks"]) == (["predict"], ["m"], ["::1"])
+    assert (server.keys["k1"]["scopes"], server.keys["k1"]["networks"]) == (None, [])
+    assert server.keys["k1"]["expires_at"] is None
+    assert server.keys["k1"]["models"] == ["m"]
+
+
+def test_a_rotation_prints_its_secret_and_until_when_the_old_one_works(
+    run: Run, server: FakeServer
+) -> None:
+    server.add_version("m", {})
+    run("keys", "create", "shop", "m")
+    with_overlap = run("keys", "rotate", "k1", "--overlap", "1h")
+    without = run("keys", "rotate", "k1", "--overlap", "0")
+
+    assert "tw_live_newk1" in with_overlap.out
+    assert "work until 2026-01-01" in with_overlap.err
+    assert "have ended" in without.err
+
+
+def test_an_application_takes_origins_and_loses_them(run: Run, server: FakeServer) -> None:
+    run("apps", "create", "shop", "--origin", "https://a.example", "--origin", "https://b.example")
+    assert server.applications["shop"]["origins"] == ["https://a.example", "https://b.example"]
+    run("apps", "create", "shop", "--origin", "none")
+    assert server.applications["shop"]["origins"] == []
+
+
+def test_a_waiting_subscription_is_told_as_such(run: Run, server: FakeServer) -> None:
+    place = {"application": "shop", "model": "m", "plan": "gold"}
+    server.subscriptions["shop", "m"] = {**place, "state": "pending"}
+    assert "waits for approval of plan gold" in run("apps", "subscribe", "shop", "m").out
+    server.subscriptions["shop", "m"] = {**place, "requested_plan": "best"}
+    assert "plan best waits for approval" in run("apps", "subscribe", "shop", "m").out

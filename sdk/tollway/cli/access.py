@@ -1,21 +1,22 @@
-"""Commands about applications, their keys, and what they used."""
+"""Commands about applications, their subscriptions, and what they used."""
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from tollway.cli.output import Json, note, print_fields, print_json, print_table, say
+from tollway.cli.output import Json, print_json, print_table, say
+from tollway.cli.times import moment
 from tollway.client import Client
+from tollway.resources import Subscription
 
+NONE = "none"
+"""Takes away what an option could set."""
+subscriptions = typer.Typer(help="Subscriptions of applications to models.", rich_markup_mode=None)
 apps = typer.Typer(help="Applications: the programs that call models.", rich_markup_mode=None)
-keys = typer.Typer(help="API keys of applications.", rich_markup_mode=None)
 
 ApplicationName = Annotated[str, typer.Argument(help="Name of the application.")]
 ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 Plan = Annotated[str | None, typer.Option(help="Plan of the subscription.")]
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _DIMENSIONS = ("application", "model", "version", "variant", "status")
 _MEASURES = ("requests", "rows", "errors", "p50_ms", "p99_ms")
 
@@ -55,15 +56,34 @@ def create_application(
     name: ApplicationName,
     consumer: Annotated[str | None, typer.Option(help="Who it belongs to.")] = None,
     title: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Web origin (https://host) whose pages may call with its keys; repeatable; `none` "
+            "takes all away."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make an application, or update it."""
+    origins = [] if origin == [NONE] else origin
     with Client() as client:
-        made = client.create_application(name, consumer=consumer, title=title)
+        made = client.create_application(name, consumer=consumer, title=title, origins=origins)
     if as_json:
         print_json(made)
     else:
         say(f"application {made.name} of consumer {made.consumer}")
+
+
+@apps.command("delete")
+def delete_application(name: ApplicationName, as_json: Json = False) -> None:
+    """End an application: its keys are revoked, its subscriptions removed."""
+    with Client() as client:
+        client.delete_application(name)
+    if as_json:
+        print_json({"name": name, "deleted": True})
+    else:
+        say(f"application {name} is deleted, with its keys and subscriptions")
 
 
 @apps.command("subscribe")
@@ -76,91 +96,96 @@ def subscribe(
     if as_json:
         print_json(made)
     else:
-        say(f"{made.application} may call {made.model} under plan {made.plan}")
+        say(told(made))
 
 
-@keys.callback(invoke_without_command=True)
-def keys_default(context: typer.Context, as_json: Json = False) -> None:
-    """API keys of applications. Lists them when no command is given."""
+@apps.command("unsubscribe")
+def unsubscribe(application: ApplicationName, model: ModelName, as_json: Json = False) -> None:
+    """End a subscription."""
+    with Client() as client:
+        client.unsubscribe(application, model)
+    if as_json:
+        print_json({"application": application, "model": model, "deleted": True})
+    else:
+        say(f"{application} may no longer call {model}")
+
+
+@subscriptions.callback(invoke_without_command=True)
+def subscriptions_default(context: typer.Context, as_json: Json = False) -> None:
+    """Subscriptions of applications to models. Lists them when no command is given."""
     if context.invoked_subcommand is None:
-        list_keys(None, as_json)
+        list_subscriptions(as_json=as_json)
 
 
-@keys.command("list")
-def list_keys(
-    application: Annotated[
-        str | None, typer.Argument(help="Only the keys of this application.")
+@subscriptions.command("list")
+def list_subscriptions(
+    application: Annotated[str | None, typer.Option(help="Only of this application.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only to this model.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="`active`, `refused`, or `pending`: what waits for a decision."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List keys, without their secrets."""
+    """List subscriptions, with what they wait for."""
+    if state not in (None, "active", "pending", "refused"):
+        raise typer.BadParameter(
+            f"{state!r} is none of active, pending, refused", param_hint="--state"
+        )
     with Client() as client:
-        found = client.keys(application)
+        found = client.subscriptions(application, model, state)
     if as_json:
         print_json(found)
         return
     print_table(
-        ("id", "prefix", "application", "label", "models", "created", "expires", "revoked"),
-        (
-            (
-                key.id,
-                key.prefix,
-                key.application,
-                key.label or None,
-                "all" if key.models is None else key.models,
-                key.created_at,
-                key.expires_at,
-                key.revoked_at,
-            )
-            for key in found
-        ),
+        ("application", "model", "plan", "state", "requested plan", "reason"),
+        ((s.application, s.model, s.plan, s.state, s.requested_plan, s.reason) for s in found),
     )
 
 
-@keys.command("create")
-def create_key(
+@subscriptions.command("approve")
+def approve(
     application: ApplicationName,
     model: ModelName,
-    plan: Plan = None,
-    label: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
-    environment: Annotated[str, typer.Option(help="`live` or `test`.")] = "live",
-    expires: Annotated[
-        str | None, typer.Option(help="When it ends: 90d, 12h, or an ISO 8601 time.")
-    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; the consumer sees it.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Make a key that may call a model. The secret is printed once, here.
-
-    Makes the application and its subscription when they do not exist yet.
-    """
+    """Agree to what a subscription waits for."""
     with Client() as client:
-        key = client.create_key(
-            application,
-            model,
-            plan,
-            label=label,
-            environment=environment,
-            expires_at=None if expires is None else moment(expires, "--expires", future=True),
-        )
+        decided = client.approve(application, model, reason)
     if as_json:
-        print_json(key)
-        return
-    print_fields({"id": key.id, "application": key.application, "secret": key.secret})
-    note("Keep the secret now: it is not stored and cannot be shown again.")
-
-
-@keys.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")],
-    as_json: Json = False,
-) -> None:
-    """Make a key worthless at once."""
-    with Client() as client:
-        client.revoke_key(key_id)
-    if as_json:
-        print_json({"id": key_id, "revoked": True})
+        print_json(decided)
     else:
-        say(f"key {key_id} is revoked")
+        say(told(decided))
+
+
+@subscriptions.command("refuse")
+def refuse(
+    application: ApplicationName,
+    model: ModelName,
+    reason: Annotated[str, typer.Option(help="Why; the consumer sees it.")],
+    as_json: Json = False,
+) -> None:
+    """Disagree. An active subscription keeps the plan that it has."""
+    with Client() as client:
+        decided = client.refuse(application, model, reason)
+    if as_json:
+        print_json(decided)
+    else:
+        say(told(decided))
+
+
+def told(subscription: Subscription) -> str:
+    """What a subscription means now, in a sentence."""
+    place = f"{subscription.application} to {subscription.model}"
+    if subscription.state == "pending":
+        return f"the subscription of {place} waits for approval of plan {subscription.plan}"
+    if subscription.state == "refused":
+        return f"the subscription of {place} is refused: {subscription.reason}"
+    call = f"{subscription.application} may call {subscription.model}"
+    waiting = subscription.requested_plan
+    more = f"; plan {waiting} waits for approval" if waiting else ""
+    return f"{call} under plan {subscription.plan}{more}"
 
 
 def usage(
@@ -197,18 +222,3 @@ def usage(
         return
     shown = (*(("time",) if step else ()), *groups, *_MEASURES)
     print_table(shown, ([getattr(row, name) for name in shown] for row in found))
-
-
-def moment(text: str, option: str, *, future: bool = False) -> datetime:
-    """A time given as such, or as a distance from now."""
-    if match := re.fullmatch(r"(\d{1,6})([mhd])", text.strip()):
-        distance = int(match[1]) * _UNITS[match[2]]
-        now = datetime.now(UTC)
-        return now + distance if future else now - distance
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither like 90d, 12h or 30m, nor an ISO 8601 time", param_hint=option
-        ) from None
-    return moment if moment.tzinfo is not None else moment.astimezone()

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from tollway import credentials
-from tollway.cli.access import apps, keys, usage
+from tollway.cli.access import apps, subscriptions, usage
 from tollway.cli.deploy import deploy
 from tollway.cli.issuers import issuers
+from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
+from tollway.cli.plans import plans
 from tollway.cli.predict import predict
 from tollway.cli.versions import (
     deprecate,
@@ -93,6 +95,8 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(apps, name="apps")
+app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(keys, name="keys")
 app.add_typer(webhooks, name="webhooks")
 app.add_typer(issuers, name="issuers")
+app.add_typer(plans, name="plans")

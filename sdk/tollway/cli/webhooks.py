@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tollway import errors
-from tollway.cli.access import moment
 from tollway.cli.output import Json, note, print_fields, print_json, print_table, say
+from tollway.cli.times import moment
 from tollway.client import Client
 from tollway.webhook_endpoints import Delivery, NewWebhook
 
