@@ -141,7 +141,9 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     answered = Answered(services.database, services.clock)
     app.include_router(audit_router(services.audit, answered), prefix=API)
     app.include_router(
-        observation_router(services.usage, services.workers, services.stream, services.clock),
+        observation_router(
+            services.usage, services.workers, services.gateways, services.stream, services.clock
+        ),
         prefix=API,
     )
     app.include_router(
@@ -151,6 +153,7 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
             wait_max_ms=services.settings.change_wait_max_ms,
             blobs=services.registry.blobs,
             workers=services.workers,
+            gateways=services.gateways,
             usage=services.usage,
             metrics=services.metrics,
         )

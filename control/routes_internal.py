@@ -1,6 +1,6 @@
 """Routes for the other roles, behind the cluster token: changes, blobs, workers, usage."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import anyio.to_thread
 import msgspec
@@ -10,17 +10,20 @@ from starlette.responses import Response, StreamingResponse
 
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
+from control.store.gateways import Gateways
 from control.store.stream import Stream
 from control.store.usage import UsageStore
 from control.store.workers import Workers
 from protocol.configuration import ChangePage, WorkerDoc
 from protocol.errors import Code, TollwayError
+from protocol.gateways import GatewayReport
 from protocol.names import check_name
 from protocol.usage import UsageReceipt
 from registry.blobs import Blobs
 from registry.routes_blobs import blob_response
 
 JSON = "application/json"
+Named = TypeVar("Named", WorkerDoc, GatewayReport)
 MAX_SEGMENT = 128
 STREAM_THREADS = 2
 INGEST_THREADS = 2
@@ -33,6 +36,7 @@ def internal_router(
     wait_max_ms: int,
     blobs: Blobs,
     workers: Workers,
+    gateways: Gateways,
     usage: UsageStore,
     metrics: Metrics,
 ) -> APIRouter:
@@ -75,6 +79,17 @@ def internal_router(
         """A worker that ends, and its engines with it."""
         workers.remove(check_name(worker, "worker"))
 
+    @router.put("/gateways/{gateway}", status_code=204)
+    async def report_gateway(gateway: str, request: Request) -> None:
+        """A gateway's heartbeat; 409 when it must not run beside another that is alive."""
+        document = _report(gateway, await request.body())
+        await anyio.to_thread.run_sync(gateways.report, document)
+
+    @router.delete("/gateways/{gateway}", status_code=204)
+    def remove_gateway(gateway: str) -> None:
+        """A gateway that ends."""
+        gateways.remove(check_name(gateway, "gateway"))
+
     @router.post("/usage")
     async def ingest_usage(
         request: Request,
@@ -95,10 +110,18 @@ def internal_router(
 
 
 def _worker(id: str, body: bytes) -> WorkerDoc:
+    return _document(id, body, WorkerDoc, "worker")
+
+
+def _report(id: str, body: bytes) -> GatewayReport:
+    return _document(id, body, GatewayReport, "gateway")
+
+
+def _document(id: str, body: bytes, kind: type[Named], what: str) -> Named:
     try:
-        document = msgspec.json.decode(body, type=WorkerDoc)
+        document = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise TollwayError(Code.INVALID, f"not a worker document: {error}") from error
+        raise TollwayError(Code.INVALID, f"not a {what} document: {error}") from error
     except msgspec.DecodeError as error:
         raise TollwayError(Code.MALFORMED, f"the body is not JSON: {error}") from error
     if document.id != id:

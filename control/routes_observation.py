@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from control.middleware import require
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, READERS, After, Limit, errors
+from control.store.gateways import Gateways
 from control.store.stream import Stream
 from control.store.usage import UsageStore
 from control.store.workers import Workers
@@ -59,6 +60,16 @@ class WorkerItem(BaseModel):
     engines: list[EngineItem]
 
 
+class GatewayItem(BaseModel):
+    """A gateway that is alive. `counters` says where it counts limits."""
+
+    id: str
+    counters: str
+    version: str
+    started_at: str
+    seen_at: str
+
+
 class ChangeItem(BaseModel):
     """A row of the change log; `doc` is null where something was deleted."""
 
@@ -69,9 +80,9 @@ class ChangeItem(BaseModel):
 
 
 def observation_router(
-    usage: UsageStore, workers: Workers, stream: Stream, clock: Clock
+    usage: UsageStore, workers: Workers, gateways: Gateways, stream: Stream, clock: Clock
 ) -> APIRouter:
-    """``/usage``, ``/workers`` and ``/changes``."""
+    """``/usage``, ``/workers``, ``/gateways`` and ``/changes``."""
     router = APIRouter(tags=["observation"])
     reads = [Depends(require(*READERS))]
 
@@ -111,6 +122,12 @@ def observation_router(
         """List workers that are alive, with their engines."""
         known = msgspec.to_builtins(workers.all())
         return Page(items=[WorkerItem.model_validate(worker) for worker in known], next=None)
+
+    @router.get("/gateways", dependencies=[Depends(require(*INSPECTORS))], responses=errors())
+    def list_gateways() -> Page[GatewayItem]:
+        """List gateways that are alive, and where they count limits."""
+        known = msgspec.to_builtins(gateways.all())
+        return Page(items=[GatewayItem.model_validate(one) for one in known], next=None)
 
     @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
     def list_changes(

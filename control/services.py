@@ -18,6 +18,7 @@ from control.notifier import ChangeNotifier
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.directory import Directory
+from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
 from control.store.keys import Keys
@@ -68,6 +69,7 @@ class Services(NamedTuple):
     tokens: Tokens
     accounts: Accounts
     workers: Workers
+    gateways: Gateways
     usage: UsageStore
     stream: Stream
     notifier: ChangeNotifier
@@ -110,6 +112,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     plans.write_built_in()
     accounts = build_accounts(settings, database, pepper, clock)
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
+    gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
     store = open_blob_store(settings.blobs)
     registry = create_registry(
         database,
@@ -140,6 +143,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         tokens=tokens,
         accounts=accounts,
         workers=workers,
+        gateways=gateways,
         usage=UsageStore(database, clock),
         stream=stream,
         notifier=notifier,
@@ -155,6 +159,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             registry,
             store,
             workers,
+            gateways,
             stream,
             webhooks,
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
@@ -191,6 +196,7 @@ def _jobs(
     registry: Registry,
     store: BlobStore,
     workers: Workers,
+    gateways: Gateways,
     stream: Stream,
     webhooks: Webhooks,
     audit_jobs: list[Job],
@@ -227,6 +233,7 @@ def _jobs(
     return Jobs(
         [
             Job("lost-workers", LOST_CHECK_S, LOST_CHECK_S, drop_lost_workers),
+            Job("lost-gateways", LOST_CHECK_S, LOST_CHECK_S, gateways.drop_lost),
             Job("compact-large", LOST_CHECK_S, COMPACT_CHECK_S, compact_if_large),
             Job("compact-daily", DAILY_S, DAILY_S, stream.compact),
             Job("sessions", SESSIONS_S, SESSIONS_S, sessions.drop_expired),

@@ -47,6 +47,8 @@ class ControlSettings(BaseSettings):
     """Whether issuers' keys may come by http from other machines."""
     worker_lost_s: float = Field(default=15.0, gt=0)
     """Silence after which a worker, and its engines, are dropped from the change stream."""
+    gateway_lost_s: float = Field(default=10.0, gt=0)
+    """Silence after which a gateway no longer counts as alive, and another may take its place."""
     change_poll_ms: int = Field(default=250, ge=10)
     """How often the database is asked for changes by other control processes while a follower
     waits."""

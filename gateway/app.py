@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from gateway.catalog import Catalog
 from gateway.cross_origin import CrossOrigin, preflight
 from gateway.fast_lane import FastLane
+from gateway.heartbeat import Heartbeat
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.limiting import Limiting
@@ -51,6 +53,7 @@ from runtime.addresses import control_client, control_transport
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
+from runtime.start import StartError
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
 PROXY_CONNECTIONS = 200
@@ -145,11 +148,19 @@ class Gateway:
         self.follower = ChangeFollower(
             self._internal, folder / "changes.journal", self.catalog.apply
         )
+        id_ = _gateway_id(folder)
+        self._heartbeat = Heartbeat(
+            self._internal,
+            id=id_,
+            counters=self._limiting.store,
+            version=distribution_version("tollwayd"),
+            now=now,
+        )
         self._shipper = UsageShipper(
             self.usage,
             folder / "usage",
             self._internal,
-            gateway=_gateway_id(folder),
+            gateway=id_,
             interval_s=settings.usage_ship_interval_ms / 1000,
             release=self._limiting.release,
         )
@@ -185,7 +196,8 @@ class Gateway:
         """Follow the configuration and ship usage for as long as the block lasts.
 
         A background task that ends by itself is a defect: ``failure`` holds it, ``stop`` is set.
-        A gateway that serves on with a configuration that no longer changes is worse.
+        A gateway that serves on with a configuration that no longer changes is worse. Raises
+        :class:`StartError` when control refuses this gateway.
         """
         stop = stop or asyncio.Event()
         async with contextlib.AsyncExitStack() as cleanup:
@@ -196,6 +208,8 @@ class Gateway:
             cleanup.push_async_callback(self._ship_the_rest)
             cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
+            await self._heartbeat.first()
+            cleanup.push_async_callback(self._heartbeat.goodbye)
             self.follower.load()
             # What was in flight settles its limits until the links are closed.
             for work in self._limiting.work():
@@ -206,6 +220,7 @@ class Gateway:
                 self.follower.run(),
                 self._shipper.run(),
                 self._tokens.run(),
+                self._heartbeat.run(),
                 self._watch(stop),
             ):
                 cleanup.push_async_callback(_cancelled, self._started(work, stop))
@@ -233,7 +248,8 @@ class Gateway:
 
     def _ended(self, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger("gateway").error("a background task failed", error=repr(error))
+            if not isinstance(error, StartError):  # that one says itself why, at the end
+                logger("gateway").error("a background task failed", error=repr(error))
             self.failure = error
             stop.set()
 

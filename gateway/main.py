@@ -13,7 +13,7 @@ from runtime.logs import configure_logs, logger
 from runtime.memory import reuse_large_blocks
 from runtime.process import run, set_title
 from runtime.server import listen, serve_until
-from runtime.start import refusing
+from runtime.start import StartError, refusing
 
 
 def main() -> None:
@@ -33,7 +33,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Another gateway here would ship, and delete, the usage log that this one writes.
         lock = lock_folder(folder)
-    run(lambda stop: serve(settings, secrets, listener, stop))
+    try:
+        run(lambda stop: serve(settings, secrets, listener, stop))
+    except StartError as refusal:  # control's: at the start, or when it was back
+        with refusing():
+            raise refusal from None
     os.close(lock)
 
 

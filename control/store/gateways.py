@@ -1,0 +1,134 @@
+"""Gateways that are alive, and whether they may be so together."""
+
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from control.store.failures import repeated
+from control.store.gateway_tables import gateways
+from protocol.errors import Code, TollwayError
+from protocol.gateways import GatewayReport
+from protocol.names import check_name
+from registry.clock import Clock, rfc3339
+from registry.store.database import Database
+
+MEMORY: Final = "memory"
+MAX_COUNTERS: Final = 512
+MAX_VERSION: Final = 64
+_LOCK: Final = 0x74676174  # an arbitrary number, the same in every control process
+
+
+class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway as the management API shows it."""
+
+    id: str
+    counters: str
+    version: str
+    started_at: str
+    seen_at: str
+
+
+class Gateways:
+    """Registers gateways and refuses those that would count limits apart. Thread-safe; calls
+    block."""
+
+    def __init__(self, database: Database, clock: Clock, lost_ms: int) -> None:
+        """``lost_ms``: silence after which a gateway no longer counts as alive."""
+        self._database = database
+        self._clock = clock
+        self._lost_ms = lost_ms
+        self._started_ms = clock()
+
+    @repeated
+    def report(self, report: GatewayReport) -> None:
+        """Take a heartbeat. Raises ``CONFLICT`` for a gateway that must not run beside one that is
+        alive: it then leaves no trace. A gateway that starts again is not in its own way."""
+        check_name(report.id, "gateway")
+        if len(report.counters) > MAX_COUNTERS or len(report.version) > MAX_VERSION:
+            raise TollwayError(Code.INVALID, "the report's counters or version are too long")
+        now = self._clock()
+        with self._database.write() as connection:
+            if not self._database.is_sqlite:
+                # Of two that start together one is first; the other sees it.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            self._check(connection, report, now)
+            values = {
+                "counters": report.counters,
+                "version": report.version,
+                "started_ms": report.started_ms,
+                "seen_ms": now,
+            }
+            updated = connection.execute(
+                sa.update(gateways).where(gateways.c.id == report.id).values(values)
+            )
+            if updated.rowcount == 0:
+                connection.execute(
+                    sa.insert(gateways).values({**values, "id": report.id, "first_seen_ms": now})
+                )
+
+    def remove(self, id: str) -> None:
+        """Forget a gateway that says goodbye; fine when it is not known."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(gateways).where(gateways.c.id == id))
+
+    def drop_lost(self) -> list[str]:
+        """Forget gateways that have been silent for too long. Returns their ids."""
+        now = self._clock()
+        if self._is_new(now):
+            return []
+        silent = gateways.c.seen_ms <= now - self._lost_ms
+        with self._database.read() as connection:
+            if connection.execute(sa.select(gateways.c.id).where(silent).limit(1)).first() is None:
+                return []
+        with self._database.write() as connection:
+            dropped = connection.execute(
+                sa.delete(gateways).where(silent).returning(gateways.c.id)
+            ).scalars()
+            return list(dropped)
+
+    def all(self) -> list[GatewayStatus]:
+        """Gateways that are alive, by id."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(gateways).where(self._alive(self._clock())).order_by(gateways.c.id)
+            ).all()
+        return [
+            GatewayStatus(
+                id=row.id,
+                counters=row.counters,
+                version=row.version,
+                started_at=rfc3339(row.started_ms),
+                seen_at=rfc3339(row.seen_ms),
+            )
+            for row in rows
+        ]
+
+    def _is_new(self, now: int) -> bool:
+        """Whether control itself has not listened for long enough to call anybody silent."""
+        return now - self._started_ms < self._lost_ms
+
+    def _alive(self, now: int) -> sa.ColumnElement[bool]:
+        if self._is_new(now):
+            return sa.true()
+        return gateways.c.seen_ms > now - self._lost_ms
+
+    def _check(self, connection: Connection, report: GatewayReport, now: int) -> None:
+        alive = connection.execute(sa.select(gateways).where(self._alive(now))).all()
+        for other in alive:
+            if other.id == report.id:
+                if other.started_ms > report.started_ms:
+                    raise TollwayError(
+                        Code.CONFLICT,
+                        f"gateway '{report.id}' has been started elsewhere: give each gateway a "
+                        "data directory of its own, not a copy of another's",
+                    )
+            elif other.counters != report.counters or report.counters == MEMORY:
+                raise TollwayError(
+                    Code.CONFLICT,
+                    f"gateway '{other.id}', last seen {max(0, now - other.seen_ms) // 1000} s ago, "
+                    f"counts limits in {other.counters}, this one in {report.counters}: limits "
+                    "would not hold. Stop that gateway, or give every gateway the same Redis "
+                    "(TOLLWAY_COUNTERS=redis)",
+                )

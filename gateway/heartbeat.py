@@ -1,0 +1,77 @@
+"""Tells control that this gateway is alive, and ends it when control says that it must not be.
+
+Limits hold over several gateways only where all count in one place; control knows of all of them.
+While control is away nobody is asked: the gateway serves from its copy, and is told later.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import httpx
+import msgspec
+
+from protocol.errors import STATUS, Code
+from protocol.gateways import GatewayReport
+from runtime.logs import logger
+from runtime.start import StartError
+
+INTERVAL_S = 2.0
+FIRST_TIMEOUT_S = 1.0
+"""How long a start waits for control's word."""
+
+
+class _Problem(msgspec.Struct):
+    detail: str = "control refuses this gateway"
+
+
+class Heartbeat:
+    """This gateway's reports."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        id: str,
+        counters: str,
+        version: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``counters`` holds no credentials: it is shown to operators."""
+        self._client = client
+        self._path = f"/internal/v1/gateways/{id}"
+        self._report = msgspec.json.encode(
+            GatewayReport(id=id, counters=counters, version=version, started_ms=int(now() * 1000))
+        )
+
+    async def first(self) -> None:
+        """Report before anything is served. Raises :class:`StartError` when control refuses; when
+        it does not answer, the gateway starts unasked."""
+        try:
+            await self._send(FIRST_TIMEOUT_S)
+        except httpx.HTTPError as error:
+            logger("gateway").info("started without control's word", error=repr(error))
+
+    async def run(self) -> None:
+        """Report until cancelled. Raises :class:`StartError` when control refuses: another gateway
+        is there, and both must not go on."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            with contextlib.suppress(httpx.HTTPError):  # the follower says that control is away
+                await self._send(INTERVAL_S)
+
+    async def goodbye(self) -> None:
+        """Another gateway may start at once."""
+        with contextlib.suppress(httpx.HTTPError):
+            await self._client.delete(self._path, timeout=FIRST_TIMEOUT_S)
+
+    async def _send(self, timeout_s: float) -> None:
+        answer = await self._client.put(self._path, content=self._report, timeout=timeout_s)
+        if answer.status_code == STATUS[Code.CONFLICT]:
+            try:
+                detail = msgspec.json.decode(answer.content, type=_Problem).detail
+            except msgspec.DecodeError:
+                detail = _Problem().detail
+            raise StartError(detail)
+        answer.raise_for_status()

@@ -1,0 +1,16 @@
+"""What a gateway tells control of itself, every few seconds."""
+
+import msgspec
+
+
+class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``PUT /internal/v1/gateways/ID``. Answered 409 when this gateway must not run."""
+
+    id: str
+    counters: str
+    """Where it counts limits: ``memory``, or the address of a Redis without credentials. Gateways
+    that are alive at once must agree on it, and only one may count in memory."""
+    version: str
+    """Of the software."""
+    started_ms: int
+    """UNIX milliseconds at which the process started."""

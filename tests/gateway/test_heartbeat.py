@@ -1,0 +1,72 @@
+"""A gateway that control refuses does not start, or ends when it hears of it."""
+
+import asyncio
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.heartbeat import Heartbeat
+from runtime.start import StartError
+
+
+class Control:
+    """Control's side of the reports."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.away = False
+        self.reports: list[dict[str, object]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("no control")
+        if request.method == "PUT":
+            self.reports.append(msgspec.json.decode(request.content))
+        return httpx.Response(self.status, json={"detail": "stop that gateway"})
+
+
+def heartbeat(control: Control) -> Heartbeat:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(control), base_url="http://control")
+    return Heartbeat(client, id="g1", counters="memory", version="1.0", now=lambda: 12.5)
+
+
+async def test_a_report_says_where_limits_are_counted() -> None:
+    control = Control()
+    await heartbeat(control).first()
+    assert control.reports == [
+        {"id": "g1", "counters": "memory", "version": "1.0", "started_ms": 12_500}
+    ]
+
+
+async def test_a_refused_gateway_does_not_start() -> None:
+    control = Control()
+    control.status = 409
+    with pytest.raises(StartError, match="stop that gateway"):
+        await heartbeat(control).first()
+
+
+@pytest.mark.parametrize("status", [None, 500, 503])
+async def test_without_controls_word_a_gateway_starts_from_its_copy(status: int | None) -> None:
+    control = Control()
+    control.away = status is None
+    control.status = status or 204
+    await heartbeat(control).first()
+    await heartbeat(control).goodbye()
+
+
+async def test_a_gateway_that_started_unasked_ends_when_control_refuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.heartbeat.INTERVAL_S", 0.005)
+    control = Control()
+    control.away = True
+    reports = heartbeat(control)
+    await reports.first()
+    running = asyncio.create_task(reports.run())
+    await asyncio.sleep(0.03)
+    assert not running.done()
+    control.away, control.status = False, 409
+    async with asyncio.timeout(5):
+        with pytest.raises(StartError, match="stop that gateway"):
+            await running
