@@ -6,6 +6,7 @@ from control.login import Logins
 from control.passwords import Passwords
 from control.settings import ControlSettings
 from control.store.credentials import Credentials
+from control.store.federated import Federated
 from control.store.grants import Grants
 from control.store.logins import LoginStore
 from control.store.sessions import Lifetime, Sessions
@@ -24,6 +25,8 @@ class Accounts(NamedTuple):
     tokens: UserTokens
     grants: Grants
     credentials: Credentials
+    federated: Federated
+    attempts: LoginStore
 
 
 def build_accounts(
@@ -36,16 +39,19 @@ def build_accounts(
     users = Users(database, clock)
     sessions = Sessions(database, pepper, clock, lifetime)
     passwords = Passwords()
+    attempts = LoginStore(database, sessions, clock)
     return Accounts(
         users=users,
         logins=Logins(
             users,
-            LoginStore(database, sessions, clock),
+            attempts,
             passwords,
             open_sign_up=settings.sign_up,
         ),
         sessions=sessions,
         tokens=UserTokens(database, pepper, clock),
         grants=Grants(database, clock),
+        federated=Federated(database, clock),
+        attempts=attempts,
         credentials=Credentials(database, clock, lifetime.idle_ms),
     )

@@ -1,7 +1,8 @@
 """Control's composition root: one application out of the registry and control's own parts."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio.to_thread
@@ -35,6 +36,7 @@ from control.routes_internal import internal_router
 from control.routes_issuers import issuer_router
 from control.routes_keys import key_router
 from control.routes_observation import observation_router
+from control.routes_oidc import oidc_router
 from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
@@ -71,7 +73,11 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.notifier.open()
         services.jobs.open()
         services.webhooks.dispatcher.open()
+        keys = asyncio.create_task(services.issuer_tokens.run())
         yield
+        keys.cancel()
+        with suppress(asyncio.CancelledError):
+            await keys
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)
@@ -136,6 +142,8 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(user_router(services.accounts, hashing), prefix=API)
     app.include_router(session_router(services.accounts, hashing, throttle), prefix=API)
     app.include_router(token_router(services.accounts), prefix=API)
+    https = services.settings.public_url.startswith("https:")
+    app.include_router(oidc_router(services.oidc, secure=https), prefix=API)
     app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
     app.include_router(webhook_router(services.webhooks), prefix=API)
     answered = Answered(services.database, services.clock)

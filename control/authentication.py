@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
+import anyio.to_thread
+from anyio import CapacityLimiter
+
 from control.failed_logins import FailedLogins
+from control.issuer_tokens import IssuerTokens
+from control.oidc import claims_of
 from control.store.credentials import Credential, Credentials
+from control.store.federated import Federated
 from control.store.tokens import ADMIN, Tokens
 from protocol import keys
 from protocol.errors import Code, TollwayError
 from registry.access import Actor, Role
 from runtime.files import write_atomically
 
+_BY_ISSUER = "credential of an issuer"
 _SCHEME = b"bearer "
 UNAUTHENTICATED = (
     "a management token is needed: send 'Authorization: Bearer TOKEN' with one that is valid "
@@ -19,16 +26,50 @@ UNAUTHENTICATED = (
 
 
 class Authenticator:
-    """Knows the holder of a management token or session. Thread-safe; calls block on the
-    database."""
+    """Knows the holder of a management token, a session or an issuer's token."""
 
-    def __init__(self, credentials: Credentials, pepper: bytes, failed: FailedLogins) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        pepper: bytes,
+        failed: FailedLogins,
+        tokens: IssuerTokens,
+        federated: Federated,
+    ) -> None:
         self._credentials = credentials
         self._pepper = pepper
         self._failed = failed
+        self._tokens = tokens
+        self._federated = federated
+
+    async def identify(self, authorization: bytes | None, threads: CapacityLimiter) -> Credential:
+        """The credential that the ``Authorization`` header holds, or ``UNAUTHENTICATED``.
+
+        ``threads`` are those that ask the database.
+        """
+        secret = bearer(authorization)
+        if secret is None or b"." not in secret:
+            return await anyio.to_thread.run_sync(self.authenticate, authorization, limiter=threads)
+        try:
+            token = await self._tokens.verified(secret)
+        except TollwayError:
+            await anyio.to_thread.run_sync(self._failed.note, _BY_ISSUER, limiter=threads)
+            raise
+        claims = claims_of(token)
+        if claims is None:
+            raise TollwayError(
+                Code.UNAUTHENTICATED, "the token is valid, but gives its holder no role here"
+            )
+        found = await anyio.to_thread.run_sync(
+            self._federated.holder, claims, token.application, limiter=threads
+        )
+        if found is None:
+            await anyio.to_thread.run_sync(self._failed.note, _BY_ISSUER, limiter=threads)
+            raise TollwayError(Code.UNAUTHENTICATED, "the token's holder is not let in here")
+        return found
 
     def authenticate(self, authorization: bytes | None) -> Credential:
-        """The credential that the ``Authorization`` header holds, or ``UNAUTHENTICATED``."""
+        """As :meth:`identify`, of the secrets that this installation has made. Blocks."""
         secret = bearer(authorization)
         # The checksum is tested before any look-up: noise costs no query.
         if secret is None or not keys.well_formed(secret):

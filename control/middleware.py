@@ -1,10 +1,10 @@
 """ASGI layers of control, in the order in which ``app.py`` lists them, and the role dependency."""
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote_to_bytes
 
-import anyio.to_thread
 import msgspec
 from anyio import CapacityLimiter
 from fastapi import Request
@@ -29,7 +29,8 @@ MANAGEMENT = "/api/"
 UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"})
 """The only paths that answer without a credential, besides :data:`OPEN`."""
 OPEN = frozenset({("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")})
-"""What people do who have no credential yet."""
+_OPEN_PATHS = re.compile(r"/api/v1/oidc/[^/]+/(login|callback)")
+"""What people do who have no credential yet; the paths for GET."""
 _ACTOR = "tollway_actor"
 _CREDENTIAL = "tollway_credential"
 LOOKUP_THREADS = 2
@@ -150,9 +151,7 @@ class Authentication:
                 self._cluster_token.check(header)
             elif path.startswith(MANAGEMENT) and not is_open(scope["method"], path):
                 with acting_as(origin):  # a failure is recorded with where it came from
-                    credential = await anyio.to_thread.run_sync(
-                        self._authenticator.authenticate, header, limiter=self._threads
-                    )
+                    credential = await self._authenticator.identify(header, self._threads)
                 actor = credential.actor
                 scope[_CREDENTIAL], scope[_ACTOR] = credential, actor
                 origin = msgspec.structs.replace(origin, actor=actor.name, role=actor.role)
@@ -165,7 +164,11 @@ class Authentication:
 
 def is_open(method: str, path: str) -> bool:
     """Whether a request needs no credential."""
-    return path in UNGUARDED or (method, path) in OPEN
+    return (
+        path in UNGUARDED
+        or (method, path) in OPEN
+        or (method == "GET" and _OPEN_PATHS.fullmatch(path) is not None)
+    )
 
 
 def client_address(scope: Scope) -> str:

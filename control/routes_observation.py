@@ -15,6 +15,7 @@ from control.store.usage import UsageStore
 from control.store.workers import Workers
 from control.usage_report import Step, parse_query, report
 from protocol.errors import Code, TollwayError
+from registry.access import Actor
 from registry.clock import Clock
 
 HIDDEN = "hash"
@@ -117,11 +118,19 @@ def observation_router(
         shown = [UsageItem.model_validate(item) for item in items[begin : begin + limit]]
         return Page(items=shown, next=following)
 
-    @router.get("/workers", dependencies=reads, responses=errors())
-    def list_workers() -> Page[WorkerItem]:
-        """List workers that are alive, with their engines."""
-        known = msgspec.to_builtins(workers.all())
-        return Page(items=[WorkerItem.model_validate(worker) for worker in known], next=None)
+    @router.get("/workers", responses=errors())
+    def list_workers(actor: Annotated[Actor, Depends(require(*READERS))]) -> Page[WorkerItem]:
+        """List workers that are alive, with their engines; to publishers, those of their models."""
+        known = [WorkerItem.model_validate(worker) for worker in msgspec.to_builtins(workers.all())]
+        shown = [
+            worker.model_copy(
+                update={
+                    "engines": [one for one in worker.engines if actor.manages_model(one.model)]
+                }
+            )
+            for worker in known
+        ]
+        return Page(items=shown, next=None)
 
     @router.get("/gateways", dependencies=[Depends(require(*INSPECTORS))], responses=errors())
     def list_gateways() -> Page[GatewayItem]:

@@ -12,9 +12,11 @@ from control.authentication import Authenticator, ensure_admin_token
 from control.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
 from control.failed_logins import FailedLogins
 from control.internal import ClusterToken
+from control.issuer_tokens import IssuerTokens
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
+from control.oidc import OidcLogins
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.directory import Directory
@@ -63,6 +65,8 @@ class Services(NamedTuple):
     registry: Registry
     directory: Directory
     issuers: Issuers
+    issuer_tokens: IssuerTokens
+    oidc: OidcLogins
     plans: Plans
     subscriptions: Subscriptions
     keys: Keys
@@ -111,6 +115,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     plans = Plans(database, clock)
     plans.write_built_in()
     accounts = build_accounts(settings, database, pepper, clock)
+    issuers = Issuers(database, clock, allow_http=settings.jwks_allow_http)
+    issuer_tokens = IssuerTokens(settings, issuers, clock)
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
     gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
     store = open_blob_store(settings.blobs)
@@ -136,7 +142,17 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         database=database,
         registry=registry,
         directory=Directory(database, clock),
-        issuers=Issuers(database, clock, allow_http=settings.jwks_allow_http),
+        issuers=issuers,
+        issuer_tokens=issuer_tokens,
+        oidc=OidcLogins(
+            settings,
+            issuers,
+            issuer_tokens,
+            accounts.federated,
+            accounts.attempts,
+            failed_logins,
+            pepper,
+        ),
         plans=plans,
         subscriptions=Subscriptions(database, clock),
         keys=Keys(database, pepper, clock),
@@ -147,7 +163,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         usage=UsageStore(database, clock),
         stream=stream,
         notifier=notifier,
-        authenticator=Authenticator(accounts.credentials, pepper, failed_logins),
+        authenticator=Authenticator(
+            accounts.credentials, pepper, failed_logins, issuer_tokens, accounts.federated
+        ),
         failed_logins=failed_logins,
         checkpoints=checkpoints,
         audit=log,

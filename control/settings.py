@@ -78,6 +78,12 @@ class ControlSettings(BaseSettings):
     """Management requests of one user."""
     rate_address: str = "30000/minute"
     """Management requests from one address."""
+    public_url: str = ""
+    """Address by which users reach this installation; needed for logins through an issuer."""
+    oidc_client_ids: dict[str, str] = {}
+    """Issuer -> this installation's client id there (JSON). Users log in through these issuers."""
+    oidc_client_secret_files: dict[str, Path] = {}
+    """Issuer -> file with the client secret (JSON); without one the client is a public one."""
     sign_up: bool = False
     """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)

@@ -69,7 +69,7 @@ class Users:
                     "title": request.title or "",
                     "email": request.email,
                     "role": role,
-                    "consumer": _consumer(connection, name, role, request.consumer, now),
+                    "consumer": consumer_of(connection, name, role, request.consumer, now),
                     "password": password_hash,
                     "disabled": bool(request.disabled),
                 }
@@ -88,7 +88,7 @@ class Users:
                 "title": title,
                 "email": email,
                 "role": "consumer",
-                "consumer": _consumer(connection, name, "consumer", None, now),
+                "consumer": consumer_of(connection, name, "consumer", None, now),
                 "password": password_hash,
                 "disabled": False,
             }
@@ -239,7 +239,7 @@ def _change(
         wished = None
     consumer = current.consumer
     if (role, wished) != (current.role, current.consumer):
-        consumer = _consumer(connection, name, role, wished, now)
+        consumer = consumer_of(connection, name, role, wished, now)
     values: dict[str, object] = {
         "title": current.title if request.title is None else request.title,
         "email": current.email if request.email is None else request.email,
@@ -276,7 +276,7 @@ def withdraw(
     publish_tokens(connection, name)
 
 
-def _consumer(
+def consumer_of(
     connection: Connection, name: str, role: Role, wished: str | None, now: int
 ) -> str | None:
     """The consumer that a user of this role belongs to."""

@@ -42,6 +42,15 @@ def guarded(app: FastAPI) -> list[tuple[str, str]]:
 def test_the_list_of_open_paths_is_this_one() -> None:
     assert {"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"} == UNGUARDED
     assert {("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")} == OPEN
+    assert is_open("GET", "/api/v1/oidc/corp/login")
+    assert is_open("GET", "/api/v1/oidc/corp/callback")
+    for method, path in (
+        ("POST", "/api/v1/oidc/corp/login"),
+        ("GET", "/api/v1/oidc/corp/login/more"),
+        ("GET", "/api/v1/sessions"),
+        ("GET", "/api/v1/oidc/a/b/login"),
+    ):
+        assert not is_open(method, path)
 
 
 async def test_every_route_refuses_a_request_without_a_credential(control: Control) -> None:

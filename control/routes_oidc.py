@@ -1,0 +1,66 @@
+"""Routes of logins through an identity provider."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+
+from control.login import Origin
+from control.middleware import without_credential
+from control.oidc import OidcLogins
+from control.routes_conventions import errors
+from control.store.federated import LOGIN_MS
+from control.user_resources import NewSession
+
+COOKIE: Final = "tollway_oidc"
+PATH: Final = "/api/v1/oidc"
+Name = Annotated[str, Path(max_length=63)]
+
+
+def oidc_router(logins: OidcLogins, *, secure: bool) -> APIRouter:
+    """``/oidc``. ``secure``: whether the cookie is for https alone."""
+    router = APIRouter(tags=["sessions"])
+
+    @router.get(
+        "/oidc/{issuer}/login",
+        status_code=302,
+        response_class=Response,
+        dependencies=[Depends(without_credential)],
+        responses=errors(404, 429, 503),
+    )
+    async def begin_oidc_login(issuer: Name) -> Response:
+        """Log in through an issuer: redirects the browser to it."""
+        beginning = await logins.begin(issuer)
+        response = Response(status_code=302)
+        response.headers["Location"] = beginning.url
+        response.headers["Cache-Control"] = "no-store"
+        response.set_cookie(
+            COOKIE,
+            beginning.cookie,
+            max_age=LOGIN_MS // 1000,
+            path=PATH,
+            secure=secure,
+            httponly=True,
+            samesite="lax",  # it comes back by a redirect from the provider
+        )
+        return response
+
+    @router.get("/oidc/{issuer}/callback", responses=errors(404, 422, 429, 503))
+    async def finish_oidc_login(
+        issuer: Name,
+        request: Request,
+        response: Response,
+        address: Annotated[str, Depends(without_credential)],
+        user_agent: Annotated[str, Header(max_length=1000)] = "",
+    ) -> NewSession:
+        """Where the issuer sends the browser back to. The answer alone shows the session's secret.
+
+        An account that logs in for the first time gets a user of its own.
+        """
+        origin = Origin(address, user_agent)
+        cookie = request.cookies.get(COOKIE, "")
+        session = await logins.finish(issuer, request.query_params, cookie, origin)
+        response.delete_cookie(COOKIE, path=PATH, secure=secure, httponly=True, samesite="lax")
+        response.headers["Cache-Control"] = "no-store"
+        return session
+
+    return router
