@@ -94,8 +94,8 @@ class Gateway:
         self.failure: BaseException | None = None
         """What ended a background task, and with it the gateway."""
         self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
-        self._tokens = IssuerTokens(settings, now)
-        identify = IdentifyPolicy(self._credentials, self._tokens.policy)
+        self.tokens = IssuerTokens(settings, now)
+        identify = IdentifyPolicy(self._credentials, self.tokens.policy)
         plans = Plans()
         proxies = TrustedProxies(settings.proxy_networks)
         origins = OriginPolicy()
@@ -116,7 +116,7 @@ class Gateway:
         self.catalog = Catalog(
             {
                 "application": origins,
-                "issuer": self._tokens.policy,
+                "issuer": self.tokens.policy,
                 "key": self._credentials,
                 "plan": plans,
                 "subscription": plans.subscriptions,
@@ -204,7 +204,7 @@ class Gateway:
             # Undone from the last to the first: each needs those above it.
             cleanup.push_async_callback(self._proxy.aclose)
             cleanup.push_async_callback(self._internal.aclose)
-            cleanup.push_async_callback(self._tokens.close)
+            cleanup.push_async_callback(self.tokens.close)
             cleanup.push_async_callback(self._ship_the_rest)
             cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
@@ -219,7 +219,7 @@ class Gateway:
             for work in (
                 self.follower.run(),
                 self._shipper.run(),
-                self._tokens.run(),
+                self.tokens.run(),
                 self._heartbeat.run(),
                 self._watch(stop),
             ):
@@ -261,7 +261,7 @@ class Gateway:
         app = FastAPI(title="Tollway gateway", docs_url=None, redoc_url=None, openapi_url=None)
         registry = CollectorRegistry()
         self.metrics.register(registry)
-        registry.register(self._tokens)
+        registry.register(self.tokens)
         registry.register(self._limiting)
         scrape = self._scrape
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from gateway.settings import GatewaySettings
 from policies.jwt.fetch import JwksClient
 from policies.jwt.jwks import JwksCache, JwksTimes
+from policies.jwt.kept import KeptKeySets
 from policies.jwt.policy import JwtPolicy
 
 
@@ -24,7 +25,7 @@ class IssuerTokens(Collector):
             allow_http=settings.jwks_allow_http,
             ca_file=settings.jwks_ca_file,
         )
-        self._keys = JwksCache(
+        self.keys = JwksCache(
             self._client.fetch,
             monotonic=time.monotonic,
             times=JwksTimes(
@@ -33,12 +34,13 @@ class IssuerTokens(Collector):
                 keep_s=settings.jwks_keep_s,
                 withdrawn_s=settings.jwks_withdrawn_s,
             ),
+            kept=KeptKeySets(settings.data_dir / "gateway" / "jwks", now),
         )
-        self.policy = JwtPolicy(self._keys, now, time.monotonic)
+        self.policy = JwtPolicy(self.keys, now, time.monotonic)
 
     async def run(self) -> None:
         """Keep the issuers' keys fresh until cancelled."""
-        await self._keys.run()
+        await self.keys.run()
 
     async def close(self) -> None:
         """Close the connections to the issuers."""
@@ -57,10 +59,10 @@ class IssuerTokens(Collector):
             "Keys of an issuer that tokens may be signed by.",
             labels=["issuer"],
         )
-        for issuer, count in self._keys.fetches.items():
+        for issuer, count in self.keys.fetches.items():
             fetches.add_metric([issuer], count)
-            failures.add_metric([issuer], self._keys.failures[issuer])
-            held.add_metric([issuer], len(self._keys.keys(issuer)))
+            failures.add_metric([issuer], self.keys.failures[issuer])
+            held.add_metric([issuer], len(self.keys.keys(issuer)))
         refused = CounterMetricFamily(
             "tollway_tokens_refused", "Tokens that proved nothing.", labels=["reason"]
         )

@@ -21,11 +21,13 @@ class IdentifyPolicy:
     def check(self, call: Call) -> asyncio.Future[None] | None:
         """Set ``call.identity``, or raise ``UNAUTHENTICATED``."""
         credential = call.credential
-        if (
-            credential is not None
-            and not credential.startswith(_KEY_PREFIX)
-            and credential.count(b".") == _TOKEN_SEPARATORS
-        ):
+        if credential is None or credential[: len(_KEY_PREFIX)] == _KEY_PREFIX:
+            self._api_keys.check(call)
+            return None
+        # Most tokens come again and again: one look-up then, and they are not read at all.
+        if self._tokens.recall(call):
+            return None
+        if credential.count(b".") == _TOKEN_SEPARATORS:
             return self._tokens.check(call)
         self._api_keys.check(call)
         return None

@@ -6,6 +6,7 @@
     signature  one key, one algorithm, one signature; python-jose does the work
     jwks       the key sets of all issuers, fetched, kept, and fetched again at a bounded rate
     fetch      a key set over HTTP
+    kept       a key set on disk
     verifier   all of that together
     policy     the gateway's use of it
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from policies.jwt.fetch import JwksError
+from policies.jwt.kept import KeptKeySets
 from policies.jwt.keys import KeySet, VerificationKey, parse_key_set
 from runtime.logs import logger
 
@@ -69,12 +70,15 @@ class JwksCache:
         *,
         monotonic: Callable[[], float],
         times: JwksTimes | None = None,
+        kept: KeptKeySets | None = None,
         lost_keys: Changed = lambda _name: None,
     ) -> None:
-        """``lost_keys`` is called when keys that worked no longer do."""
+        """``kept``: where sets survive the process, if they do. ``lost_keys`` is called when keys
+        that worked no longer do."""
         self._fetch = fetch
         self._monotonic = monotonic
         self._times = times or JwksTimes()
+        self._kept = kept
         self._held: dict[str, _Held] = {}
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._wake = asyncio.Event()
@@ -91,7 +95,7 @@ class JwksCache:
             held.claimed = True
             return
         self._forget(name)
-        self._held[name] = _Held(uri)
+        self._held[name] = self._recalled(name, uri)
         self.fetches.setdefault(name, 0)
         self.failures.setdefault(name, 0)
         self._wake.set()
@@ -99,6 +103,11 @@ class JwksCache:
     def remove(self, name: str) -> None:
         """Forget an issuer, its keys and its counts."""
         self._forget(name)
+        if self._kept is not None:
+            try:
+                self._kept.remove(name)
+            except OSError as error:
+                _warn_of_disk(name, error)
         self.fetches.pop(name, None)
         self.failures.pop(name, None)
 
@@ -189,6 +198,20 @@ class JwksCache:
             if held.fetch is not None:
                 held.fetch.cancel()
 
+    def _recalled(self, name: str, uri: str) -> _Held:
+        """A new issuer, with the keys that an earlier process has kept of it. They are as old as
+        they are: a fetch is due all the same."""
+        held = _Held(uri)
+        found = None if self._kept is None else self._kept.load(name, uri)
+        if found is not None and found.age_s <= self._times.keep_s:
+            try:
+                held.keys = parse_key_set(found.body).keys
+            except ValueError as error:
+                logger("jwks").warning("a kept key set is damaged", issuer=name, reason=str(error))
+            else:
+                held.loaded_at = self._monotonic() - found.age_s
+        return held
+
     def _usable(self, name: str) -> _Held | None:
         """What is held of the issuer, unless it is nothing or too old."""
         held = self._held.get(name)
@@ -218,8 +241,17 @@ class JwksCache:
             self._failed(name, held, str(error))
         else:
             self._loaded(name, held, found)
+            await self._keep(name, held, body)
         finally:
             held.fetch = None
+
+    async def _keep(self, name: str, held: _Held, body: bytes) -> None:
+        if self._kept is None:
+            return
+        try:
+            await asyncio.to_thread(self._kept.save, name, held.uri, body)
+        except OSError as error:
+            _warn_of_disk(name, error)
 
     def _loaded(self, name: str, held: _Held, found: KeySet) -> None:
         now = self._monotonic()
@@ -260,3 +292,7 @@ class JwksCache:
 def _ended(name: str, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger("jwks").error("fetching keys failed", issuer=name, error=repr(error))
+
+
+def _warn_of_disk(name: str, error: OSError) -> None:
+    logger("jwks").warning("keys cannot be kept on disk", issuer=name, reason=str(error))

@@ -50,15 +50,21 @@ class JwtPolicy:
         """Tokens refused, by reason."""
         keys.lost_keys = self._lost_keys
 
+    def recall(self, call: Call) -> bool:
+        """Set ``call.identity`` if its token was verified before and still holds."""
+        entry = self._verified.get(call.credential or b"")
+        if entry is None or entry.identity.expires_at <= self._now():
+            return False
+        call.identity = entry.identity
+        return True
+
     def check(self, call: Call) -> asyncio.Future[None] | None:
         """Set ``call.identity``, or raise ``UNAUTHENTICATED`` (``FORBIDDEN`` for a good token that
         names no application). A future only where the issuer's keys have to be fetched."""
+        if self.recall(call):
+            return None
         token = call.credential
         assert token is not None
-        entry = self._verified.get(token)
-        if entry is not None and entry.identity.expires_at > self._now():
-            call.identity = entry.identity
-            return None
         try:
             call.identity = self._identify(token)
         except UnknownKeyError as unknown:

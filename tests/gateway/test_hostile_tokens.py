@@ -84,6 +84,7 @@ async def gateway(
         built.catalog.apply([*world.changes(), worker((2, engine.path)), document], True)
         built.follower.synchronised.set()
         await until(lambda: built.upstream.is_ready(("iris", 2)) and built.routes.started)
+        await until(lambda: bool(built.tokens.keys.keys("login")))
         yield built
 
 
@@ -320,25 +321,47 @@ async def test_a_set_that_shrinks_to_nothing_takes_no_key_away(
     assert jwks.requests == 2
 
 
+@contextlib.asynccontextmanager
+async def another_gateway(
+    settings: GatewaySettings, world: World, engine: FakeEngine, jwks: JwksServer, **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway with other settings; one that ran before has left its disk copy."""
+    settings = settings.model_copy(update=changes)
+    built = Gateway(settings, GatewaySecrets.read(settings), now=lambda: NOW)
+    transport = httpx.ASGITransport(built.application)
+    async with (
+        built.running(),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+    ):
+        document = ("issuer", "login", issuer(jwks))
+        built.catalog.apply([*world.changes(), worker((2, engine.path)), document], True)
+        await until(lambda: built.upstream.is_ready(("iris", 2)))
+        yield client
+
+
 async def test_a_key_that_was_withdrawn_is_taken_no_more(
     settings: GatewaySettings, world: World, engine: FakeEngine, jwks: JwksServer
 ) -> None:
     """Also for a token that was verified before."""
-    update = {"jwks_withdrawn_s": 0.0, "jwks_refetch_s": 0.1}
-    settings = settings.model_copy(update=update)
     new = private_key("rsa", 5)
-    built = Gateway(settings, GatewaySecrets.read(settings), now=lambda: NOW)
-    transport = httpx.ASGITransport(built.application)
-    async with built.running(), httpx.AsyncClient(
-        transport=transport, base_url="http://gateway"
-    ) as client:  # fmt: skip
-        document = ("issuer", "login", issuer(jwks))
-        built.catalog.apply([*world.changes(), worker((2, engine.path)), document], True)
-        await until(lambda: built.upstream.is_ready(("iris", 2)))
+    async with another_gateway(
+        settings, world, engine, jwks, jwks_withdrawn_s=0.0, jwks_refetch_s=0.1
+    ) as client:
         assert await status(client, token()) == 200
         jwks.body = key_set(jwk(new, "k2"))
         assert await status(client, token(key=new, kid="k2")) == 200
         assert await status(client, token()) == 401
+
+
+async def test_a_gateway_that_starts_while_the_issuer_is_away_knows_its_keys(
+    settings: GatewaySettings, world: World, engine: FakeEngine, jwks: JwksServer
+) -> None:
+    async with another_gateway(settings, world, engine, jwks) as client:
+        assert await status(client, token()) == 200
+    jwks.behaviour = "errs"
+    async with another_gateway(settings, world, engine, jwks) as client:
+        assert await status(client, token()) == 200
+        assert await status(client, token(key=ATTACKER)) == 401
 
 
 async def test_a_rotation_works_at_once(lanes: list[httpx.AsyncClient], jwks: JwksServer) -> None:
