@@ -6,6 +6,7 @@ they do not. Then everything that the stack has written and answered is searched
 """
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,10 @@ class Driver:
         self._planted = list(secrets.values())
         self.leaks: list[str] = []
         self.sent = 0
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def send(
         self, method: str, path: str, headers: dict[str, str], **content: Any
@@ -204,11 +209,12 @@ def test_no_secret_is_written_or_answered(stack: RunningStack, log: Path) -> Non
         document = api.get("/api/v1/openapi.json").json()
     routes = list(operations(document))
     assert len(routes) > 40
-    for operation in routes:
-        driver.drive(operation, document)
-    for method, path in DATA_PLANE:
-        driver.drive(Operation(method, path, (), None), document)
-    data_plane_bodies(driver)
+    with contextlib.closing(driver):
+        for operation in routes:
+            driver.drive(operation, document)
+        for method, path in DATA_PLANE:
+            driver.drive(Operation(method, path, (), None), document)
+        data_plane_bodies(driver)
     metrics = httpx.get(f"{stack.url}/metrics", trust_env=False).text
     assert stack.stop() == 0  # everything is written now
 
