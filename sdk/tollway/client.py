@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tollway import credentials, errors
 from tollway.access import Access
+from tollway.audit import AuditLog
 from tollway.deployment import Deployer, Deployment
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
@@ -69,6 +70,7 @@ class Client(Managed):
         waiter = Waiter(clock, sleep)
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
+        self.audit = AuditLog(self._transport)
         self.webhooks = WebhookEndpoints(self._transport)
         self._issuers = Issuers(self._transport)
         self._plans = Plans(self._transport)

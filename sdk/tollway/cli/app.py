@@ -8,6 +8,7 @@ import typer
 
 from tollway import credentials
 from tollway.cli.access import apps, subscriptions, usage
+from tollway.cli.audit import audit
 from tollway.cli.deploy import deploy
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -97,6 +98,7 @@ for command in (
 app.add_typer(apps, name="apps")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
 app.add_typer(webhooks, name="webhooks")
 app.add_typer(issuers, name="issuers")
 app.add_typer(plans, name="plans")
