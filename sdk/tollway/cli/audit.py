@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tollway.cli.access import moment
 from tollway.cli.output import Json, print_fields, print_json, print_table
+from tollway.cli.times import moment
 from tollway.client import Client
 
 audit = typer.Typer(help="The audit log: who changed what.", rich_markup_mode=None)
