@@ -20,7 +20,11 @@ class IssuerTokens:
 
     def __init__(self, settings: ControlSettings, issuers: Issuers, clock: Clock) -> None:
         self._issuers = issuers
-        self._client = JwksClient(timeout_s=FETCH_TIMEOUT_S, allow_http=settings.jwks_allow_http)
+        self._client = JwksClient(
+            timeout_s=FETCH_TIMEOUT_S,
+            allow_http=settings.jwks_allow_http,
+            ca_file=settings.jwks_ca_file,
+        )
         self._keys = JwksCache(self._client.fetch, monotonic=time.monotonic)
         self._verifier = TokenVerifier(self._keys, lambda: clock() / 1000)
         # One thread of its own: tokens do not wait for uploads, and many are one query at a time.

@@ -24,7 +24,7 @@ from control.store.federated import Claims, Federated
 from control.store.issuers import Issuers
 from control.store.logins import LoginStore
 from control.user_resources import NewSession
-from policies.jwt.fetch import check_uri
+from policies.jwt.fetch import check_uri, tls_context
 from policies.jwt.refusals import TokenError
 from policies.jwt.verifier import VerifiedToken
 from protocol.errors import Code, TollwayError
@@ -217,10 +217,15 @@ class OidcLogins:
         auth: tuple[str, str] | None = None,
     ) -> bytes:
         self._check(url)
+        context = await anyio.to_thread.run_sync(tls_context, self._settings.jwks_ca_file)
         try:
             async with (
                 httpx.AsyncClient(
-                    timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, headers=_HEADERS
+                    verify=context,
+                    timeout=TIMEOUT_S,
+                    trust_env=False,
+                    follow_redirects=False,
+                    headers=_HEADERS,
                 ) as client,
                 client.stream(method, url, data=form, auth=auth) as response,
             ):

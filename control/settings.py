@@ -45,6 +45,8 @@ class ControlSettings(BaseSettings):
     """Largest request body other than a piece of an upload."""
     jwks_allow_http: bool = False
     """Whether issuers' keys may come by http from other machines."""
+    jwks_ca_file: Path | None = None
+    """CA certificates (PEM) that issuers' servers are checked by; unset: the public ones."""
     worker_lost_s: float = Field(default=15.0, gt=0)
     """Silence after which a worker, and its engines, are dropped from the change stream."""
     gateway_lost_s: float = Field(default=10.0, gt=0)

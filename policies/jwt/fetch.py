@@ -87,7 +87,6 @@ class JwksClient:
         async with self._making:
             if scheme not in self._clients:
                 self._clients[scheme] = httpx.AsyncClient(
-                    # Reading the CAs takes tens of milliseconds: not on the event loop.
                     verify=await asyncio.to_thread(_tls, scheme, self._ca_file),
                     headers=_HEADERS,
                     timeout=self._timeout_s,
@@ -111,12 +110,18 @@ async def _get(client: httpx.AsyncClient, uri: str) -> bytes:
         return bytes(body)
 
 
-def _tls(scheme: str, ca_file: Path | None) -> ssl.SSLContext:
-    if scheme == "http":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is not used
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """By which an issuer's servers are checked: against the public CAs, or those in ``ca_file``
+    (PEM). Reads files: tens of milliseconds, so not on an event loop. Raises ``OSError``."""
     if ca_file is None:
         return httpx.create_ssl_context(trust_env=False)
     return ssl.create_default_context(cafile=str(ca_file))
+
+
+def _tls(scheme: str, ca_file: Path | None) -> ssl.SSLContext:
+    if scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is not used
+    return tls_context(ca_file)
 
 
 def _is_loopback(host: str) -> bool:
