@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tollway import credentials, errors
 from tollway.access import Access
+from tollway.accounts import Grants, Tokens, Users
 from tollway.audit import AuditLog
 from tollway.deployment import Deployer, Deployment
 from tollway.issuers import Issuer, IssuerOptions, Issuers
@@ -71,6 +72,9 @@ class Client(Managed):
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
         self.audit = AuditLog(self._transport)
+        self.users = Users(self._transport)
+        self.tokens = Tokens(self._transport)
+        self.grants = Grants(self._transport)
         self.webhooks = WebhookEndpoints(self._transport)
         self._issuers = Issuers(self._transport)
         self._plans = Plans(self._transport)

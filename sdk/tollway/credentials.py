@@ -58,6 +58,18 @@ def save(credentials: Credentials) -> Path:
     return file
 
 
+def forget() -> bool:
+    """Remove what ``tollway login`` stored. Returns whether there was anything."""
+    file = path()
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CredentialsError(f"cannot remove {file}: {error.strerror}") from error
+    return True
+
+
 def resolve(url: str | None, token: str | None) -> Credentials:
     """Arguments first, then TOLLWAY_URL and TOLLWAY_TOKEN, then the file.
 

@@ -15,10 +15,10 @@ from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.plans import plans
 from tollway.cli.predict import predict
+from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
     deprecate,
     load,
-    models,
     promote,
     retire,
     rollback,
@@ -28,6 +28,7 @@ from tollway.cli.versions import (
 from tollway.cli.webhooks import webhooks
 from tollway.client import Client
 from tollway.credentials import Credentials
+from tollway.errors import AuthenticationError, NotFoundError
 from tollway.version import __version__
 
 app = typer.Typer(
@@ -56,15 +57,23 @@ def login(
     token_file: Annotated[
         Path | None, typer.Option(help="Read the token from this file (DIR/admin.token).")
     ] = None,
+    user: Annotated[str | None, typer.Option(help="Log in as this user, with a password.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Read the user's password from this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Store the server and a token for later commands (file mode 0600).
 
-    The token is asked for, or read from stdin, or from --token-file: never from the command line,
-    which other users of the machine can see.
+    With --user a session begins, and its secret is the token. The token or password is asked for,
+    or read from stdin, or from a file: never from the command line, which other users of the
+    machine can see.
     """
     chosen = credentials.resolve(url, "unset").url
-    if token_file is not None:
+    if user is not None:
+        with Client(chosen, "unset") as client:
+            token = client.users.log_in(user, read_password(password_file)).secret
+    elif token_file is not None:
         token = token_file.read_text().strip()
     elif sys.stdin.isatty():
         token = typer.prompt("Token", hide_input=True).strip()
@@ -81,9 +90,27 @@ def login(
         say(f"logged in to {chosen}; stored in {file}")
 
 
+@app.command()
+def logout(as_json: Json = False) -> None:
+    """End the session and forget the stored token. A token that is no session stays valid."""
+    stored = credentials.load()
+    ended = False
+    if stored is not None and stored.token:
+        with Client(stored.url, stored.token) as client:
+            try:
+                client.users.log_out()
+                ended = True
+            except (AuthenticationError, NotFoundError):
+                pass  # it has ended already, or is no session
+    known = credentials.forget()
+    if as_json:
+        print_json({"forgotten": known, "session_ended": ended})
+    else:
+        say("logged out" if known else "nobody was logged in")
+
+
 for command in (
     deploy,
-    models,
     versions,
     promote,
     rollback,
@@ -95,6 +122,7 @@ for command in (
     usage,
 ):
     app.command()(command)
+app.add_typer(models, name="models")
 app.add_typer(apps, name="apps")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(keys, name="keys")
@@ -102,3 +130,5 @@ app.add_typer(audit, name="audit")
 app.add_typer(webhooks, name="webhooks")
 app.add_typer(issuers, name="issuers")
 app.add_typer(plans, name="plans")
+app.add_typer(users, name="users")
+app.add_typer(tokens, name="tokens")

@@ -14,7 +14,7 @@ Reason = Annotated[str, typer.Option(help="Why: stays in the version's history."
 _DIGEST_SHOWN = 19
 
 
-def models(as_json: Json = False) -> None:
+def list_models(as_json: Json) -> None:
     """List the models."""
     with Client() as client:
         found = client.models()
