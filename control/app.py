@@ -40,6 +40,7 @@ from control.routes_oidc import oidc_router
 from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
+from control.routes_usage import billing_router, usage_router
 from control.routes_users import HashingThreads, user_router
 from control.routes_webhooks import webhook_router
 from control.services import Services, build
@@ -148,11 +149,10 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(webhook_router(services.webhooks), prefix=API)
     answered = Answered(services.database, services.clock)
     app.include_router(audit_router(services.audit, answered), prefix=API)
+    app.include_router(usage_router(services.usage.reports, services.clock), prefix=API)
+    app.include_router(billing_router(services.usage.statements, services.usage.quotas), prefix=API)
     app.include_router(
-        observation_router(
-            services.usage, services.workers, services.gateways, services.stream, services.clock
-        ),
-        prefix=API,
+        observation_router(services.workers, services.gateways, services.stream), prefix=API
     )
     app.include_router(
         internal_router(
@@ -162,7 +162,7 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
             blobs=services.registry.blobs,
             workers=services.workers,
             gateways=services.gateways,
-            usage=services.usage,
+            usage=services.usage.store,
             metrics=services.metrics,
         )
     )

@@ -5,12 +5,16 @@ Values below :data:`EXACT` have a bucket each. From there on every power of two 
 ``1 / PARTS`` of its lower edge. A quantile is answered with the middle of its bucket: its relative
 error is at most :data:`RELATIVE_ERROR` (1.5625 %). Adding counts bucket by bucket is exactly the
 histogram of the union, whatever the order, so roll-ups of any two spans can be merged.
+
+Stored, a histogram is a run of entries of six bytes, a bucket's index and a count. The same bucket
+may stand in several entries, so that stored histograms merge by standing one behind the other:
+a database can join them, and :func:`quantiles` adds them up at once.
 """
 
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
-
-import msgspec
 
 PARTS: Final = 32
 _PART_BITS: Final = 5
@@ -21,8 +25,10 @@ RELATIVE_ERROR: Final = 1 / (2 * PARTS)
 Histogram = dict[int, int]
 """Bucket index -> count. Only buckets that hold something are there."""
 
-_decoder = msgspec.msgpack.Decoder(dict[int, int])
-_encoder = msgspec.msgpack.Encoder()
+_ENTRY: Final = struct.Struct("<HI")
+_MOST: Final = 2**32 - 1
+_MANY: Final = 30_000
+"""Bytes from which on NumPy is the faster."""
 
 
 def bucket(value: int) -> int:
@@ -75,11 +81,42 @@ def quantile(histogram: Mapping[int, int], share: float) -> float | None:
     raise AssertionError("the counts add up to the total")
 
 
-def encode(histogram: Histogram) -> bytes:
-    """The histogram as stored: a MessagePack map."""
-    return _encoder.encode(histogram)
+def quantiles(data: bytes, shares: Sequence[float]) -> list[float | None]:
+    """The quantiles of everything that stored histograms, one behind the other, hold."""
+    merged = decode(data) if len(data) < _MANY else _decode_many(data)
+    return [quantile(merged, share) for share in shares]
+
+
+def encode(histogram: Mapping[int, int]) -> bytes:
+    """The histogram as stored."""
+    flat: list[int] = []
+    for index, count in histogram.items():
+        rest = count
+        while rest > _MOST:  # a count that an entry cannot hold stands in several
+            flat += (index, _MOST)
+            rest -= _MOST
+        flat += (index, rest)
+    return _packer(len(flat) // 2).pack(*flat)
 
 
 def decode(data: bytes) -> Histogram:
-    """The histogram that :func:`encode` wrote."""
-    return _decoder.decode(data)
+    """The histogram that :func:`encode` wrote, or several of them one behind the other."""
+    histogram: Histogram = {}
+    for index, count in _ENTRY.iter_unpack(data):
+        histogram[index] = histogram.get(index, 0) + count
+    return histogram
+
+
+def _decode_many(data: bytes) -> Histogram:
+    # 20 MB that only a process with much usage needs.
+    import numpy as np  # noqa: PLC0415
+
+    entries = np.frombuffer(data, dtype=np.dtype([("index", "<u2"), ("count", "<u4")]))
+    # Weights are doubles: exact up to 2^53 values in a bucket.
+    counts = np.bincount(entries["index"], weights=entries["count"])
+    return {int(index): int(counts[index]) for index in np.flatnonzero(counts)}
+
+
+@lru_cache(maxsize=512)
+def _packer(entries: int) -> struct.Struct:
+    return struct.Struct("<" + "HI" * entries)

@@ -1,44 +1,21 @@
-"""Routes that only look: usage, workers, the change log."""
+"""Routes that only look: workers, the change log."""
 
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from control.middleware import require
 from control.resources import Page
-from control.routes_conventions import INSPECTORS, READERS, After, Limit, errors
+from control.routes_conventions import INSPECTORS, READERS, Limit, errors
 from control.store.gateways import Gateways
 from control.store.stream import Stream
-from control.store.usage import UsageStore
 from control.store.workers import Workers
-from control.usage_report import Step, parse_query, report
-from protocol.errors import Code, TollwayError
 from registry.access import Actor
-from registry.clock import Clock
 
 HIDDEN = "hash"
 """The field of key documents that stays between the roles."""
-
-
-class UsageItem(BaseModel):
-    """One row of the report: the time with a `step`, the dimensions asked for, and the figures."""
-
-    model_config = ConfigDict(frozen=True)
-
-    time: str | None = None
-    application: str | None = None
-    model: str | None = None
-    version: int | None = None
-    variant: str | None = None
-    status: int | None = None
-    requests: int
-    rows: int
-    errors: int
-    p50_ms: float | None
-    p99_ms: float | None
-    compute_ms: float
 
 
 class EngineItem(BaseModel):
@@ -80,43 +57,9 @@ class ChangeItem(BaseModel):
     doc: dict[str, Any] | None
 
 
-def observation_router(
-    usage: UsageStore, workers: Workers, gateways: Gateways, stream: Stream, clock: Clock
-) -> APIRouter:
-    """``/usage``, ``/workers``, ``/gateways`` and ``/changes``."""
+def observation_router(workers: Workers, gateways: Gateways, stream: Stream) -> APIRouter:
+    """``/workers``, ``/gateways`` and ``/changes``."""
     router = APIRouter(tags=["observation"])
-    reads = [Depends(require(*READERS))]
-
-    @router.get(
-        "/usage",
-        dependencies=reads,
-        responses=errors(422),
-        response_model=Page[UsageItem],
-        response_model_exclude_unset=True,
-    )
-    def get_usage(
-        start: Annotated[
-            AwareDatetime | None,
-            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
-        ] = None,
-        to: Annotated[AwareDatetime | None, Query(description="End; left out: now.")] = None,
-        by: Annotated[
-            str,
-            Query(description="Any of `application,model,version,variant,status`, by commas."),
-        ] = "",
-        step: Annotated[Step | None, Query(description="One row for each of these.")] = None,
-        limit: Annotated[int, Query(ge=1, le=100_000, description="Items on the page.")] = 10_000,
-        after: After = "",
-    ) -> Page[UsageItem]:
-        """Report usage: requests, rows, errors, latency and compute time of answered requests."""
-        query = parse_query(start, to, by, step, clock())
-        if after and not (after.isascii() and after.isdecimal()):
-            raise TollwayError(Code.INVALID, "query.after: is not the 'next' of a page")
-        begin = int(after or 0)
-        items = report(query, usage.rows(query.start, query.end, query.by))
-        following = str(begin + limit) if len(items) > begin + limit else None
-        shown = [UsageItem.model_validate(item) for item in items[begin : begin + limit]]
-        return Page(items=shown, next=following)
 
     @router.get("/workers", responses=errors())
     def list_workers(actor: Annotated[Actor, Depends(require(*READERS))]) -> Page[WorkerItem]:

@@ -30,8 +30,8 @@ from control.store.sessions import Sessions
 from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
-from control.store.usage import UsageStore
 from control.store.workers import Workers
+from control.usage_parts import UsageParts, usage_parts
 from control.webhooks.composition import build_webhooks
 from control.webhooks.service import Webhooks
 from registry.blobstore import BlobStore, open_blob_store
@@ -74,7 +74,7 @@ class Services(NamedTuple):
     accounts: Accounts
     workers: Workers
     gateways: Gateways
-    usage: UsageStore
+    usage: UsageParts
     stream: Stream
     notifier: ChangeNotifier
     authenticator: Authenticator
@@ -136,6 +136,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
+    usage = usage_parts(settings, database, clock, stop)
     return Services(
         settings=settings,
         clock=clock,
@@ -160,7 +161,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         accounts=accounts,
         workers=workers,
         gateways=gateways,
-        usage=UsageStore(database, clock),
+        usage=usage,
         stream=stream,
         notifier=notifier,
         authenticator=Authenticator(
@@ -180,6 +181,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             gateways,
             stream,
             webhooks,
+            usage,
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,
             accounts.sessions,
@@ -217,6 +219,7 @@ def _jobs(
     gateways: Gateways,
     stream: Stream,
     webhooks: Webhooks,
+    usage: UsageParts,
     audit_jobs: list[Job],
     metrics: Metrics,
     sessions: Sessions,
@@ -260,6 +263,7 @@ def _jobs(
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             *audit_jobs,
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
+            *usage.jobs(),
         ],
         stop,
         metrics,

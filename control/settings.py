@@ -90,6 +90,14 @@ class ControlSettings(BaseSettings):
     """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """How long an upload may stay unfinished."""
+    usage_minutes_days: int = Field(default=14, ge=1)
+    """Days for which usage is kept by minute."""
+    usage_hours_days: int = Field(default=100, ge=1)
+    """Days for which usage is kept by hour."""
+    usage_days_days: int = Field(default=800, ge=62)
+    """Days for which usage is kept by day, and the charges behind statements. Statements stay."""
+    statement_grace_h: float = Field(default=72.0, ge=0)
+    """Hours after a month's end at which its statements are closed."""
 
     webhook_secret_file: Path | None = None
     """Secret that the secrets of webhooks are derived from; made when there is no such file."""

@@ -1,11 +1,12 @@
 """Usage arithmetic: from lines of a gateway's log to roll-ups by minute. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from control.histogram import Histogram, bucket, merge
+from control.resources import MAX_TIME_MS
 from protocol.usage import UsageRecord
 
 MINUTE_MS: Final = 60_000
@@ -15,6 +16,8 @@ MAX_DIMENSION: Final = 63
 MAX_KEY: Final = 32
 MAX_VARIANT: Final = 16
 MAX_INTEGER: Final = 2**31 - 1
+MAX_MINUTE: Final = MAX_TIME_MS // MINUTE_MS - 366 * 1440
+"""A year before the last that can be written: months and quota periods still end in one."""
 
 
 class RollupKey(NamedTuple):
@@ -29,8 +32,21 @@ class RollupKey(NamedTuple):
     status: int
 
 
+class Place(NamedTuple):
+    """What requests are told apart by when they are taken in: a roll-up's key, and the plan."""
+
+    minute: int
+    application: str
+    key: str
+    model: str
+    version: int
+    variant: str
+    status: int
+    plan: str
+
+
 class Rollup:
-    """Sums over the requests of one :class:`RollupKey`. Durations in microseconds."""
+    """Sums over requests. Durations in microseconds."""
 
     __slots__ = (
         "bytes_in",
@@ -66,6 +82,13 @@ class Rollup:
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         merge(self.latency, other.latency)
+
+    def plus(self, other: "Rollup") -> "Rollup":
+        """The sum of both, which stay as they are."""
+        both = Rollup()
+        both.add(self)
+        both.add(other)
+        return both
 
 
 _record = msgspec.json.Decoder(UsageRecord)
@@ -107,19 +130,19 @@ def _decode_one_by_one(whole: bytes) -> Batch:
     return Batch(records, damaged, len(whole))
 
 
-def aggregate(records: Iterable[UsageRecord]) -> dict[RollupKey, Rollup]:
-    """Sum records into roll-ups.
+def aggregate(records: Iterable[UsageRecord]) -> dict[Place, Rollup]:
+    """Sum records by what tells them apart.
 
     Records name only models that exist: gateways count a name that a client made up under the empty
     name, so that nobody can make rows without end.
     """
-    rollups: dict[tuple[int, str, str, str, int, str, int], Rollup] = {}
+    found: dict[tuple[int, str, str, str, int, str, int, str], Rollup] = {}
     for r in records:
         minute = r.at_ms // MINUTE_MS
-        place = (minute, r.application, r.key, r.model, r.version, r.variant, r.status)
-        rollup = rollups.get(place)
+        place = (minute, r.application, r.key, r.model, r.version, r.variant, r.status, r.plan)
+        rollup = found.get(place)
         if rollup is None:
-            rollup = rollups[place] = Rollup()
+            rollup = found[place] = Rollup()
         rollup.requests += 1
         rollup.rows += r.rows
         rollup.queue_us += r.queue_us
@@ -130,27 +153,38 @@ def aggregate(records: Iterable[UsageRecord]) -> dict[RollupKey, Rollup]:
         index = bucket(r.total_us) if r.total_us > 0 else 0
         latency = rollup.latency
         latency[index] = latency.get(index, 0) + 1
-    clean: dict[RollupKey, Rollup] = {}
-    for place, rollup in rollups.items():
-        rollup.errors = rollup.requests if place[-1] >= ERROR_STATUS else 0
-        key = _storable(RollupKey(*place))
-        earlier = clean.setdefault(key, rollup)
+    clean: dict[Place, Rollup] = {}
+    for raw, rollup in found.items():
+        place = _storable(Place(*raw))
+        rollup.errors = rollup.requests if place.status >= ERROR_STATUS else 0
+        earlier = clean.setdefault(place, rollup)
         if earlier is not rollup:
             earlier.add(rollup)
     return clean
 
 
-def _storable(key: RollupKey) -> RollupKey:
-    """The key with everything that no column takes under a neutral value: a batch that the database
-    refuses would be sent for ever."""
-    return RollupKey(
-        minute=key.minute,
-        application=_fitting(key.application, MAX_DIMENSION),
-        key=_fitting(key.key, MAX_KEY),
-        model=_fitting(key.model, MAX_DIMENSION),
-        version=key.version if 0 <= key.version <= MAX_INTEGER else 0,
-        variant=_fitting(key.variant, MAX_VARIANT),
-        status=key.status if 0 <= key.status <= MAX_INTEGER else 0,
+def by_key(places: Mapping[Place, Rollup]) -> dict[RollupKey, Rollup]:
+    """The roll-ups, whatever the plan was. They may be the ones of ``places`` themselves."""
+    rollups: dict[RollupKey, Rollup] = {}
+    for place, rollup in places.items():
+        key = RollupKey(*place[:-1])
+        earlier = rollups.get(key)
+        rollups[key] = rollup if earlier is None else earlier.plus(rollup)
+    return rollups
+
+
+def _storable(place: Place) -> Place:
+    """The place with everything that no column takes under a neutral value: a batch that the
+    database refuses would be sent for ever."""
+    return Place(
+        minute=min(max(place.minute, 0), MAX_MINUTE),
+        application=_fitting(place.application, MAX_DIMENSION),
+        key=_fitting(place.key, MAX_KEY),
+        model=_fitting(place.model, MAX_DIMENSION),
+        version=place.version if 0 <= place.version <= MAX_INTEGER else 0,
+        variant=_fitting(place.variant, MAX_VARIANT),
+        status=place.status if 0 <= place.status <= MAX_INTEGER else 0,
+        plan=_fitting(place.plan, MAX_DIMENSION),
     )
 
 

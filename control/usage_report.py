@@ -1,50 +1,95 @@
-"""``GET /usage``: what was asked for, and the sums and quantiles that answer it."""
+"""``GET /usage``: what was asked for, and the sums and quantiles that answer it. Pure."""
 
-from collections.abc import Iterable, Mapping
+import base64
+import binascii
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
+
+import msgspec
 
 from control import histogram
-from control.histogram import Histogram
+from control.usage_resources import UsageItem
+from control.usage_tiers import STEP_MINUTES, Dimension, Step
 from protocol.errors import Code, TollwayError
 from registry.clock import rfc3339
 
-Dimension = Literal["application", "model", "version", "variant", "status"]
-Step = Literal["minute", "hour", "day"]
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
-STEP_MINUTES: Final[dict[Step, int]] = {"minute": 1, "hour": 60, "day": 1440}
 MINUTE_MS: Final = 60_000
 DEFAULT_SPAN_MINUTES: Final = 1440
-_MEDIAN, _TAIL = 0.5, 0.99
+_SHARES: Final = (0.5, 0.99)
+
+Group = tuple[int, tuple[str | int, ...]]
+"""Minute at which an item's step begins (0 without steps), and its dimensions."""
 
 
 class UsageQuery(NamedTuple):
-    """A report: minutes ``start`` up to, not including, ``end``, summed by dimensions and step."""
+    """A report: minutes ``start`` up to, not including, ``end``, summed by dimensions and step, of
+    what ``only`` lets pass."""
 
     start: int
     end: int
     by: tuple[Dimension, ...]
     step: Step | None
+    only: Mapping[Dimension, str | int]
+    after: Group | None = None
+    """The last item of the page before."""
+
+    @property
+    def step_minutes(self) -> int:
+        """Minutes in a step; 0 without steps."""
+        return STEP_MINUTES[self.step] if self.step is not None else 0
 
 
-class UsageRow(NamedTuple):
-    """A roll-up that goes into a report."""
+FIGURES: Final = (
+    "requests",
+    "rows",
+    "errors",
+    "queue_us",
+    "infer_us",
+    "bytes_in",
+    "bytes_out",
+)
+"""What is summed for a report."""
 
-    minute: int
-    dimensions: tuple[str | int, ...]
-    requests: int
-    rows: int
-    errors: int
-    infer_us: int
+
+class Sums(NamedTuple):
+    """What a group adds up to."""
+
+    figures: list[int]
+    """In the order of :data:`FIGURES`."""
     latency: bytes
+    """Histograms, one behind the other."""
+
+    def plus(self, other: "Sums") -> "Sums":
+        """The sum of both."""
+        figures = [a + b for a, b in zip(self.figures, other.figures, strict=True)]
+        return Sums(figures, self.latency + other.latency)
+
+
+class _Cursor(msgspec.Struct, array_like=True, frozen=True):
+    start: int
+    end: int
+    time: int
+    dimensions: tuple[str | int, ...]
+
+
+_decoder = msgspec.msgpack.Decoder(_Cursor)
 
 
 def parse_query(
-    start: datetime | None, end: datetime | None, by: str, step: Step | None, now_ms: int
+    start: datetime | None,
+    end: datetime | None,
+    by: str,
+    step: Step | None,
+    now_ms: int,
+    only: Mapping[Dimension, str | int | None] | None = None,
+    after: str = "",
 ) -> UsageQuery:
     """The report that the parameters ask for; without a span, the last 24 hours.
 
-    Both ends are widened to whole minutes, the grain of the roll-ups.
+    Both ends are widened to whole minutes, the grain of the roll-ups. ``after`` carries the span of
+    the first page, so that all pages are of one report.
     """
     end_ms = now_ms if end is None else round(end.timestamp() * 1000)
     last = -(-end_ms // MINUTE_MS)
@@ -64,58 +109,59 @@ def parse_query(
             )
     # One order whatever the request's, and nothing twice.
     chosen = tuple(one for one in DIMENSIONS if one in names)
-    return UsageQuery(first, last, chosen, step)
+    filters = {name: value for name, value in (only or {}).items() if value is not None}
+    query = UsageQuery(max(first, 0), max(last, 0), chosen, step, filters)
+    return query if not after else continued(query, after)
 
 
-class _Sums:
-    __slots__ = ("errors", "infer_us", "latency", "requests", "rows")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.rows = 0
-        self.errors = 0
-        self.infer_us = 0
-        self.latency: Histogram = {}
+def cursor(query: UsageQuery, last: Group) -> str:
+    """The ``next`` of a page that ends with ``last``."""
+    data = msgspec.msgpack.encode(_Cursor(query.start, query.end, *last))
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def report(query: UsageQuery, rows: Iterable[UsageRow]) -> list[Mapping[str, Any]]:
-    """The report's items, ordered by time, then by dimensions.
+def continued(query: UsageQuery, after: str) -> UsageQuery:
+    """The query for the page behind ``after``; ``INVALID`` when that is of another report."""
+    try:
+        data = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True)
+        found = _decoder.decode(data)
+    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise _not_a_cursor() from error
+    kinds = [int if name in {"version", "status"} else str for name in query.by]
+    if [type(value) for value in found.dimensions] != kinds or not (
+        0 <= found.start <= found.end and 0 <= found.time <= found.end
+    ):
+        raise _not_a_cursor()
+    return query._replace(start=found.start, end=found.end, after=(found.time, found.dimensions))
+
+
+def _not_a_cursor() -> TollwayError:
+    return TollwayError(Code.INVALID, "query.after: is not the 'next' of a page of this report")
+
+
+def item(query: UsageQuery, group: Group, sums: Sums) -> UsageItem:
+    """An item of the report.
 
     ``p50_ms`` and ``p99_ms`` are quantiles of the total latency in the gateway, as exact as
     ``control.histogram`` says; ``compute_ms`` is the time spent in runs of the graph.
     """
-    minutes = STEP_MINUTES[query.step] if query.step is not None else 0
-    groups: dict[tuple[int, tuple[str | int, ...]], _Sums] = {}
-    for row in rows:
-        start = row.minute // minutes * minutes if minutes else 0
-        sums = groups.setdefault((start, row.dimensions), _Sums())
-        sums.requests += row.requests
-        sums.rows += row.rows
-        sums.errors += row.errors
-        sums.infer_us += row.infer_us
-        histogram.merge(sums.latency, histogram.decode(row.latency))
-    return [
-        _item(query, start, dimensions, groups[start, dimensions])
-        for start, dimensions in sorted(groups)
-    ]
-
-
-def _item(
-    query: UsageQuery, start: int, dimensions: tuple[str | int, ...], sums: _Sums
-) -> dict[str, Any]:
-    item: dict[str, Any] = {}
-    if query.step is not None:
-        item["time"] = rfc3339(start * MINUTE_MS)
-    item.update(zip(query.by, dimensions, strict=True))
-    item.update(
-        requests=sums.requests,
-        rows=sums.rows,
-        errors=sums.errors,
-        p50_ms=_milliseconds(histogram.quantile(sums.latency, _MEDIAN)),
-        p99_ms=_milliseconds(histogram.quantile(sums.latency, _TAIL)),
-        compute_ms=round(sums.infer_us / 1000, 3),
+    time, dimensions = group
+    median, tail = histogram.quantiles(sums.latency, _SHARES)
+    values: dict[str, object] = {} if query.step is None else {"time": rfc3339(time * MINUTE_MS)}
+    values.update(zip(query.by, dimensions, strict=True))
+    requests, rows, errors, queue_us, infer_us, bytes_in, bytes_out = sums.figures
+    values.update(
+        requests=requests,
+        rows=rows,
+        errors=errors,
+        p50_ms=_milliseconds(median),
+        p99_ms=_milliseconds(tail),
+        compute_ms=round(infer_us / 1000, 3),
+        queue_ms=round(queue_us / 1000, 3),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
     )
-    return item
+    return UsageItem.model_validate(values)
 
 
 def _milliseconds(microseconds: float | None) -> float | None:

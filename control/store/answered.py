@@ -6,7 +6,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.store.tables import applications, usage_minutes
+from control.store.tables import applications
+from control.store.usage_tables import usage_minutes
 from registry.clock import rfc3339
 from registry.store.audit import audit
 from registry.store.tables import models

@@ -10,9 +10,10 @@ from sqlalchemy.engine import Connection
 import control.store.gateway_tables
 import control.store.issuer_tables
 import control.store.tables
+import control.store.usage_tables
 import control.store.user_tables
 import control.store.webhook_tables  # noqa: F401
-import registry.store.tables  # noqa: F401 -- both add their tables to the metadata
+import registry.store.tables  # noqa: F401 -- all add their tables to the metadata
 from control.store.republish import republish
 from protocol.errors import Code, TollwayError
 from registry.store import audit, changes

@@ -132,25 +132,3 @@ usage_offsets = sa.Table(
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )
 """How far each segment of each gateway's usage log has been taken in."""
-
-usage_minutes = sa.Table(
-    "usage_minutes",
-    metadata,
-    sa.Column("minute", sa.BigInteger, primary_key=True),
-    sa.Column("application", NAME, primary_key=True),
-    sa.Column("key", sa.String(32), primary_key=True),
-    sa.Column("model", NAME, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("variant", sa.String(16), primary_key=True),
-    sa.Column("status", sa.Integer, primary_key=True),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("errors", sa.BigInteger, nullable=False),
-    sa.Column("queue_us", sa.BigInteger, nullable=False),
-    sa.Column("infer_us", sa.BigInteger, nullable=False),
-    sa.Column("total_us", sa.BigInteger, nullable=False),
-    sa.Column("bytes_in", sa.BigInteger, nullable=False),
-    sa.Column("bytes_out", sa.BigInteger, nullable=False),
-    sa.Column("latency", sa.LargeBinary, nullable=False),
-)
-"""Usage by minute (UNIX time / 60). ``latency``: ``control.histogram`` of total microseconds."""

@@ -1,33 +1,20 @@
-"""Usage in SQL: exactly-once ingestion, and sums over the roll-ups."""
+"""Usage in SQL: exactly-once ingestion."""
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from control import histogram
+from control.charges import Charge, Occasion, charges_of
+from control.store.charges import add_charges
 from control.store.key_usage import touch_keys
-from control.store.tables import usage_minutes, usage_offsets
-from control.usage import Batch, Rollup, RollupKey, aggregate, decode_lines
-from control.usage_report import UsageRow
+from control.store.quotas import tell_thresholds
+from control.store.tables import usage_offsets
+from control.store.terms import Terms
+from control.store.usage_rollups import FOLDED, add_minutes, lock, read_marks, spread
+from control.usage import Batch, Rollup, RollupKey, aggregate, by_key, decode_lines
 from registry.clock import Clock
 from registry.store.database import Database
-
-_LOCK = 0x746F6C6C  # an arbitrary number, the same in every control process
-_CHUNK = 400
-_KEY_COLUMNS = tuple(usage_minutes.c[name] for name in RollupKey._fields)
-_SUMS = (
-    "requests",
-    "rows",
-    "errors",
-    "queue_us",
-    "infer_us",
-    "total_us",
-    "bytes_in",
-    "bytes_out",
-)
 
 
 class Ingested(NamedTuple):
@@ -44,6 +31,7 @@ class UsageStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._terms = Terms()
 
     def ingest(self, gateway: str, segment: str, offset: int, body: bytes) -> Ingested:
         """Count the lines of ``body``, which stand at ``offset`` of the segment, exactly once.
@@ -59,14 +47,15 @@ class UsageStore:
             batch = decode_lines(body[known - offset :])
             if batch.consumed == 0:
                 break
-            rollups = aggregate(batch.records)
+            places = aggregate(batch.records)
+            rollups, charges = by_key(places), charges_of(places)
             with self._database.write() as connection:
-                self._lock(connection)
+                lock(connection, self._database)
                 present = _read_next(connection, gateway, segment)
                 if present == known:
                     present = known + batch.consumed
                     self._advance(connection, gateway, segment, present, batch)
-                    _add(connection, rollups, is_sqlite=self._database.is_sqlite)
+                    self._add(connection, rollups, charges)
                     touch_keys(connection, batch.records, is_sqlite=self._database.is_sqlite)
                     records, damaged = len(batch.records), batch.damaged
             # Where another request took lines of this segment meanwhile, its end is the new start.
@@ -77,10 +66,24 @@ class UsageStore:
         with self._database.read() as connection:
             return _read_next(connection, gateway, segment)
 
-    def _lock(self, connection: Connection) -> None:
-        # One ingestion at a time: histograms are merged here, not in SQL. SQLite has one writer.
-        if not self._database.is_sqlite:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    def _add(
+        self,
+        connection: Connection,
+        rollups: dict[RollupKey, Rollup],
+        charges: dict[Occasion, Charge],
+    ) -> None:
+        """Everything that a batch adds to, but for its offset. Under the lock."""
+        marks, now = read_marks(connection), self._clock()
+        add_minutes(connection, self._database, rollups)
+        folded = marks.get(FOLDED, 0)
+        # Coarser roll-ups hold every minute before the mark: what is late goes there at once.
+        late = {key: rollup for key, rollup in rollups.items() if key.minute < folded}
+        if late:
+            spread(connection, self._database, late)
+        self._terms.refresh(connection)
+        accounts = add_charges(connection, self._database, self._terms, charges, marks, now)
+        if accounts:
+            tell_thresholds(connection, self._database, self._terms, accounts, now)
 
     def _advance(
         self,
@@ -113,20 +116,6 @@ class UsageStore:
             }
             connection.execute(sa.insert(table).values(row))
 
-    def rows(
-        self, start_minute: int, end_minute: int, columns: Sequence[str]
-    ) -> Iterator[UsageRow]:
-        """Roll-ups from ``start_minute`` up to, not including, ``end_minute``, in no order."""
-        table = usage_minutes.c
-        names = ("requests", "rows", "errors", "infer_us", "latency")
-        query = sa.select(
-            table.minute, *(table[name] for name in columns), *(table[name] for name in names)
-        ).where(table.minute >= start_minute, table.minute < end_minute)
-        width = 1 + len(columns)
-        with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                yield UsageRow(row[0], tuple(row[1:width]), *row[width:])
-
 
 def _read_next(connection: Connection, gateway: str, segment: str) -> int:
     table = usage_offsets.c
@@ -134,34 +123,3 @@ def _read_next(connection: Connection, gateway: str, segment: str) -> int:
         sa.select(table.next).where(table.gateway == gateway, table.segment == segment)
     ).scalar()
     return int(found or 0)
-
-
-def _add(connection: Connection, rollups: dict[RollupKey, Rollup], *, is_sqlite: bool) -> None:
-    """Add roll-ups to the table: sums by the database, histograms merged here under the lock."""
-    if not rollups:
-        return
-    keys = list(rollups)
-    for start in range(0, len(keys), _CHUNK):
-        chunk = keys[start : start + _CHUNK]
-        present = connection.execute(
-            sa.select(*_KEY_COLUMNS, usage_minutes.c.latency).where(
-                sa.tuple_(*_KEY_COLUMNS).in_(chunk)
-            )
-        )
-        for row in present:
-            earlier = histogram.decode(row[-1])
-            histogram.merge(rollups[RollupKey(*row[:-1])].latency, earlier)
-    rows = [
-        {
-            **key._asdict(),
-            **{name: getattr(rollup, name) for name in _SUMS},
-            "latency": histogram.encode(rollup.latency),
-        }
-        for key, rollup in rollups.items()
-    ]
-    insert = sqlite.insert(usage_minutes) if is_sqlite else postgresql.insert(usage_minutes)
-    sums = {name: usage_minutes.c[name] + insert.excluded[name] for name in _SUMS}
-    upsert = insert.on_conflict_do_update(
-        index_elements=list(_KEY_COLUMNS), set_={**sums, "latency": insert.excluded["latency"]}
-    )
-    connection.execute(upsert, rows)

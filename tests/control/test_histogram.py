@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control import histogram
@@ -51,6 +51,27 @@ def test_encoding_and_decoding_is_the_identity(values: list[int]) -> None:
     one = histogram.of(values)
 
     assert histogram.decode(histogram.encode(one)) == one
+
+
+@settings(deadline=None)  # the first example loads NumPy
+@given(durations, durations, st.integers(min_value=1, max_value=500))
+def test_stored_histograms_merge_by_standing_one_behind_the_other(
+    left: list[int], right: list[int], times: int
+) -> None:
+    """Few of them and many: the two ways to add them up agree."""
+    stored = histogram.encode(histogram.of(left)) + histogram.encode(histogram.of(right))
+    merged = {index: count * times for index, count in histogram.of(left + right).items()}
+
+    shares = (0.0, 0.5, 0.99, 1.0)
+    assert histogram.quantiles(stored * times, shares) == [
+        histogram.quantile(merged, share) for share in shares
+    ]
+
+
+def test_a_count_that_an_entry_cannot_hold_is_kept() -> None:
+    huge = {7: 2**34 + 5, 9: 1}
+
+    assert histogram.decode(histogram.encode(huge)) == huge
 
 
 def test_an_empty_histogram_has_no_quantile() -> None:

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control import histogram, usage
-from control.store.tables import usage_minutes, usage_offsets
+from control.store.tables import usage_offsets
 from control.store.usage import UsageStore
+from control.store.usage_tables import usage_minutes
 from protocol.usage import UsageRecord
 from registry.store.database import Database
 from tests.control.running import START_MS, Control, FakeClock

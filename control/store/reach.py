@@ -1,0 +1,21 @@
+"""What usage is within reach, as a condition: an application's through its consumer, a model's
+through ownership or a grant."""
+
+import sqlalchemy as sa
+
+from control.reach import Reach
+from control.store.applications import within
+
+
+def is_restricted(reach: Reach) -> bool:
+    """Whether there may be usage that is not within reach."""
+    return reach.consumer is not None and reach.models is not None
+
+
+def reaches(
+    reach: Reach, application: sa.ColumnElement[str], model: sa.ColumnElement[str]
+) -> sa.ColumnElement[bool]:
+    """Whether a row of ``application`` and ``model`` is within reach, through either."""
+    if not is_restricted(reach):
+        return sa.true()
+    return sa.or_(within(reach, application), model.in_(sorted(reach.models or ())))
