@@ -45,6 +45,7 @@ bench: setup-dev ## requests per CPU-second and latency beside a hand-written se
 	@test -x build/bench-venv/bin/python || $(PYTHON) -m venv build/bench-venv
 	@build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.policies
 
 lock: ## compile the requirement files again
 	@test -x build/lock-venv/bin/uv || ($(PYTHON) -m venv build/lock-venv && build/lock-venv/bin/pip install --quiet uv)

@@ -45,7 +45,7 @@ class Limiting(Collector):
             counters = self._redis = _redis_counters(settings)
         else:
             counters = memory = MemoryCounters(now=now, monotonic=monotonic)
-        self.policy = PlanLimitsPolicy(counters, plans, now=now, monotonic=monotonic)
+        self.policy = PlanLimitsPolicy(counters, plans, now=now)
         if self._redis is None:
             self._keeper = CounterKeeper(
                 memory,

@@ -3,9 +3,9 @@
 import re
 from typing import NamedTuple
 
+from policies.windows import SECOND_US
 from protocol.configuration import PlanDoc, QuotaUnit, RateDoc
 
-SECOND_US = 1_000_000
 UNITS: tuple[QuotaUnit, ...] = ("requests", "rows", "compute_ms")
 """The order in which usage is counted. Compute is counted in microseconds."""
 COMPUTE = UNITS.index("compute_ms")

@@ -10,7 +10,7 @@ from functools import partial
 
 from policies.base import Call, Identity
 from policies.calendar import day_of, day_start, month_of, month_start
-from policies.limits import COMPUTE, COMPUTE_SCALE, SECOND_US, UNITS, Limits, quoted
+from policies.limits import COMPUTE, COMPUTE_SCALE, UNITS, Limits, quoted
 from policies.plans import Plans
 from policies.stores.base import (
     ADMITTED,
@@ -21,12 +21,11 @@ from policies.stores.base import (
     Used,
     Verdict,
 )
+from policies.windows import SECOND_US
 from protocol.configuration import PlanDoc
 from protocol.errors import Code, TollwayError
 
 Header = tuple[bytes, bytes]
-LEASE_SLACK_S = 1.0
-"""A call is answered by its deadline; this is for the clocks and the timers between."""
 PAID = frozenset({200, 400, 422})
 """Answers that count against a quota: what the model answered, and what it could not answer because
 of the request itself. Refusals and failures of this system are free."""
@@ -38,13 +37,13 @@ HIDDEN = frozenset({Code.MODEL_NOT_FOUND, Code.VERSION_NOT_FOUND})
 
 def used_of(status: int, rows: int, compute_us: int) -> Used:
     """What an answer counts against a quota."""
-    return Used(1, rows, compute_us) if status in PAID else NOTHING
+    return (1, rows, compute_us) if status in PAID else NOTHING
 
 
 class PlanTerms:
     """A plan's limits with everything about them that does not change from call to call."""
 
-    __slots__ = ("_month", "_policy", "_template", "limits")
+    __slots__ = ("_from", "_policy", "_until", "limits", "template")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -54,25 +53,26 @@ class PlanTerms:
             template.append('"quota";r=%d;t=%d')
         if limits.concurrency is not None:
             template.append('"concurrency";r=%d')
-        self._template = ", ".join(template).encode()
+        self.template = ", ".join(template).encode()
+        """``RateLimit``, with a place for each number of a verdict."""
         self._policy: Header = (b"ratelimit-policy", b"")
-        self._month = -1
+        self._from = self._until = 0.0
 
     def policy_header(self, now: float) -> Header:
         """What is allowed. A month's seconds differ from month to month."""
-        if self._month < 0 or (self._is_monthly() and self._month != month_of(now)):
-            self._month = month_of(now)
-            self._policy = (b"ratelimit-policy", self._policies().encode())
+        if not self._from <= now < self._until:
+            month = month_of(now)
+            if self._is_monthly():
+                self._from, self._until = month_start(month), month_start(month + 1)
+            else:
+                self._from, self._until = float("-inf"), float("inf")
+            self._policy = (b"ratelimit-policy", self._policies(month).encode())
         return self._policy
-
-    def left_header(self, verdict: Verdict) -> Header:
-        """What is left."""
-        return (b"ratelimit", self._template % verdict.numbers)
 
     def _is_monthly(self) -> bool:
         return self.limits.quota is not None and self.limits.quota.monthly
 
-    def _policies(self) -> str:
+    def _policies(self, month: int) -> str:
         limits = self.limits
         found = [
             f"{quoted(rate.name)};q={rate.requests};w={rate.window_us // SECOND_US}"
@@ -82,7 +82,7 @@ class PlanTerms:
             allowed = quota.limit // COMPUTE_SCALE if quota.unit == COMPUTE else quota.limit
             seconds = 86_400
             if quota.monthly:
-                seconds = month_start(self._month + 1) - month_start(self._month)
+                seconds = month_start(month + 1) - month_start(month)
             unit = "" if quota.unit == 0 else f';qu="{UNITS[quota.unit]}"'
             found.append(f'"quota";q={allowed}{unit};w={seconds}')
         if limits.concurrency is not None:
@@ -99,13 +99,11 @@ class PlanLimitsPolicy:
         plans: Plans,
         *,
         now: Callable[[], float],
-        monotonic: Callable[[], float],
     ) -> None:
-        """``now`` gives UNIX seconds; ``monotonic`` the seconds that deadlines are in."""
+        """``now`` gives UNIX seconds."""
         self._counters = counters
         self._plans = plans
         self._now = now
-        self._monotonic = monotonic
         self._terms: dict[str, PlanTerms] = {}
         self.refusals = {"rate": 0, "quota": 0, "concurrency": 0}
         """Calls refused, by the kind of limit."""
@@ -115,7 +113,7 @@ class PlanLimitsPolicy:
     def check(self, call: Call) -> asyncio.Future[None] | None:
         """Charge all limits, or raise ``RATE_LIMITED``, ``QUOTA_EXCEEDED``, ``TOO_MANY_IN_FLIGHT``
         and charge none; ``UNAVAILABLE`` when the counters do not answer and the plan is closed."""
-        return self._ask(call, charge=True)
+        return self._ask(call, True)
 
     def look(self, call: Call, refused: Code) -> asyncio.Future[None] | None:
         """Learn how the limits stand, for the answer to a call that was refused for something else.
@@ -125,7 +123,7 @@ class PlanLimitsPolicy:
         if unasked and identity is not None and _may_name(identity, call.model):
             # Refused before its subscription was looked at, which it may well have.
             call.plan = self._plans.of(identity.application, call.model)
-        return None if call.verdict is not None else self._ask(call, charge=False)
+        return None if call.verdict is not None else self._ask(call, False)
 
     def settle(self, call: Call, status: int, rows: int, compute_us: int) -> None:
         """End a call: from here on it is not under way. Harmless for one that took nothing."""
@@ -141,16 +139,18 @@ class PlanLimitsPolicy:
 
     def headers(self, call: Call) -> tuple[Header, ...]:
         """``RateLimit-Policy`` and ``RateLimit``, as far as they are known."""
-        if call.plan is None:
+        plan = call.plan
+        if plan is None:
             return ()
-        terms = self._terms_of(call.plan)
+        terms = self._terms_of(plan)
         if not terms.limits.counted:
             return ()
+        policy = terms.policy_header(self._now())
         verdict = call.verdict
         # Terms that have changed meanwhile do not fit the numbers of the verdict.
         if verdict is None or not verdict.numbers or verdict.limits is not terms.limits:
-            return (terms.policy_header(self._now()),)
-        return (terms.policy_header(self._now()), terms.left_header(verdict))
+            return (policy,)
+        return (policy, (b"ratelimit", terms.template % verdict.numbers))
 
     def _terms_of(self, plan: PlanDoc) -> PlanTerms:
         terms = self._terms.get(plan.name)
@@ -158,16 +158,17 @@ class PlanLimitsPolicy:
             terms = self._terms[plan.name] = PlanTerms(Limits(plan))
         return terms
 
-    def _ask(self, call: Call, *, charge: bool) -> asyncio.Future[None] | None:
-        if call.plan is None:
+    def _ask(self, call: Call, charge: bool) -> asyncio.Future[None] | None:
+        plan = call.plan
+        if plan is None:
             return None
-        limits = self._terms_of(call.plan).limits
+        limits = self._terms_of(plan).limits
         if not limits.counted:
             return None
         identity = call.identity
         assert identity is not None
-        lease_s = call.deadline - self._monotonic() + LEASE_SLACK_S
-        found = self._counters.take((identity.application, call.model), limits, lease_s, charge)
+        subscription = (identity.application, call.model)
+        found = self._counters.take(subscription, limits, call.deadline, charge)
         if isinstance(found, Verdict):
             self._decide(call, found, charge)
             return None

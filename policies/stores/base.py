@@ -1,9 +1,10 @@
 """What every store of counters does: check all limits of a plan, and charge all or none."""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from policies.limits import SECOND_US, Limits
+from policies.limits import Limits
+from policies.windows import SECOND_US
 
 Subscription = tuple[str, str]
 """Application and model: what limits are counted for."""
@@ -41,21 +42,15 @@ class Verdict:
         and seconds until it begins anew. For concurrency: what is left."""
         self.hold = 0
         """Quota units reserved."""
-        self.lease = b""
-        """Names the place among the requests under way, where the store needs a name."""
-        self.taken_us = 0
-        """When it was taken, by the store's clock, where the store needs to know."""
+        self.lease: bytes
+        """Names the place among the requests under way. Set by stores that need a name for it."""
+        self.taken_us: int
+        """When it was taken, by the store's clock. Set by stores that need to know."""
 
 
-class Used(NamedTuple):
-    """What an answered request used, in the order of :data:`policies.limits.UNITS`."""
-
-    requests: int
-    rows: int
-    compute_us: int
-
-
-NOTHING = Used(0, 0, 0)
+Used = tuple[int, int, int]
+"""What an answered request used, in the order of :data:`policies.limits.UNITS`."""
+NOTHING: Used = (0, 0, 0)
 """What a request used that got no answer, or one that is not its caller's to pay for."""
 
 
@@ -70,13 +65,13 @@ class Counters(Protocol):
         """What gateways that share limits must agree on: ``memory``, or where the store is."""
 
     def take(
-        self, subscription: Subscription, limits: Limits, lease_s: float, charge: bool = True
+        self, subscription: Subscription, limits: Limits, deadline: float, charge: bool = True
     ) -> Verdict | asyncio.Future[Verdict]:
         """Check every limit, and charge them all if none refuses. Never raises, never waits for
         longer than the store's timeout.
 
-        ``lease_s``: time after which the call is certainly over. Without ``charge`` nothing is
-        taken, and the verdict tells how the counters stand.
+        ``deadline``: seconds of the event loop's clock at which the call is over. Without
+        ``charge`` nothing is taken, and the verdict tells how the counters stand.
         """
 
     def settle(self, verdict: Verdict, used: Used) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from policies.calendar import day_of, day_start, month_of, month_start
-from policies.limits import COMPUTE, COMPUTE_SCALE, SECOND_US, Limits, Quota, Rate
+from policies.limits import COMPUTE, COMPUTE_SCALE, Limits, Quota, Rate
 from policies.stores.base import ADMITTED, BUSY_RETRY_US, Subscription, Used, Verdict
-from policies.windows import Pace, SlidingWindow
+from policies.windows import SECOND_US, Pace, RateCounter, SlidingWindow
 
 
 class WindowTotal(msgspec.Struct, frozen=True, array_like=True):
@@ -45,7 +45,7 @@ class _State:
         self.active: list[SlidingWindow] = []
         """Those of the present plan."""
         self.paces: dict[Rate, Pace] = {}
-        self.rates: list[tuple[int, SlidingWindow, Pace | None]] = []
+        self.rates: list[RateCounter] = []
         self.day = day
         self.month = month
         self.today = [0, 0, 0]
@@ -63,8 +63,8 @@ class _State:
             pace = None
             if rate.burst:
                 pace = self.paces.setdefault(rate, Pace(rate.interval_us, rate.burst))
-            self.rates.append((rate.requests, window, pace))
-        self.active = list({id(window): window for _, window, _ in self.rates}.values())
+            self.rates.append(RateCounter(rate.requests, window, pace))
+        self.active = list({id(rate.window): rate.window for rate in self.rates}.values())
         self.limits = limits
 
     def drop_idle(self, now_us: int) -> None:
@@ -73,9 +73,9 @@ class _State:
             window.advance(now_us)
             if not window.used and window not in self.active:
                 del self.windows[length]
-        active = [pace for _, _, pace in self.rates]
+        active = [rate.pace for rate in self.rates]
         for rate, pace in list(self.paces.items()):
-            if pace not in active and pace.idle(now_us):
+            if pace not in active and pace.due_us <= now_us:
                 del self.paces[rate]
 
     def turn(self, day: int, month: int) -> None:
@@ -102,11 +102,11 @@ class MemoryCounters:
         self._day = self._month = 0
         self._day_ends = self._month_ends = 0
 
-    def take(
+    def take(  # noqa: C901, PLR0912 -- the path of every request, in one piece
         self,
         subscription: Subscription,
         limits: Limits,
-        lease_s: float,  # noqa: ARG002 -- places in memory end with the process
+        deadline: float,  # noqa: ARG002 -- places in memory end with the process
         charge: bool = True,
     ) -> Verdict:
         """See :class:`policies.stores.base.Counters`."""
@@ -114,34 +114,42 @@ class MemoryCounters:
         now_us = int(self._monotonic() * 1e6)
         if state.limits is not limits:
             state.adopt(limits, now_us)
-        refused, retry_us = ADMITTED, 0
-        numbers: list[int] = []
-        for index, (requests, window, pace) in enumerate(state.rates):
-            window.advance(now_us)
-            free = requests - window.used
-            next_us = window.next_us(now_us)
-            if free <= 0 and (wait_us := window.wait_us(now_us, requests)) > retry_us:
-                refused, retry_us = index, wait_us
-            if pace is not None and (paced := pace.free(now_us)) <= max(free, 0):
-                wait_us = pace.wait_us(now_us)
-                next_us = wait_us if paced < free else max(next_us, wait_us)
-                free = paced
-                if paced == 0 and wait_us > retry_us:
-                    refused, retry_us = index, wait_us
-            numbers += (free, next_us)
-        if limits.quota is not None:
-            left, wait_us = self._quota(state, limits.quota, numbers)
-            if left < 0 and wait_us > retry_us:
-                refused, retry_us = len(limits.rates), wait_us
-        if limits.concurrency is not None:
-            places = limits.concurrency - state.in_flight
-            if places <= 0 and retry_us < BUSY_RETRY_US:
-                refused, retry_us = len(limits.rates) + (limits.quota is not None), BUSY_RETRY_US
-            numbers.append(places)
+        refused, retry_us, place = ADMITTED, 0, 0
+        rates, quota = state.rates, limits.quota
+        for rate in rates:
+            wait_us = rate.look(now_us)
+            if wait_us > retry_us:
+                refused, retry_us = place, wait_us
+            place += 1
+        free = ends_us = 0
+        if quota is not None:
+            free, ends_us, wait_us = self._look(state, quota, limits.leased)
+            if wait_us > retry_us:
+                refused, retry_us = place, wait_us
+            place += 1
+        places = limits.concurrency
+        if places is not None and state.in_flight >= places and retry_us < BUSY_RETRY_US:
+            refused, retry_us = place, BUSY_RETRY_US
         verdict = Verdict(subscription, limits, refused, retry_us)
-        if refused == ADMITTED and charge:
-            self._charge(state, limits, verdict, numbers, now_us)
-        verdict.numbers = _shown(numbers, limits)
+        taken = charge and refused == ADMITTED
+        if taken:
+            state.in_flight += 1
+            if quota is not None:
+                verdict.hold = quota.hold
+                state.held += quota.hold
+                free -= quota.hold
+        numbers: list[int] = []
+        for rate in rates:
+            numbers += rate.numbers(now_us, taken)
+        if taken:
+            for window in state.active:
+                window.add(now_us)
+        if quota is not None:
+            left = free // COMPUTE_SCALE if quota.unit == COMPUTE else free
+            numbers += (left if left > 0 else 0, -(-ends_us // SECOND_US))  # noqa: FURB136
+        if places is not None:
+            numbers.append(max(0, places - state.in_flight))
+        verdict.numbers = tuple(numbers)
         return verdict
 
     def settle(self, verdict: Verdict, used: Used) -> None:
@@ -149,7 +157,13 @@ class MemoryCounters:
         state = self._states[verdict.subscription]
         state.in_flight -= 1
         state.held -= verdict.hold
-        self._add_used(state, used)
+        self._calendar()
+        if state.day != self._day:
+            state.turn(self._day, self._month)
+        today = state.today
+        today[0] += used[0]
+        today[1] += used[1]
+        today[2] += used[2]
 
     def snapshot(self) -> list[SubscriptionTotal]:
         """What was used and admitted so far. What calls under way hold is not in it: they are not
@@ -231,63 +245,20 @@ class MemoryCounters:
             self._month_ends = month_start(self._month + 1)
         return now
 
-    def _quota(self, state: _State, quota: Quota, numbers: list[int]) -> tuple[int, int]:
-        """(what would be left after this call, time until that is enough); appends its numbers."""
+    def _look(self, state: _State, quota: Quota, leased: bool) -> tuple[int, int, int]:
+        """(units left, time until the period ends, time until a call is admitted or 0)."""
         now = self._calendar()
         if state.day != self._day:
             state.turn(self._day, self._month)
         used = state.today[quota.unit]
+        ends = self._day_ends
         if quota.monthly:
             used += state.before[quota.unit]
-        unused = quota.limit - used
-        free = unused - state.held
-        ends = self._month_ends if quota.monthly else self._day_ends
-        wait_us = int((ends - now) * 1e6) + 1
-        numbers += (free, wait_us)
-        if free < quota.hold <= unused and state.limits is not None and state.limits.leased:
-            # Calls under way hold it, and will give some back.
-            wait_us = BUSY_RETRY_US
-        return free - quota.hold, wait_us
-
-    def _charge(
-        self, state: _State, limits: Limits, verdict: Verdict, numbers: list[int], now_us: int
-    ) -> None:
-        place = 0
-        for rate, (_, _, pace) in zip(limits.rates, state.rates, strict=True):
-            if pace is not None:
-                pace.add(now_us)
-            if numbers[place + 1] == 0:
-                numbers[place + 1] = int(rate.interval_us) if pace is not None else rate.window_us
-            numbers[place] -= 1
-            place += 2
-        for window in state.active:
-            window.add(now_us)
-        if limits.quota is not None:
-            verdict.hold = limits.quota.hold
-            state.held += verdict.hold
-            numbers[place] -= verdict.hold
-        if limits.concurrency is not None:
-            numbers[-1] -= 1
-        state.in_flight += 1
-
-    def _add_used(self, state: _State, used: Used) -> None:
-        self._calendar()
-        if state.day != self._day:
-            state.turn(self._day, self._month)
-        today = state.today
-        today[0] += used[0]
-        today[1] += used[1]
-        today[2] += used[2]
-
-
-def _shown(numbers: list[int], limits: Limits) -> tuple[int, ...]:
-    """The numbers as callers see them: seconds rounded up, nothing below zero."""
-    seconds = 2 * (len(limits.rates) + (limits.quota is not None))
-    for place in range(0, seconds, 2):
-        numbers[place] = max(0, numbers[place])
-        numbers[place + 1] = -(-numbers[place + 1] // SECOND_US)
-    if limits.quota is not None and limits.quota.unit == COMPUTE:
-        numbers[seconds - 2] //= COMPUTE_SCALE
-    if len(numbers) > seconds:
-        numbers[-1] = max(0, numbers[-1])
-    return tuple(numbers)
+            ends = self._month_ends
+        free = quota.limit - used - state.held
+        ends_us = int((ends - now) * 1e6) + 1
+        if free >= quota.hold:
+            return free, ends_us, 0
+        if leased and free + state.held >= quota.hold:
+            return free, ends_us, BUSY_RETRY_US  # calls under way will give some back
+        return free, ends_us, ends_us

@@ -12,7 +12,7 @@ from functools import partial
 
 import hiredis
 
-from policies.limits import COMPUTE, COMPUTE_SCALE, SECOND_US, Limits
+from policies.limits import COMPUTE, COMPUTE_SCALE, Limits
 from policies.stores.base import UNREACHABLE, Subscription, Used, Verdict
 from policies.stores.redis_connection import (
     LOST,
@@ -23,7 +23,7 @@ from policies.stores.redis_connection import (
     pack,
 )
 from policies.stores.redis_scripts import CLOCK, settle_script, take_script
-from policies.windows import SLOTS
+from policies.windows import SECOND_US, SLOTS
 from runtime.logs import logger
 
 PREFIX = "tollway:"
@@ -33,6 +33,8 @@ CONNECT_TIMEOUT_S = 1.0
 GRACE_S = 0.002
 """After the timeout: replies that lie in our own socket's buffer are read before Redis is blamed
 for a pause of this process."""
+LEASE_SLACK_S = 1.0
+"""A call is answered by its deadline; this is for the clocks and the timers between."""
 LEASES_TTL_MS = 900_000
 """Longer than any request may take."""
 LATE_US = 100_000
@@ -128,7 +130,7 @@ class RedisCounters:
         return self._writes + (self._connection.writes if self._connection else 0)
 
     def take(
-        self, subscription: Subscription, limits: Limits, lease_s: float, charge: bool = True
+        self, subscription: Subscription, limits: Limits, deadline: float, charge: bool = True
     ) -> Verdict | asyncio.Future[Verdict]:
         """See :class:`policies.stores.base.Counters`."""
         connection = self._connection
@@ -140,9 +142,11 @@ class RedisCounters:
         self._leases += 1
         lease = b"%s-%x" % (self._lease_prefix.encode(), self._leases)
         assert self._offset_us is not None
-        latest_us = (self._loop.time() + self._timeout_s) * 1e6 + self._offset_us + LATE_US
+        now = self._loop.time()
+        lease_ms = max(1, int((deadline - now + LEASE_SLACK_S) * 1000))
+        latest_us = (now + self._timeout_s) * 1e6 + self._offset_us + LATE_US
         arguments: list[str | bytes | int] = [
-            int(charge), lease, max(1, int(lease_s * 1000)), int(latest_us), *prepared.tail,
+            int(charge), lease, lease_ms, int(latest_us), *prepared.tail,
         ]  # fmt: skip
         verdict: asyncio.Future[Verdict] = self._loop.create_future()
         self.takes += 1

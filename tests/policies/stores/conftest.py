@@ -19,7 +19,7 @@ from tests.fixtures.redis import RedisServer
 NOON = 4_103_179_200.0
 """2100-01-09 12:00 UTC: ahead of the real clock, by which Redis drops keys that have expired."""
 SHOP: Subscription = ("shop", "iris")
-ONE = Used(1, 1, 1_000)
+ONE: Used = (1, 1, 1_000)
 _numbers = itertools.count()
 
 
@@ -48,22 +48,27 @@ class RedisStore:
         self._clock = f"test:clock:{next(_numbers)}"
         self.now = NOON
         self._set()
+        self._all: list[RedisCounters] = []
         self.counters: RedisCounters = self.another()
 
     def another(self) -> RedisCounters:
         """Another gateway's counters in the same Redis, by the same clock."""
-        return RedisCounters(
+        built = RedisCounters(
             parse_address(self._server.url),
             timeout_s=5.0,
             clock=f"redis.call('LRANGE', '{self._clock}', 0, 1)",
         )
+        self._all.append(built)
+        return built
 
     async def advance(self, seconds: float) -> None:
         self.now += seconds
         self._set()
         # What Redis' clock says is learned from its answers.
         limits = Limits(PlanDoc(name="none", concurrency=1))
-        await admitted(self.counters.take(("nobody", "nothing"), limits, 1.0, charge=False))
+        nobody = ("nobody", "nothing")
+        for one in self._all:
+            await admitted(one.take(nobody, limits, 0.0, charge=False))
 
     def _set(self) -> None:
         micros = round(self.now * 1e6)

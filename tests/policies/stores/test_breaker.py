@@ -24,20 +24,24 @@ PLAN = PlanDoc(name="p", rates=(RateDoc(name="burst", requests=1000, window_s=60
 LIMITS = Limits(PLAN)
 
 
+def soon(seconds: float = 30.0) -> float:
+    return time.monotonic() + seconds
+
+
 def counters(server: RedisServer) -> RedisCounters:
     return RedisCounters(parse_address(server.url), timeout_s=TIMEOUT_S)
 
 
 async def timed(store: RedisCounters) -> tuple[int, float]:
     began = time.monotonic()
-    verdict = await admitted(store.take(SHOP, LIMITS, 30.0))
+    verdict = await admitted(store.take(SHOP, LIMITS, soon()))
     return verdict.refused, time.monotonic() - began
 
 
 async def recovers(store: RedisCounters) -> Verdict:
     async with asyncio.timeout(10):
         await store.ready.wait()
-        while (verdict := await admitted(store.take(SHOP, LIMITS, 30.0))).refused != ADMITTED:
+        while (verdict := await admitted(store.take(SHOP, LIMITS, soon()))).refused != ADMITTED:
             await store.ready.wait()
         return verdict
 
@@ -53,7 +57,7 @@ async def test_the_fail_mode_applies_in_time_and_the_breaker_heals(
         assert {refused for refused, _ in found} == {UNREACHABLE}
         assert max(took for _, took in found) < TIMEOUT_S + SPARE_S
         # The breaker is open: nobody waits at all, not even for a turn of the loop.
-        assert isinstance(store.take(SHOP, LIMITS, 30.0), Verdict)
+        assert isinstance(store.take(SHOP, LIMITS, soon()), Verdict)
         if how == "freeze":
             own_redis.thaw()
         else:
@@ -68,7 +72,7 @@ async def test_calls_given_up_while_redis_was_frozen_are_not_charged_afterwards(
         first = await recovers(store)
         store.settle(first, NOTHING)
         own_redis.freeze()
-        given_up = [store.take(SHOP, LIMITS, 30.0) for _ in range(20)]
+        given_up = [store.take(SHOP, LIMITS, soon()) for _ in range(20)]
         assert all([(await admitted(one)).refused == UNREACHABLE for one in given_up])
         await asyncio.sleep(0.3)  # by Redis' clock they are late now
         own_redis.thaw()
@@ -94,13 +98,13 @@ async def test_a_redis_that_forgets_its_scripts_is_told_them_again(
 ) -> None:
     async with running(counters(own_redis)) as store:
         own_redis.command("SCRIPT", "FLUSH")
-        verdicts = [store.take(SHOP, LIMITS, 30.0) for _ in range(5)]
+        verdicts = [store.take(SHOP, LIMITS, soon()) for _ in range(5)]
         found = [await admitted(verdict) for verdict in verdicts]
         assert [verdict.refused for verdict in found] == [ADMITTED] * 5
         own_redis.command("SCRIPT", "FLUSH")
         for verdict in found:
             store.settle(verdict, ONE)
-        last = await admitted(store.take(SHOP, LIMITS, 30.0))
+        last = await admitted(store.take(SHOP, LIMITS, soon()))
         assert last.numbers[2] == 49
 
 
@@ -111,7 +115,7 @@ async def test_a_redis_that_takes_no_writes_counts_as_one_that_does_not_answer(
         own_redis.command("REPLICAOF", "127.0.0.1", "1")
         assert (await timed(store))[0] == UNREACHABLE
         await asyncio.sleep(0.05)
-        assert isinstance(store.take(SHOP, LIMITS, 30.0), Verdict)
+        assert isinstance(store.take(SHOP, LIMITS, soon()), Verdict)
         own_redis.command("REPLICAOF", "NO", "ONE")
         assert (await recovers(store)).refused == ADMITTED
 
@@ -119,12 +123,12 @@ async def test_a_redis_that_takes_no_writes_counts_as_one_that_does_not_answer(
 async def test_the_requests_of_one_tick_are_one_round_trip(redis_server: RedisServer) -> None:
     async with running(RedisCounters(parse_address(redis_server.url), timeout_s=5)) as store:
         before = store.round_trips
-        verdicts = [store.take(SHOP, LIMITS, 30.0) for _ in range(40)]
+        verdicts = [store.take(SHOP, LIMITS, soon()) for _ in range(40)]
         found = [await admitted(verdict) for verdict in verdicts]
         assert store.round_trips - before == 1
         for verdict in found:
             store.settle(verdict, ONE)
-        await admitted(store.take(SHOP, LIMITS, 30.0))
+        await admitted(store.take(SHOP, LIMITS, soon()))
         assert store.round_trips - before == 2  # settlements have ridden along
 
 
@@ -135,13 +139,13 @@ async def test_a_dead_gateways_places_come_back_when_its_requests_are_over(
     subscription = ("shop", "leases")
     async with running(RedisCounters(parse_address(redis_server.url), timeout_s=5)) as dead:
         for _ in range(3):
-            verdict = await admitted(dead.take(subscription, limits, 0.3))
+            verdict = await admitted(dead.take(subscription, limits, soon(-0.7)))
             assert verdict.refused == ADMITTED
     async with running(RedisCounters(parse_address(redis_server.url), timeout_s=5)) as store:
-        assert (await admitted(store.take(subscription, limits, 30.0))).refused == 0
+        assert (await admitted(store.take(subscription, limits, soon()))).refused == 0
         async with asyncio.timeout(5):
             while (  # noqa: ASYNC110 -- Redis' clock
-                await admitted(store.take(subscription, limits, 30.0))
+                await admitted(store.take(subscription, limits, soon()))
             ).refused != ADMITTED:
                 await asyncio.sleep(0.02)
 
@@ -156,9 +160,9 @@ async def test_keys_expire_and_hold_no_secrets(redis_server: RedisServer) -> Non
         )
     )
     async with running(RedisCounters(parse_address(redis_server.url), timeout_s=5)) as store:
-        verdict = await admitted(store.take(SHOP, limits, 30.0))
+        verdict = await admitted(store.take(SHOP, limits, soon()))
         store.settle(verdict, ONE)
-        await admitted(store.take(SHOP, limits, 30.0))
+        await admitted(store.take(SHOP, limits, soon()))
     keys = redis_server.command("KEYS", "*").decode().split("\r\n")[2::2]
     assert sorted(keys) == [
         "tollway:probe",
@@ -174,7 +178,7 @@ async def test_keys_expire_and_hold_no_secrets(redis_server: RedisServer) -> Non
 @pytest.mark.parametrize("open_", [True, False])
 async def test_the_plan_says_what_happens_while_nothing_can_be_counted(open_: bool) -> None:
     store = RedisCounters(parse_address("redis://127.0.0.1:1/0"))
-    policy = PlanLimitsPolicy(store, Plans(), now=time.time, monotonic=time.monotonic)
+    policy = PlanLimitsPolicy(store, Plans(), now=time.time)
     plan = PlanDoc(name="p", rates=PLAN.rates, fail_open=open_)
     call = Call(model="iris", identity=Identity(key="k", application="shop"), plan=plan)
     if open_:
