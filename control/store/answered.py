@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.store.tables import applications
-from control.store.usage_tables import usage_minutes
+from control.store.usage_reading import to_marks
+from control.store.usage_rollups import TIERS, read_marks
+from control.usage_tiers import floor
 from registry.clock import rfc3339
 from registry.store.audit import audit
 from registry.store.tables import models
@@ -93,11 +95,17 @@ def _consumer(connection: Connection, application: str) -> str | None:
 def _usage(
     connection: Connection, application: str, model: str, minute: int
 ) -> list[dict[str, Any]]:
-    table = usage_minutes.c
+    # The finest that is kept of that time.
+    grain = to_marks(read_marks(connection)).grain_at(minute)
+    table = TIERS[grain].c
     names = (table.version, table.variant, table.status)
     query = (
         sa.select(*names, sa.func.sum(table.requests).label("requests"))
-        .where(table.minute == minute, table.application == application, table.model == model)
+        .where(
+            table.minute == floor(minute, grain),
+            table.application == application,
+            table.model == model,
+        )
         .group_by(*names)
         .order_by(*names)
     )

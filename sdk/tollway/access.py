@@ -1,11 +1,11 @@
-"""Who may call: applications, their subscriptions and keys; and what they used."""
+"""Who may call: applications, their subscriptions and keys."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from tollway import errors
 from tollway.registry import Waiter, check_name, listing
-from tollway.resources import Application, Key, NewKey, Subscription, UsageRow
+from tollway.resources import Application, Key, NewKey, Subscription
 from tollway.transport import Retry, Transport
 
 DEFAULT_PLAN = "unlimited"
@@ -137,24 +137,6 @@ class Access:
         key = self._transport.read(response, NewKey)
         self._wait_known(key)
         return key
-
-    def usage(
-        self,
-        *,
-        start: datetime | None,
-        end: datetime | None,
-        by: Sequence[str],
-        step: str | None,
-    ) -> list[UsageRow]:
-        """Requests, rows, errors and times, by what ``by`` names, in steps of ``step``."""
-        wish: Mapping[str, str | None] = {
-            "from": _moment(start),
-            "to": _moment(end),
-            "by": ",".join(by) or None,
-            "step": step,
-        }
-        params = {key: value for key, value in wish.items() if value is not None}
-        return list(listing(self._transport, "/api/v1/usage", UsageRow, params))
 
     def _wait_known(self, key: NewKey) -> None:
         def look() -> bool | None:

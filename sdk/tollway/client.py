@@ -14,6 +14,7 @@ from tollway import credentials, errors
 from tollway.access import Access
 from tollway.accounts import Grants, Tokens, Users
 from tollway.audit import AuditLog
+from tollway.billing import Billing
 from tollway.deployment import Deployer, Deployment
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
@@ -71,6 +72,7 @@ class Client(Managed):
         waiter = Waiter(clock, sleep)
         self._registry = Registry(self._transport, waiter)
         self._access = Access(self._transport, waiter)
+        self.billing = Billing(self._transport)
         self.audit = AuditLog(self._transport)
         self.users = Users(self._transport)
         self.tokens = Tokens(self._transport)
@@ -261,10 +263,16 @@ class Client(Managed):
         end: datetime | None = None,
         by: Sequence[str] = ("application", "model", "version", "status"),
         step: str | None = None,
+        application: str | None = None,
+        model: str | None = None,
+        key: str | None = None,
+        status: int | None = None,
     ) -> list[UsageRow]:
-        """Requests, rows, errors and times: by ``application``, ``model``, ``version``,
-        ``variant``, ``status``; in steps of ``minute``, ``hour`` or ``day``, or in total."""
-        return self._access.usage(start=start, end=end, by=by, step=step)
+        """Requests, rows, errors and times: by ``application``, ``key``, ``model``, ``version``,
+        ``variant``, ``status``; in steps of ``minute``, ``hour`` or ``day``, or in total. The
+        others narrow it. CSV, quotas and statements are in :attr:`billing`."""
+        only = {"application": application, "model": model, "key": key, "status": status}
+        return self.billing.usage(start=start, end=end, by=by, step=step, only=only)
 
     def issuers(self) -> list[Issuer]:
         """Whose JSON Web Tokens are taken beside API keys."""

@@ -284,6 +284,7 @@ class UsageRow:
 
     time: str | float | None = None
     application: str | None = None
+    key: str | None = None
     model: str | None = None
     version: int | None = None
     variant: str | None = None
@@ -294,3 +295,6 @@ class UsageRow:
     p50_ms: float | None = None
     p99_ms: float | None = None
     compute_ms: float | None = None
+    queue_ms: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None

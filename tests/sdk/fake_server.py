@@ -302,7 +302,22 @@ class FakeServer:
         self.keys[key]["revoked_at"] = "2026-01-01T00:00:00Z"
         return httpx.Response(200, json=self.keys[key])
 
+    def _quotas(self, request: httpx.Request) -> httpx.Response:
+        names = ("application", "model", "plan", "unit", "period", "resets_at")
+        row = {**dict.fromkeys(names, "x"), "limit": 10, "used": 3, "left": 7}
+        return httpx.Response(200, json={"items": [row], "next": None})
+
+    def _statement(self, request: httpx.Request, application: str, month: str) -> httpx.Response:
+        if request.url.params.get("format") == "csv":
+            return httpx.Response(200, text="a,b\n1,2\n")
+        names = ("state", "start", "end")
+        found = {**dict.fromkeys(names, "x"), "lines": [], "late": [], "totals": []}
+        named = {"id": f"{application}/{month}", "application": application, "month": month}
+        return httpx.Response(200, json={**found, **named})
+
     def _usage(self, request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("format") == "csv":
+            return httpx.Response(200, text="a,b\n1,2\n")
         row = {"model": "m", "requests": 3, "rows": 4, "errors": 0, "p50_ms": 0.5, "p99_ms": 1.0}
         return httpx.Response(200, json={"items": [row], "next": None})
 
@@ -400,6 +415,8 @@ _ROUTES = [
     (r"/api/v1/keys/([^/]+)/rotate", "rotate"),
     (r"/api/v1/keys/([^/]+)/revoke", "revoke"),
     (r"/api/v1/usage", "usage"),
+    (r"/api/v1/quotas", "quotas"),
+    (r"/api/v1/applications/([^/]+)/statements/([^/]+)", "statement"),
     (r"/v2/repository/index", "index"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/stats", "stats"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/infer", "infer"),

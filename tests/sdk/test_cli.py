@@ -19,6 +19,7 @@ from tests.sdk.fake_server import TOKEN, FakeServer
 from tollway import cli, conversion, credentials
 from tollway.cli import access as access_commands
 from tollway.cli import app as app_module
+from tollway.cli import billing as billing_commands
 from tollway.cli import deploy as deploy_command
 from tollway.cli import keys as key_commands
 from tollway.cli import plans as plan_commands
@@ -58,8 +59,8 @@ def run(
         )
 
     for module in (
-        access_commands, app_module, deploy_command, key_commands, plan_commands, predict_command,
-        version_commands,
+        access_commands, app_module, billing_commands, deploy_command, key_commands, plan_commands,
+        predict_command, version_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 
@@ -218,6 +219,16 @@ def test_every_command_takes_json(run: Run, server: FakeServer) -> None:
     assert run("plans", "delete", "gold", "--json").json["deleted"] is True
     assert [key["id"] for key in run("keys", "--json").json] == ["k1"]
     assert run("usage", "--json").json[0]["requests"] == 3
+    assert run("quotas", "--application", "shop", "--json").json[0]["left"] == 7
+    assert run("statements", "shop", "2027-01", "--json").json["id"] == "shop/2027-01"
+
+
+def test_usage_and_statements_come_as_csv(run: Run, server: FakeServer) -> None:
+    assert run("usage", "--csv", "--application", "shop", "--status", "503").out == "a,b\n1,2\n"
+    query = httpx.QueryParams(server.asked("GET", "/api/v1/usage")[0].url.query)
+    assert (query["application"], query["status"], query["format"]) == ("shop", "503", "csv")
+    assert run("statements", "shop", "2027-01", "--csv").out == "a,b\n1,2\n"
+    assert run("statements", "shop", "../x").code == 1
 
 
 def test_tables_are_tab_separated_lines_in_a_pipe(run: Run, server: FakeServer) -> None:

@@ -1,11 +1,10 @@
-"""Commands about applications, their subscriptions, and what they used."""
+"""Commands about applications and their subscriptions."""
 
 from typing import Annotated
 
 import typer
 
 from tollway.cli.output import Json, print_json, print_table, say
-from tollway.cli.times import moment
 from tollway.client import Client
 from tollway.resources import Subscription
 
@@ -17,8 +16,6 @@ apps = typer.Typer(help="Applications: the programs that call models.", rich_mar
 ApplicationName = Annotated[str, typer.Argument(help="Name of the application.")]
 ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 Plan = Annotated[str | None, typer.Option(help="Plan of the subscription.")]
-_DIMENSIONS = ("application", "model", "version", "variant", "status")
-_MEASURES = ("requests", "rows", "errors", "p50_ms", "p99_ms")
 
 
 @apps.callback(invoke_without_command=True)
@@ -186,39 +183,3 @@ def told(subscription: Subscription) -> str:
     waiting = subscription.requested_plan
     more = f"; plan {waiting} waits for approval" if waiting else ""
     return f"{call} under plan {subscription.plan}{more}"
-
-
-def usage(
-    start: Annotated[
-        str | None, typer.Option("--from", help="90d, 12h ago, or an ISO 8601 time.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="The same forms.")] = None,
-    by: Annotated[
-        str, typer.Option(help=f"Any of {', '.join(_DIMENSIONS)}; comma-separated.")
-    ] = "application,model,version,status",
-    step: Annotated[
-        str | None, typer.Option(help="`minute`, `hour` or `day`: one line per step.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show requests, rows, errors and times."""
-    groups = [part.strip() for part in by.split(",") if part.strip()]
-    for group in groups:
-        if group not in _DIMENSIONS:
-            raise typer.BadParameter(
-                f"{group!r} is none of {', '.join(_DIMENSIONS)}", param_hint="--by"
-            )
-    if step not in (None, "minute", "hour", "day"):
-        raise typer.BadParameter(f"{step!r} is none of minute, hour, day", param_hint="--step")
-    with Client() as client:
-        found = client.usage(
-            start=None if start is None else moment(start, "--from"),
-            end=None if end is None else moment(end, "--to"),
-            by=groups,
-            step=step,
-        )
-    if as_json:
-        print_json(found)
-        return
-    shown = (*(("time",) if step else ()), *groups, *_MEASURES)
-    print_table(shown, ([getattr(row, name) for name in shown] for row in found))

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from tollway import credentials
-from tollway.cli.access import apps, subscriptions, usage
+from tollway.cli.access import apps, subscriptions
 from tollway.cli.audit import audit
+from tollway.cli.billing import quotas, statements, usage
 from tollway.cli.deploy import deploy
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -120,6 +121,8 @@ for command in (
     retire,
     predict,
     usage,
+    quotas,
+    statements,
 ):
     app.command()(command)
 app.add_typer(models, name="models")
