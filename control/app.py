@@ -28,6 +28,7 @@ from control.middleware import (
 )
 from control.problems import of_status, of_validation
 from control.routes_audit import audit_router
+from control.routes_configuration import configuration_router
 from control.routes_conventions import ProblemBody
 from control.routes_directory import directory_router
 from control.routes_grants import grant_router
@@ -151,6 +152,7 @@ def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
     app.include_router(audit_router(services.audit, answered), prefix=API)
     app.include_router(usage_router(services.usage.reports, services.clock), prefix=API)
     app.include_router(billing_router(services.usage.statements, services.usage.quotas), prefix=API)
+    app.include_router(configuration_router(services.configurations), prefix=API)
     app.include_router(
         observation_router(services.workers, services.gateways, services.stream), prefix=API
     )

@@ -19,6 +19,7 @@ from control.notifier import ChangeNotifier
 from control.oidc import OidcLogins
 from control.settings import ControlSettings
 from control.store import history, schema
+from control.store.configuration import Configurations
 from control.store.directory import Directory
 from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
@@ -84,6 +85,7 @@ class Services(NamedTuple):
     cluster_token: ClusterToken
     metrics: Metrics
     webhooks: Webhooks
+    configurations: Configurations
     jobs: Jobs
 
 
@@ -173,6 +175,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         cluster_token=cluster_token,
         metrics=metrics,
         webhooks=webhooks,
+        configurations=Configurations(database, clock, ModelOwners()),
         jobs=_jobs(
             settings,
             registry,

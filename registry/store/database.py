@@ -62,6 +62,31 @@ class Database:
         self.engine.dispose()
 
 
+class OneTransaction(Database):
+    """A database whose every read and write is part of one transaction, that of ``connection``.
+
+    What is built on it for the length of that transaction commits, or rolls back, together.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.engine = connection.engine
+        self.is_sqlite = connection.dialect.name == "sqlite"
+        self._connection = connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """The transaction: sees what was written in it."""
+        yield self._connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The transaction. Leaving the block commits nothing."""
+        yield self._connection
+
+    def close(self) -> None:
+        """Nothing: the connection is its owner's."""
+
+
 def _sqlite_engine(url: URL) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 

@@ -15,6 +15,7 @@ from tollway.access import Access
 from tollway.accounts import Grants, Tokens, Users
 from tollway.audit import AuditLog
 from tollway.billing import Billing
+from tollway.configuration import ConfigurationClient
 from tollway.deployment import Deployer, Deployment
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
@@ -80,6 +81,7 @@ class Client(Managed):
         self.webhooks = WebhookEndpoints(self._transport)
         self._issuers = Issuers(self._transport)
         self._plans = Plans(self._transport)
+        self.configuration = ConfigurationClient(self._transport)
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)

@@ -394,6 +394,14 @@ CASES: dict[str, list[Case]] = {
         Case("grant.removed", "grant", "risk/ann", _take_back_grant)
     ],
     "PUT /models/{model}/owner": [Case("model.transferred", "model", "risk", _transfer_model)],
+    "PUT /configuration": [
+        Case(
+            "consumer.created",
+            "consumer",
+            "acme",
+            simple("/configuration", {"consumers": {"acme": {}}}),
+        )
+    ],
     "POST /webhooks": [
         Case("webhook.created", "webhook", None, simple("/webhooks", WEBHOOK)),
     ],

@@ -1,10 +1,12 @@
 """Control built whole, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import uvicorn
 
 from control.app import create_app
 from control.settings import ControlSettings
@@ -54,3 +56,24 @@ async def control(settings: ControlSettings, clock: FakeClock) -> AsyncIterator[
         connect(app, None) as anonymous,
     ):
         yield Control(app, app.state.services, settings, clock, admin, cluster, anonymous)
+
+
+@pytest.fixture
+async def control_url(control: Control) -> AsyncIterator[str]:
+    """Where the control of the test listens; its lifespan is the fixture's."""
+    config = uvicorn.Config(control.app, port=0, lifespan="off", log_level="critical")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 -- uvicorn tells by this flag alone
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture
+def environment(control_url: str, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Client and command line find the control of the test, as its administrator."""
+    monkeypatch.setenv("TOLLWAY_URL", control_url)
+    monkeypatch.setenv("TOLLWAY_TOKEN", control.settings.admin_token_path.read_text().strip())

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from control.services import Services
 from control.settings import ControlSettings
+from tollway import cli
 
 START_MS = 1_800_000_000_000
 
@@ -43,3 +45,12 @@ def connect(app: FastAPI, token: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://control", headers=headers
     )
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run ``tollway`` with these arguments. Returns its exit code."""
+    monkeypatch.setattr("sys.argv", ["tollway", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    code = ended.value.code
+    return code if isinstance(code, int) else 0

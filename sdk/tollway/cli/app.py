@@ -10,6 +10,7 @@ from tollway import credentials
 from tollway.cli.access import apps, subscriptions
 from tollway.cli.audit import audit
 from tollway.cli.billing import quotas, statements, usage
+from tollway.cli.configuration import apply, diff, export
 from tollway.cli.deploy import deploy
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -123,6 +124,9 @@ for command in (
     usage,
     quotas,
     statements,
+    apply,
+    diff,
+    export,
 ):
     app.command()(command)
 app.add_typer(models, name="models")

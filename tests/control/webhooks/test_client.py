@@ -1,18 +1,15 @@
 """Client and command line against a control that runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 import tollway
 from control.settings import ControlSettings
-from tests.control.running import Control
+from tests.control.running import Control, run
 from tests.control.webhooks.receivers import receiving, status
 from tests.control.webhooks.test_webhooks import happen, in_state
-from tollway import cli
 from tollway.webhooks import verify
 
 
@@ -26,36 +23,6 @@ def database_url(tmp_path: Path) -> str:
 def settings(settings: ControlSettings) -> ControlSettings:
     update = {"webhook_allowed_networks": "127.0.0.0/8", "webhook_poll_ms": 20}
     return settings.model_copy(update=update)
-
-
-@pytest.fixture
-async def url(control: Control) -> AsyncIterator[str]:
-    """Where control listens; its lifespan is the fixture's."""
-    config = uvicorn.Config(control.app, port=0, lifespan="off", log_level="critical")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 -- uvicorn tells by this flag alone
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await task
-
-
-@pytest.fixture
-def environment(url: str, control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TOLLWAY_URL", url)
-    monkeypatch.setenv("TOLLWAY_TOKEN", control.settings.admin_token_path.read_text().strip())
-    return
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The command's exit code."""
-    monkeypatch.setattr("sys.argv", ["tollway", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0
 
 
 @pytest.mark.usefixtures("environment")
