@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import anyio.to_thread
 from anyio import CapacityLimiter
 
 from control.metrics import Metrics
+from control.threads import in_thread
 from registry.blobstore import BlobStore, StoredBlob
 from runtime.logs import logger
 
@@ -64,7 +64,7 @@ class Jobs:
         await asyncio.sleep(job.delay_s)
         while True:
             try:
-                done = await anyio.to_thread.run_sync(job.run, limiter=limiter)
+                done = await in_thread(job.run, limiter)
             except Stopped:
                 return
             except Exception as error:

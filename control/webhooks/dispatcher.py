@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-import anyio.to_thread
 from anyio import CapacityLimiter
 
 from control.metrics import Metrics
 from control.store.deliveries import Deliveries
 from control.store.delivery_queue import DeliveryQueue, Due
 from control.store.webhook_events import EventLog
+from control.threads import in_thread
 from control.webhooks.schedule import next_wait_s
 from control.webhooks.sender import Outcome, Sender
 from control.webhooks.signing import Signer
@@ -161,10 +161,4 @@ class Dispatcher:
             )
 
     async def _blocking(self, call: Callable[[], Result]) -> Result:
-        work = asyncio.ensure_future(anyio.to_thread.run_sync(call, limiter=self._thread))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            # A transaction is not left behind: the database is closed next.
-            await asyncio.wait([work])
-            raise
+        return await in_thread(call, self._thread)
