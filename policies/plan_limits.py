@@ -130,7 +130,8 @@ class PlanLimitsPolicy:
         verdict = call.verdict
         if verdict is not None and call.taken:
             call.taken = False
-            self._counters.settle(verdict, used_of(status, rows, compute_us))
+            used = (1, rows, compute_us) if status in PAID else NOTHING
+            self._counters.settle(verdict, used)
 
     def limits_of(self, subscription: Subscription) -> Limits | None:
         """The present limits of a subscription; None without one."""

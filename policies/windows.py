@@ -127,16 +127,27 @@ class RateCounter:
         wait_us = window.wait_us(now_us, self.requests) if free <= 0 else 0
         pace = self.pace
         if pace is not None:
-            paced = pace.free(now_us)
-            if paced <= free or paced == 0:
-                pace_us = pace.wait_us(now_us)
-                next_us = pace_us if paced < free else max(next_us, pace_us)
-                free = paced
-                if paced == 0 and pace_us > wait_us:
-                    wait_us = pace_us
+            ahead = pace.due_us - now_us
+            if ahead <= 0:
+                if pace.burst <= free:
+                    free, next_us = pace.burst, 0
+            else:
+                free, next_us, wait_us = self._paced(pace, now_us, free, next_us, wait_us)
         self.free = free
         self.next_us = next_us
         return wait_us
+
+    @staticmethod
+    def _paced(
+        pace: Pace, now_us: int, free: int, next_us: int, wait_us: int
+    ) -> tuple[int, int, int]:
+        """(``free``, ``next_us``, the time to wait) where some of the burst is used up."""
+        paced = pace.free(now_us)
+        if paced > free and paced > 0:
+            return free, next_us, wait_us
+        pace_us = pace.wait_us(now_us)
+        next_us = pace_us if paced < free else max(next_us, pace_us)
+        return paced, next_us, max(wait_us, pace_us) if paced == 0 else wait_us
 
     def numbers(self, now_us: int, taken: bool) -> tuple[int, int]:
         """(what is left, seconds until there is more) as of the last :meth:`look`, less one that is

@@ -157,7 +157,8 @@ class MemoryCounters:
         state = self._states[verdict.subscription]
         state.in_flight -= 1
         state.held -= verdict.hold
-        self._calendar()
+        if self._now() >= self._day_ends:
+            self._calendar()
         if state.day != self._day:
             state.turn(self._day, self._month)
         today = state.today
