@@ -49,7 +49,7 @@ SCAN_DELAY_S = 900.0
 COMPACT_CHECK_S = 300.0
 DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
-SESSIONS_S = 3600.0
+SESSIONS_S = 60.0
 FLUSH_S = 10.0
 OVERLAP_CHECK_S = 60.0
 """How often ended secrets are forgotten. They stop working at their moment, without this."""

@@ -8,7 +8,7 @@ from control.roles import MANAGERS
 from control.store.directory import Put
 from control.store.failures import repeated
 from control.store.user_tables import grants
-from control.store.user_tokens import lock_users, publish_tokens
+from control.store.user_tokens import lock_users, publish_credentials
 from control.store.users import find_user
 from control.user_resources import Grant, Ownership
 from protocol.errors import Code, TollwayError
@@ -28,7 +28,7 @@ class ModelOwners:
 
     def changed(self, connection: Connection, owner: str) -> None:
         """Publish the owner's tokens again."""
-        publish_tokens(connection, owner)
+        publish_credentials(connection, owner)
 
 
 class Grants:
@@ -79,7 +79,7 @@ class Grants:
             _require_manager(connection, user)
             row = {"created_ms": now, "created_by": actor.name}
             connection.execute(sa.insert(grants).values(model=model, user_name=user, **row))
-            publish_tokens(connection, user)
+            publish_credentials(connection, user)
             made = _find(connection, model, user)
             assert made is not None
             record(connection, "grant.created", "grant", f"{model}/{user}", at_ms=now, after=made)
@@ -94,7 +94,7 @@ class Grants:
             if present is None:
                 raise _missing(model, user)
             connection.execute(sa.delete(grants).where(_is(model, user)))
-            publish_tokens(connection, user)
+            publish_credentials(connection, user)
             key = f"{model}/{user}"
             record(connection, "grant.removed", "grant", key, at_ms=now, before=present)
 
@@ -111,8 +111,8 @@ class Grants:
                 _require_manager(connection, user, roles=frozenset({"admin", "publisher"}))
             connection.execute(sa.delete(grants).where(_is(model, user)))
             model_store.set_owner(connection, model, user, now)
-            publish_tokens(connection, before.owner)
-            publish_tokens(connection, user)
+            publish_credentials(connection, before.owner)
+            publish_credentials(connection, user)
             record(
                 connection, "model.transferred", "model", model,
                 at_ms=now, before=before, after=after,

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.resources import Page
+from control.store.stream import publish_if_new
 from control.store.user_tables import oidc_logins, sessions
-from control.store.user_tokens import lock_users
+from control.store.user_tokens import lock_users, publish_credentials
 from control.user_resources import NewSession, Session
 from protocol import keys
 from protocol.errors import Code, TollwayError
@@ -44,7 +45,7 @@ class Sessions:
     def begin(
         self, connection: Connection, user: str, role: Role, address: str, agent: str
     ) -> NewSession:
-        """A session of ``user``, within the caller's transaction."""
+        """A session of ``user``, within the caller's transaction, which has locked them."""
         now = self._clock()
         secret = keys.generate("user")
         row = {
@@ -59,6 +60,7 @@ class Sessions:
         }
         self._make_room(connection, user)
         connection.execute(sa.insert(sessions).values(row))
+        publish_credentials(connection, user)
         made = connection.execute(sa.select(sessions).where(sessions.c.id == row["id"])).one()
         shown = _session(made, str(row["id"]))
         return NewSession(secret=secret, role=role, **shown.model_dump())
@@ -97,9 +99,12 @@ class Sessions:
         """Forget sessions, and logins under way, whose time is over. Returns how many."""
         now = self._clock()
         with self._database.write() as connection:
-            over = connection.execute(sa.delete(sessions).where(~self._open()))
+            over = connection.execute(sa.select(sessions).where(~self._open())).all()
+            lock_users(connection, *(row.user_name for row in over))
+            for row in over:
+                _forget(connection, row.id)
             connection.execute(sa.delete(oidc_logins).where(oidc_logins.c.expires_ms <= now))
-            return over.rowcount
+            return len(over)
 
     def _open(self) -> sa.ColumnElement[bool]:
         now = self._clock()
@@ -108,7 +113,9 @@ class Sessions:
         )
 
     def _make_room(self, connection: Connection, user: str) -> None:
-        connection.execute(sa.delete(sessions).where(sessions.c.user_name == user, ~self._open()))
+        over = sa.select(sessions.c.id).where(sessions.c.user_name == user, ~self._open())
+        for id in connection.execute(over).scalars().all():
+            _forget(connection, id)
         held = (
             sa.select(sessions)
             .where(sessions.c.user_name == user)
@@ -127,9 +134,14 @@ def end_sessions(connection: Connection, user: str, now: int, keep: str | None =
 
 def _end(connection: Connection, rows: Iterable[sa.Row[Any]], now: int) -> None:
     for row in rows:
-        connection.execute(sa.delete(sessions).where(sessions.c.id == row.id))
+        _forget(connection, row.id)
         before = {"id": row.id, "user": row.user_name, "created_at": rfc3339(row.created_ms)}
         record(connection, "session.ended", "session", row.id, at_ms=now, before=before)
+
+
+def _forget(connection: Connection, id: str) -> None:
+    connection.execute(sa.delete(sessions).where(sessions.c.id == id))
+    publish_if_new(connection, "key", id, None)
 
 
 def _session(row: sa.Row[tuple[object, ...]], current: str | None) -> Session:

@@ -9,7 +9,7 @@ from control.resources import MAX_TIME_MS, Page, milliseconds, optional_time
 from control.roles import UNBOUND, covers, role_named
 from control.store.failures import repeated
 from control.store.stream import publish_if_new
-from control.store.user_tables import grants, user_tokens, users
+from control.store.user_tables import grants, sessions, user_tokens, users
 from control.user_resources import NewToken, Token, TokenRequest
 from protocol import keys
 from protocol.configuration import KeyDoc
@@ -60,7 +60,7 @@ class UserTokens:
                 "revoked_ms": None,
             }
             connection.execute(sa.insert(user_tokens).values(row))
-            publish_tokens(connection, user)
+            publish_credentials(connection, user)
             made = _find(connection, str(row["id"]))
             assert made is not None
             record(connection, "token.created", "token", made.id, at_ms=now, after=made)
@@ -120,12 +120,24 @@ def lock_users(connection: Connection, *names: str) -> None:
     connection.execute(query.with_for_update(key_share=True)).all()
 
 
-def publish_tokens(connection: Connection, user: str) -> None:
-    """Put the user's tokens on the change stream as they are now: call after every change of what
-    the user owns or is granted, under :func:`lock_users`."""
-    table = user_tokens.c
-    query = sa.select(user_tokens).where(table.user_name == user, table.revoked_ms.is_(None))
-    rows = connection.execute(query.order_by(table.id)).all()
+def publish_credentials(connection: Connection, user: str) -> None:
+    """Put the user's tokens and sessions on the change stream as they are now: call after every
+    change of what the user owns or is granted, under :func:`lock_users`.
+
+    A gateway knows of a session how long it may last, not when it was used last: one that has been
+    idle for too long ends there when the next clean-up finds it.
+    """
+    own, session = user_tokens.c, sessions.c
+    tokens = sa.select(own.id, own.hash, own.role, own.expires_ms).where(
+        own.user_name == user, own.revoked_ms.is_(None)
+    )
+    logins = (
+        sa.select(session.id, session.hash, users.c.role, session.expires_ms)
+        .join(users, users.c.name == session.user_name)
+        # Nobody else's sessions have any use at a gateway.
+        .where(session.user_name == user, users.c.role.in_(("admin", "publisher")))
+    )
+    rows = connection.execute(sa.union_all(tokens, logins).order_by("id")).all()
     if not rows:
         return
     managed = managed_models(connection, user)
@@ -135,7 +147,7 @@ def publish_tokens(connection: Connection, user: str) -> None:
             hash=row.hash,
             role=row.role,
             models=None if row.role in UNBOUND else managed,
-            # A token must not outlive its moment by rounding.
+            # It must not outlive its moment by rounding.
             expires_at=None if row.expires_ms is None else row.expires_ms // 1000,
         )
         publish_if_new(connection, "key", row.id, document)

@@ -15,7 +15,7 @@ from control.store.failures import repeated
 from control.store.sessions import end_sessions
 from control.store.tables import consumers
 from control.store.user_tables import grants, users
-from control.store.user_tokens import publish_tokens, revoke_tokens
+from control.store.user_tokens import publish_credentials, revoke_tokens
 from control.user_resources import User, UserRequest
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
@@ -273,7 +273,7 @@ def withdraw(
         revoke_tokens(connection, name, now, within=after.role)
     if after.role not in MANAGERS:
         connection.execute(sa.delete(grants).where(grants.c.user_name == name))
-    publish_tokens(connection, name)
+    publish_credentials(connection, name)
 
 
 def consumer_of(

@@ -3,14 +3,21 @@
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
-from protocol.configuration import VersionState
+from protocol.configuration import EngineDoc, VersionState, WorkerDoc
 from protocol.manifest import Blob, Manifest, Tensor, canonical_json, sha256_digest
+from protocol.usage import UsageRecord
 from registry.store import aliases, blobs, versions
 from registry.store.versions import VersionRecord
 from tests.control.running import Control, connect
 
 PASSWORD = "correct horse battery staple"
+
+
+def marker(name: str) -> str:
+    """A text that nobody but the tenant should ever see."""
+    return f"mark-of-{name}"
 
 
 class Tenant(NamedTuple):
@@ -31,6 +38,12 @@ class Tenant(NamedTuple):
     key: str
     token: str
     session: str
+    webhook: str
+
+    @property
+    def marker(self) -> str:
+        """Stands in every text that is not a name: where it shows, something has leaked."""
+        return marker(self.name)
 
     @property
     def owner(self) -> str:
@@ -50,7 +63,7 @@ class Tenant(NamedTuple):
 
 async def user(control: Control, name: str, role: str) -> tuple[httpx.AsyncClient, str]:
     """A logged in user, and the id of their session."""
-    body = {"role": role, "password": PASSWORD, "title": f"{name} title"}
+    body = {"role": role, "password": PASSWORD, "title": marker(name.partition("-")[0])}
     made = await control.admin.put(f"/api/v1/users/{name}", json=body)
     assert made.status_code == 201, made.text
     session = await control.anonymous.post(
@@ -66,13 +79,13 @@ async def tenant(control: Control, name: str) -> Tenant:
     consumer, _ = await user(control, f"{name}-consumer", "consumer")
     digest = ""
     for model, state in ((f"{name}-private", "validated"), (f"{name}-public", "published")):
-        body = {"title": f"{model} title"}
+        body = {"title": f"{model} title", "description": marker(name) * (state != "published")}
         made = await publisher.put(f"/api/v1/models/{model}", json=body)
         assert made.status_code == 201, made.text
         found = register(control, model, f"{name}-publisher", state)  # type: ignore[arg-type]
         digest = digest or found
     application = f"{name}-app"
-    body = {"consumer": f"{name}-consumer", "title": f"{application} title"}
+    body = {"consumer": f"{name}-consumer", "title": marker(name)}
     done = await control.admin.put(f"/api/v1/applications/{application}", json=body)
     assert done.status_code == 201, done.text
     plan = {"plan": "unlimited"}
@@ -80,12 +93,19 @@ async def tenant(control: Control, name: str) -> Tenant:
         path = f"/api/v1/subscriptions/{application}/{model}"
         assert (await control.admin.put(path, json=plan)).status_code == 201
     key = await control.admin.post(
-        "/api/v1/keys", json={"application": application, "label": f"{name} key"}
+        "/api/v1/keys", json={"application": application, "label": marker(name)}
     )
-    token = await publisher.post("/api/v1/tokens", json={"label": f"{name} token"})
+    token = await publisher.post("/api/v1/tokens", json={"label": marker(name)})
     upload = await publisher.post(
         "/api/v1/blobs/uploads", json={"digest": sha256_digest(name.encode()), "size": 7}
     )
+    hook = await publisher.post(
+        "/api/v1/webhooks",
+        # Disabled, so that nothing is ever sent to it.
+        json={"url": "https://93.184.216.34/hook", "title": marker(name), "enabled": False},
+    )
+    assert hook.status_code == 201, hook.text
+    observe(control, name, key.json()["id"])
     return Tenant(
         name=name,
         publisher=publisher,
@@ -98,6 +118,7 @@ async def tenant(control: Control, name: str) -> Tenant:
         key=key.json()["id"],
         token=token.json()["id"],
         session=session,
+        webhook=hook.json()["id"],
     )
 
 
@@ -138,3 +159,18 @@ def register(control: Control, model: str, by: str, state: VersionState) -> str:
                 at=services.clock(),
             )  # fmt: skip
     return digest
+
+
+def observe(control: Control, name: str, key: str) -> None:
+    """A worker that runs the tenant's models, and a call that was counted."""
+    engine = EngineDoc(
+        model=f"{name}-private", version=1, slot=0, address="unix:/e", state="failed",
+        error=marker(name),
+    )  # fmt: skip
+    control.services.workers.report(WorkerDoc(id=f"worker-{len(name)}", engines=(engine,)))
+    record = UsageRecord(
+        control.clock.now_ms, f"{name}-app", key, f"{name}-private", 1, "stable", 200, 1, 0, 0, 0,
+        0, 0, "",
+    )  # fmt: skip
+    line = msgspec.json.encode(record) + b"\n"
+    control.services.usage.store.ingest(name, "segment", 0, line)

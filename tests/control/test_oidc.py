@@ -19,8 +19,17 @@ CALLBACK = "/api/v1/oidc/corp/callback"
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """SQLite, but for the tests that ask for PostgreSQL."""
+    if "on_postgresql" in request.fixturenames:
+        url: str = request.getfixturevalue("postgres_url")
+        return url
     return f"sqlite:///{tmp_path / 'tollway.db'}"
+
+
+@pytest.fixture
+def on_postgresql() -> None:
+    """Marks a test that runs on PostgreSQL."""
 
 
 @pytest.fixture
@@ -165,6 +174,7 @@ async def test_a_login_never_takes_over_a_user_of_that_name_or_address(
     assert answer.json()["role"] == "publisher"
 
 
+@pytest.mark.usefixtures("on_postgresql")
 async def test_the_role_follows_the_issuer_at_every_login(
     control: Control, corp: OidcProvider
 ) -> None:

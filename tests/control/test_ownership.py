@@ -15,9 +15,17 @@ from tests.control.test_users import published
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """The statements are the same on both; the stores' own tests run on both."""
+def database_url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """SQLite, but for the tests that ask for PostgreSQL."""
+    if "on_postgresql" in request.fixturenames:
+        url: str = request.getfixturevalue("postgres_url")
+        return url
     return f"sqlite:///{tmp_path / 'tollway.db'}"
+
+
+@pytest.fixture
+def on_postgresql() -> None:
+    """Marks a test that runs on PostgreSQL."""
 
 
 @pytest.fixture
@@ -146,6 +154,7 @@ async def test_an_upload_belongs_to_its_creator(
     assert (await control.admin.delete(path)).status_code == 204
 
 
+@pytest.mark.usefixtures("on_postgresql")
 async def test_a_grant_lets_another_manage_and_its_end_takes_that_back_everywhere(
     control: Control, red: Tenant, blue: Tenant
 ) -> None:

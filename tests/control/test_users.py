@@ -193,6 +193,23 @@ async def test_a_session_ends_when_it_is_idle_and_when_it_is_old(control: Contro
     assert control.services.accounts.sessions.drop_expired() == 1
 
 
+async def test_sessions_of_publishers_work_at_gateways_until_they_end(control: Control) -> None:
+    await make(control, "ann")
+    await make(control, "con", role="consumer")
+    ids = [(await log_in(control, name)).json()["id"] for name in ("ann", "ann", "ann", "con")]
+    document = published(control, ids[0])
+    assert document is not None
+    assert (document["role"], document["models"]) == ("publisher", [])
+    assert document["expires_at"] == (control.clock.now_ms // 1000) + control.settings.session_max_s
+    assert published(control, ids[3]) is None
+
+    await control.admin.delete(f"/api/v1/sessions/{ids[0]}")
+    assert published(control, ids[0]) is None
+    control.clock.advance(control.settings.session_idle_s)
+    assert control.services.accounts.sessions.drop_expired() == 3
+    assert published(control, ids[1]) is None
+
+
 async def test_sessions_are_listed_and_ended_by_their_own_user_alone(control: Control) -> None:
     await make(control, "ann")
     await make(control, "bob")
