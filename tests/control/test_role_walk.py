@@ -141,6 +141,29 @@ async def test_the_consumer_of_one_tenant_is_no_member_of_another_by_a_claim(
             assert own.status_code == 403
 
 
+async def test_a_configuration_with_anything_of_theirs_changes_nothing(world: World) -> None:
+    blue = world.blue
+    for section in (
+        {"consumers": {blue.caller: {"title": "stolen"}}},
+        {"applications": {blue.application: {"consumer": world.red.caller}}},
+        {"models": {blue.private: {"title": "stolen"}}},
+        {"models": {blue.public: {"title": "stolen", "aliases": {"stable": 1}}}},
+        {"models": {blue.public: {"aliases": {"next": 1}}}},
+        {"subscriptions": {blue.application: {blue.public: {"plan": "free"}}}},
+        {"plans": {"standard": {"title": "stolen"}}},
+        {"applications": {}, "models": {}, "consumers": {}, "subscriptions": {}},
+    ):
+        prunes = not any(section.values())
+        async with world.client("publisher") as client:
+            before = _theirs(dump(world.control), blue)
+            query = {"prune": "true"} if prunes else {}
+            answer = await client.put(f"{API}/configuration", json=section, params=query)
+            assert _theirs(dump(world.control), blue) == before, section
+        assert blue.marker not in answer.text
+        if not prunes:
+            assert 400 <= answer.status_code < 500, (section, answer.text)
+
+
 async def _walk(world: World, route: str, expected: Expected, role: str, model: str) -> list[str]:
     """What is wrong with the answer to one request."""
     method, path, body, headers = _request(world, route, expected, model)
