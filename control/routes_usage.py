@@ -79,7 +79,7 @@ def usage_router(reports: UsageReports, clock: Clock) -> APIRouter:
         status: Annotated[
             int | None, Query(ge=100, le=599, description="Only answers of this status.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=100_000, description="Items on the page.")] = 10_000,
+        limit: Annotated[int, Query(ge=1, le=100_000, description="Items on the page.")] = 1_000,
         after: Annotated[
             str, Query(max_length=1000, description="`next` of the page before.")
         ] = "",

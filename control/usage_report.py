@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, get_args
 
@@ -139,14 +139,23 @@ def _not_a_cursor() -> TollwayError:
     return TollwayError(Code.INVALID, "query.after: is not the 'next' of a page of this report")
 
 
-def item(query: UsageQuery, group: Group, sums: Sums) -> UsageItem:
-    """An item of the report.
+def items(query: UsageQuery, groups: Sequence[tuple[Group, Sums]]) -> list[UsageItem]:
+    """The items of a page.
 
     ``p50_ms`` and ``p99_ms`` are quantiles of the total latency in the gateway, as exact as
     ``control.histogram`` says; ``compute_ms`` is the time spent in runs of the graph.
     """
+    found = histogram.quantiles([sums.latency for _, sums in groups], _SHARES)
+    return [
+        _item(query, group, sums, median, tail)
+        for (group, sums), (median, tail) in zip(groups, found, strict=True)
+    ]
+
+
+def _item(
+    query: UsageQuery, group: Group, sums: Sums, median: float | None, tail: float | None
+) -> UsageItem:
     time, dimensions = group
-    median, tail = histogram.quantiles(sums.latency, _SHARES)
     values: dict[str, object] = {} if query.step is None else {"time": rfc3339(time * MINUTE_MS)}
     values.update(zip(query.by, dimensions, strict=True))
     requests, rows, errors, queue_us, infer_us, bytes_in, bytes_out = sums.figures

@@ -31,8 +31,8 @@ class Cube(NamedTuple):
 
 CUBES: Final = (
     Cube("total", ("variant", "status"), (MINUTE, HOUR, DAY)),
-    Cube("application", ("application", "variant", "status"), (HOUR, DAY)),
-    Cube("model", ("model", "version", "variant", "status"), (HOUR, DAY)),
+    Cube("application", ("application",), (HOUR, DAY)),
+    Cube("model", ("model", "version", "status"), (HOUR, DAY)),
 )
 """From the smallest on: the first that has the dimensions asked for answers."""
 
@@ -79,8 +79,8 @@ def project(key: RollupKey, cube: Cube) -> RollupKey:
         key="",
         model=key.model if "model" in cube.dimensions else "",
         version=key.version if "version" in cube.dimensions else 0,
-        variant=key.variant,
-        status=key.status,
+        variant=key.variant if "variant" in cube.dimensions else "",
+        status=key.status if "status" in cube.dimensions else 0,
     )
 
 

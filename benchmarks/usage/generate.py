@@ -165,7 +165,7 @@ def _summarise(
     connection: sa.Connection, cube: str, dimensions: tuple[str, ...], grain: int
 ) -> None:
     names = [name for name in _KEY if name not in {"minute", "key"}]
-    empty = {"version": "0", "status": "0"}
+    empty = {"version": "0", "status": "0"}  # the others are empty text
     keys = ", ".join(name if name in dimensions else empty.get(name, "''") for name in names)
     sums = ", ".join(f'SUM("{name}")' for name in SUMS)
     connection.exec_driver_sql(

@@ -155,7 +155,9 @@ def _tell(
         "percent": percent,
     }
     insert = inserting(database)(usage_thresholds).values(**row, at_ms=now_ms)
-    if connection.execute(insert.on_conflict_do_nothing()).rowcount == 0:
+    # What it returns, since not every driver counts the rows of an INSERT.
+    made = insert.on_conflict_do_nothing().returning(usage_thresholds.c.percent)
+    if connection.execute(made).first() is None:
         return
     audit.record(
         connection,

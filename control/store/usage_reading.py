@@ -10,7 +10,7 @@ from control.reach import Reach
 from control.store.reach import is_restricted, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
 from control.store.usage_tables import usage_summaries
-from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, item
+from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
 from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
     DAY,
@@ -25,7 +25,7 @@ from control.usage_tiers import (
 )
 from registry.store.database import Database
 
-FIRST_STEPS: Final = 64
+FIRST_STEPS: Final = 16
 """Steps in the first piece of a report; the following ones grow until a page is full."""
 _GROWTH: Final = 4
 PAGE_ITEMS: Final = 10_000
@@ -53,7 +53,7 @@ class UsageReports:
         following = cursor(query, found[limit - 1][0]) if len(found) > limit else None
         step = query.step_minutes
         return UsagePage(
-            items=[item(query, group, sums) for group, sums in found[:limit]],
+            items=items(query, found[:limit]),
             next=following,
             resolution=STEPS[max(step or 1, marks.grain_at(query.start))],
         )

@@ -63,8 +63,10 @@ def test_stored_histograms_merge_by_standing_one_behind_the_other(
     merged = {index: count * times for index, count in histogram.of(left + right).items()}
 
     shares = (0.0, 0.5, 0.99, 1.0)
-    assert histogram.quantiles(stored * times, shares) == [
-        histogram.quantile(merged, share) for share in shares
+    alone = histogram.of(left)
+    found = histogram.quantiles([stored * times, b"", histogram.encode(alone)], shares)
+    assert found == [
+        [histogram.quantile(one, share) for share in shares] for one in (merged, {}, alone)
     ]
 
 

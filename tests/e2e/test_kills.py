@@ -1,10 +1,22 @@
 """What users see when a process is killed under load: as little as possible, and no lost usage."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from control.store.usage_tables import (
+    usage_charges,
+    usage_days,
+    usage_hours,
+    usage_minutes,
+    usage_summaries,
+)
+from control.store.usage_tiers import Retention, UsageTiers
+from registry.clock import system_clock
+from registry.store.database import Database
 from tests.e2e.load import Load
 from tests.e2e.models import AFFINE_REQUEST, affine
 from tests.e2e.stack import RunningStack, eventually
@@ -88,6 +100,56 @@ def test_killed_gateway_loses_no_acknowledged_request(stack: RunningStack, key: 
     eventually(lambda: requests_counted(stack) >= before + load.answered())
     # A request whose record was written may have lost its answer with the gateway: at most those.
     assert requests_counted(stack) - before - load.answered() <= load.broken
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_every_tier_counts_what_was_acknowledged_when_gateway_and_control_die_at_random(
+    stack: RunningStack, key: str, seed: int
+) -> None:
+    """Each acknowledged prediction is in the log once and in every tier once."""
+    dice = random.Random(seed)
+    before = requests_counted(stack)
+    with Load(stack, key, INFER, AFFINE_REQUEST) as load:
+        for _ in range(6):
+            victim = dice.choice(["gateway", "control"])
+            seen, pause = load.answered(), dice.randrange(20, 150)
+            eventually(lambda: load.answered() > seen + pause)
+            dead = stack.kill(victim)
+            eventually(lambda: stack.pids(victim) not in ([], [dead]))
+        seen = load.answered()
+        eventually(lambda: load.answered() > seen + 50)
+    with stack.api() as api:
+        eventually(lambda: api.get("/readyz").status_code == 200)
+    eventually(lambda: requests_counted(stack) >= before + load.answered())
+    assert stack.stop() == 0
+
+    database = Database(f"sqlite:///{stack.data / 'control' / 'tollway.db'}")
+    # Long after: everything has settled, so all of it is folded.
+    tiers = UsageTiers(database, lambda: system_clock() + 86_400_000, Retention(99, 99, 99))
+    tiers.fold()
+    with database.read() as connection:
+        counted = {
+            table.name: connection.execute(
+                sa.select(sa.func.sum(table.c.requests)).where(
+                    table.c.model == "affine", table.c.status == 200
+                )
+            ).scalar_one()
+            for table in (usage_minutes, usage_hours, usage_days)
+        }
+        summary = usage_summaries.c
+        totals = connection.execute(
+            sa.select(summary.cube, summary.grain, sa.func.sum(summary.requests)).group_by(
+                summary.cube, summary.grain
+            )
+        ).all()
+        billed = connection.execute(sa.select(sa.func.sum(usage_charges.c.requests))).scalar_one()
+    database.close()
+    acknowledged = before + load.answered()
+    assert len(load.acknowledged) == load.answered()
+    assert len(set(counted.values())) == 1, counted
+    assert 0 <= counted["usage_minutes"] - acknowledged <= load.broken
+    assert len({requests for _, _, requests in totals}) == 1, totals
+    assert billed == counted["usage_minutes"]
 
 
 def test_stop_answers_what_is_in_flight(stack: RunningStack, key: str) -> None:
