@@ -321,14 +321,13 @@ class FakeServer:
         row = {"model": "m", "requests": 3, "rows": 4, "errors": 0, "p50_ms": 0.5, "p99_ms": 1.0}
         return httpx.Response(200, json={"items": [row], "next": None})
 
-    def _index(self, request: httpx.Request) -> httpx.Response:
-        assert "Authorization" not in request.headers
-        secrets = {key["secret"] for key in self.keys.values()}
-        self.looks_until_key_known -= 1
-        known = request.headers["X-API-Key"] in secrets and self.looks_until_key_known < 0
-        return httpx.Response(200 if known else 401, json=[])
-
     def _stats(self, request: httpx.Request, name: str, version: str | None) -> httpx.Response:
+        if "X-API-Key" in request.headers:
+            assert "Authorization" not in request.headers
+            secrets = {key["secret"] for key in self.keys.values()}
+            self.looks_until_key_known -= 1
+            known = request.headers["X-API-Key"] in secrets and self.looks_until_key_known < 0
+            return httpx.Response(404 if known else 401, json={"error": "no such model"})
         number = int(version or self.models[name]["aliases"].get("stable", 0))
         if (name, number) not in self.versions:
             return httpx.Response(404, json={"error": "no such version"})
@@ -417,7 +416,6 @@ _ROUTES = [
     (r"/api/v1/usage", "usage"),
     (r"/api/v1/quotas", "quotas"),
     (r"/api/v1/applications/([^/]+)/statements/([^/]+)", "statement"),
-    (r"/v2/repository/index", "index"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/stats", "stats"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/infer", "infer"),
 ]

@@ -46,7 +46,7 @@ def test_the_key_works_when_it_is_returned(
 ) -> None:
     server.looks_until_key_known = 3
     client.create_key("web-shop", "m")
-    assert len(server.asked("POST", "/v2/repository/index")) == 4
+    assert len(server.asked("GET", "/v2/models/-/stats")) == 4
     assert clock.now > 0
 
 
