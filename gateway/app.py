@@ -27,7 +27,7 @@ from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
-from gateway.routes import CatalogRoutes
+from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
@@ -165,7 +165,12 @@ class Gateway:
             release=self._limiting.release,
         )
         self.routes = CatalogRoutes(
-            self.catalog, self.upstream, proxies, [identify, *accept], authorise
+            self.catalog,
+            self.upstream,
+            proxies,
+            [identify, *accept],
+            authorise,
+            self._limiting.policy,
         )
         self._scrape = ScrapeAccess(self._credentials, token)
         invoker = Invoker(
@@ -298,8 +303,7 @@ def is_own(path: str) -> bool:
 
 async def _prediction_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TollwayError)
-    headers = {"Retry-After": "1"} if error.status == 503 else None  # noqa: PLR2004
-    return JSONResponse({"error": error.public}, error.status, headers)
+    return refusal(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

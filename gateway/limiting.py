@@ -117,6 +117,11 @@ class Limiting(Collector):
                 "Writes to Redis; each carries what one tick of the event loop had to ask.",
                 value=self._redis.round_trips,
             )
+            yield CounterMetricFamily(
+                "tollway_settlements_lost",
+                "Admitted requests whose end Redis did not confirm: what they used is not counted.",
+                value=self._redis.settlements_lost,
+            )
 
 
 def _redis_counters(settings: GatewaySettings) -> RedisCounters:

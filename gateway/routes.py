@@ -1,7 +1,7 @@
 """Routes that the gateway answers from its catalog: health, metadata, index, statistics.
 
 Health and the metadata of published models are open to everybody; statistics need a credential
-that may use the model.
+that may use the model, and tell how its limits stand. They use none of them up.
 """
 
 from functools import partial
@@ -14,15 +14,16 @@ from fastapi.responses import JSONResponse, Response
 from gateway import metadata
 from gateway.catalog import Catalog, ModelEntry
 from gateway.lane import peer_of, read_headers
-from gateway.routing import choose_version, parse_version
+from gateway.routing import choose_version, hide_unseen, parse_version
 from gateway.statistics import ask_engines
 from gateway.upstream import Upstream
 from policies.addresses import TrustedProxies
 from policies.base import Call, Policy
 from policies.chain import Chain
 from policies.lifecycle import LifecyclePolicy
+from policies.plan_limits import PlanLimitsPolicy
 from protocol.configuration import VersionDoc
-from protocol.errors import Code, TollwayError
+from protocol.errors import STATUS, Code, TollwayError
 
 MAX_INDEX_BODY_BYTES = 4096
 
@@ -41,15 +42,17 @@ class CatalogRoutes:
         proxies: TrustedProxies,
         accept: list[Policy],
         authorise: list[Policy],
+        limits: PlanLimitsPolicy,
     ) -> None:
         """``accept`` and ``authorise``: what a call for statistics must satisfy before and after
-        its version is chosen."""
+        its version is chosen. ``limits``: what its caller is told of."""
         self._catalog = catalog
         self._upstream = upstream
         self._proxies = proxies
         first = (policy.check for policy in accept)
         policies = (policy.check for policy in authorise)
         self._chain = Chain([*first, partial(choose_version, catalog), *policies])
+        self._limits = limits
         self._lifecycle = LifecyclePolicy()
         self.started = False
         """Set when the configuration has been applied; until then the server is not ready."""
@@ -156,10 +159,25 @@ class CatalogRoutes:
         call.scope = "metadata"
         read_headers(call, request.headers.raw)
         call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
-        await self._chain.passed(call)
+        try:
+            await self._chain.passed(call)
+        except TollwayError as error:
+            return refusal(error, await self._standing(call, error.code))
         found = self._catalog.models[model].versions[call.version]
         engines = await ask_engines(self._upstream, (model, found.number))
-        return JSONResponse({"model_stats": [metadata.v2_stats(found, engines)]})
+        content = {"model_stats": [metadata.v2_stats(found, engines)]}
+        return JSONResponse(content, headers=await self._standing(call))
+
+    async def _standing(self, call: Call, refused: Code | None = None) -> dict[str, str]:
+        """Headers that tell the caller how its limits stand; none for who has none."""
+        if call.identity is None:
+            return {}
+        if not call.version:
+            hide_unseen(self._catalog, call)
+        waiting = self._limits.look(call, refused)
+        if waiting is not None:
+            await waiting
+        return {name.decode(): value.decode() for name, value in self._limits.headers(call)}
 
     def _is_ready(self, version: VersionDoc) -> bool:
         return self._upstream.is_ready((version.model, version.number))
@@ -180,6 +198,12 @@ class CatalogRoutes:
 def _call(model: str, version: str | None, label: str | None = None) -> Call:
     number = None if version is None else parse_version(version) or 0
     return Call(model=model, number=number, label=label)
+
+
+def refusal(error: TollwayError, headers: dict[str, str] | None = None) -> Response:
+    """``{"error": "..."}``, as clients of the prediction protocols expect it."""
+    retry = {"Retry-After": "1"} if error.status == STATUS[Code.UNAVAILABLE] else {}
+    return JSONResponse({"error": error.public}, error.status, (headers or {}) | retry)
 
 
 async def _wants_ready_only(request: Request) -> bool:

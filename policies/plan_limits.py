@@ -115,9 +115,9 @@ class PlanLimitsPolicy:
         and charge none; ``UNAVAILABLE`` when the counters do not answer and the plan is closed."""
         return self._ask(call, True)
 
-    def look(self, call: Call, refused: Code) -> asyncio.Future[None] | None:
-        """Learn how the limits stand, for the answer to a call that was refused for something else.
-        Never raises."""
+    def look(self, call: Call, refused: Code | None = None) -> asyncio.Future[None] | None:
+        """Learn how the limits stand, for the answer to a call that was refused for something else,
+        or that they do not concern. Never raises."""
         identity = call.identity
         unasked = call.plan is None and refused in HIDDEN
         if unasked and identity is not None and _may_name(identity, call.model):

@@ -116,6 +116,8 @@ class RedisCounters:
         self._reason = ""
         self.takes = 0
         """Calls that asked Redis."""
+        self.settlements_lost = 0
+        """Admitted calls whose end Redis was not told, or did not confirm."""
         self.ready = asyncio.Event()
         """Set while Redis answers."""
 
@@ -158,10 +160,12 @@ class RedisCounters:
         return verdict
 
     def settle(self, verdict: Verdict, used: Used) -> None:
-        """See :class:`policies.stores.base.Counters`. While Redis is away this is lost: the hold
-        stays counted, and the lease ends by itself."""
+        """See :class:`policies.stores.base.Counters`. While Redis is away this is lost, and counted
+        as such: the hold stays counted, and the lease ends by itself. Nothing is kept to be sent
+        later: what was sent without an answer may have been counted, and would be counted twice."""
         connection = self._connection
         if connection is None:
+            self.settlements_lost += 1
             return
         limits = verdict.limits
         prepared = self._prepared.get(verdict.subscription)
@@ -317,7 +321,10 @@ class RedisCounters:
                     partial(self._settled, connection, keys, arguments),
                 )
             else:
+                self.settlements_lost += 1
                 self._refused(connection, reply)
+        elif reply is LOST:
+            self.settlements_lost += 1
 
     def _refused(self, connection: RedisConnection, reply: Reply) -> None:
         """Redis answers, but does not count."""

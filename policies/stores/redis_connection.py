@@ -34,6 +34,9 @@ class RedisAddress(NamedTuple):
     password: str
     tls: ssl.SSLContext | None
 
+    def __repr__(self) -> str:
+        return self.shown  # a tuple's own would hold the password
+
     @property
     def shown(self) -> str:
         """The address without credentials, the same whether or not it is reached by TLS."""

@@ -18,7 +18,7 @@ from protocol.configuration import PlanDoc, QuotaDoc, RateDoc, SubscriptionDoc
 from protocol.frames import Frame
 from tests.fixtures.redis import RedisServer
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, worker
+from tests.gateway.documents import ORIGIN, World, worker
 from tests.gateway.fake_engine import FakeEngine, echo
 from tests.gateway.test_lanes import LANES, connection, ports, request, talk
 
@@ -270,3 +270,66 @@ async def test_a_restarted_gateway_remembers_what_was_used(
                     burst, quota = answer.headers["ratelimit"].split(", ")
                     assert burst.startswith(f'"burst";r={100 - counted};')
                     assert quota.startswith(f'"quota";r={100 - counted};')
+
+
+async def test_statistics_tell_the_limits_and_use_up_nothing(
+    gateway: Gateway, client: httpx.AsyncClient, world: World
+) -> None:
+    stats = "/v2/models/iris/stats"
+    use(gateway, rates=rate(2), quota=QuotaDoc(limit=9, period="day"))
+    await client.post(INFER, content=b"{}")
+    for path, status in ((stats, 200), (stats, 200), ("/v2/models/iris/versions/9/stats", 404)):
+        answer = await client.get(path)
+        assert answer.status_code == status
+        assert answer.headers["ratelimit-policy"] == '"burst";q=2;w=60, "quota";q=9;w=86400'
+        assert answer.headers["ratelimit"].startswith('"burst";r=1;t=60, "quota";r=8;')
+    await client.post(INFER, content=b"{}")
+    used_up = await client.get(stats)
+    assert used_up.status_code == 200
+    assert used_up.headers["ratelimit"].startswith('"burst";r=0;')
+    for key, status in ((world.stranger_key, 403), (world.admin, 200), ("nobody's", 401)):
+        answer = await client.get(stats, headers={"x-api-key": key})
+        assert answer.status_code == status
+        assert "ratelimit-policy" not in answer.headers
+    unknown = await client.get("/v2/models/nothing/stats")
+    assert unknown.status_code == 404
+    assert "ratelimit-policy" not in unknown.headers
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_page_reads_its_refusals_and_every_header_that_tells_it_something(
+    gateway: Gateway, world: World, ports: dict[str, int], lane: str
+) -> None:
+    plan = PlanDoc(name="paged", rates=rate(1), scopes=("predict",))
+    subscription = SubscriptionDoc(application="pages", model="iris", plan="paged")
+    gateway.catalog.apply(
+        [("plan", "paged", plan), ("subscription", "pages/iris", subscription)], False
+    )
+    page = {"Origin": ORIGIN, "Connection": "close"}
+    asks = request(world.page_key, headers=page)
+    stats = request(world.page_key, b"", path=b"/v2/models/iris/stats", method=b"GET", headers=page)
+    for sent, status, told in (
+        (asks, 200, {"ratelimit", "ratelimit-policy", "server-timing", "tollway-version"}),
+        (asks, 429, {"ratelimit", "ratelimit-policy", "retry-after", "tollway-prediction-id"}),
+        (stats, 403, {"ratelimit", "ratelimit-policy"}),
+    ):
+        answer = await talk(ports[lane], sent)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert header(answer, "access-control-allow-origin") == ORIGIN
+        assert header(answer, "vary") == "Origin"
+        exposed = (header(answer, "access-control-expose-headers") or "").lower().split(", ")
+        assert told <= headers_of(answer) & set(exposed)
+        hidden = headers_of(answer) - set(exposed) - ALWAYS_READABLE - NOT_FOR_PAGES
+        assert hidden == set()
+
+
+ALWAYS_READABLE = {"content-length", "content-type"}
+"""The Fetch standard's safelist, as far as it is sent here."""
+NOT_FOR_PAGES = {
+    "access-control-allow-origin", "access-control-expose-headers", "connection", "date", "vary",
+}  # fmt: skip
+
+
+def headers_of(answer: bytes) -> set[str]:
+    lines = answer.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    return {line.partition(b":")[0].decode().lower() for line in lines}

@@ -8,9 +8,9 @@ import pytest
 
 from control.webhooks.sender import MAX_RESPONSE_BYTES, Sender
 from control.webhooks.targets import Resolver, Targets, networks, system_resolver
-from tests.control.webhooks.certificates import contexts
 from tests.control.webhooks.receivers import Received, Writer, receiving, status
 from tests.control.webhooks.test_targets import FakeResolver
+from tests.fixtures.certificates import contexts
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 

@@ -204,3 +204,4 @@ def test_an_address_is_shown_without_credentials() -> None:
     assert address.tls is not None
     assert address.shown == "redis://redis.internal:6380/3"
     assert (address.username, address.password) == ("user", "hunter2")
+    assert "hunter2" not in repr(address)
