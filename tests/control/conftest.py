@@ -23,25 +23,23 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A database as the migrations leave it; the test runs on both kinds."""
-    opened = Database(database_url)
-    schema.upgrade(opened)
-    yield opened
-    opened.close()
+    """A database as the migrations leave it; the test runs on both kinds.
 
-
-@pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> ControlSettings:
-    """Settings of a control whose database has its tables already.
-
-    They are made from the metadata, which is quicker than by migrations; that both are the same is
-    what ``test_migrations.py`` proves.
+    Its tables are made from the metadata, which is quicker than by migrations; that both are the
+    same is what ``test_migrations.py`` proves.
     """
     made = prepared(database_url)
     with made.write() as connection:
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(sa.text(f"INSERT INTO alembic_version VALUES ('{schema.HEAD}')"))
+    yield made
     made.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: Database, database_url: str) -> ControlSettings:
+    """Settings of a control whose database has its tables already."""
+    database.close()
     return ControlSettings(data_dir=tmp_path / "data", database_url=database_url)
 
 
