@@ -5,14 +5,13 @@ A line is ``{"entry": {...}}`` with the entry's fields and its ``hash``, or
 Each checkpoint follows the entry that it is about.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from control import csv_text
 from protocol.errors import Code, TollwayError
 from registry.chain import FIELDS
 from registry.checkpoint import Checkpoint
@@ -23,7 +22,6 @@ from registry.verification import StoredCheckpoint, StoredEntry
 MAX_LINE: Final = 64 << 20
 """Bytes of the longest line that is read."""
 _Fields = dict[str, object]
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -85,23 +83,11 @@ COLUMNS: Final = ("seq", "at", *(name for name in FIELDS if name not in ("seq", 
 
 def csv_header() -> bytes:
     """The first line of the CSV form."""
-    return _csv(COLUMNS)
+    return csv_text.line(COLUMNS).encode()
 
 
 def csv_row(recorded: Recorded) -> bytes:
     """The line of one entry in CSV."""
     entry = recorded.entry
     values = {**msgspec.structs.asdict(entry), "at": rfc3339(entry.at_ms), "hash": recorded.hash}
-    return _csv([_cell(values[name]) for name in COLUMNS])
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    # A spreadsheet would run what begins like a formula; entries hold what anybody has typed.
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _csv(cells: Iterable[str]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue().encode()
+    return csv_text.line(values[name] for name in COLUMNS).encode()

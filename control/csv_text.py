@@ -29,6 +29,13 @@ def lines(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str
     yield _taken(buffer)
 
 
+def line(cells: Iterable[Cell]) -> str:
+    """One row, as in :func:`lines`."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow([_safe(cell) for cell in cells])
+    return buffer.getvalue()
+
+
 def _safe(cell: Cell) -> Cell:
     return "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
