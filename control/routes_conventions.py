@@ -14,6 +14,8 @@ READERS: Final[tuple[Role, ...]] = ("admin", "publisher", "auditor")
 """Who may read workers and usage."""
 OWNERS: Final[tuple[Role, ...]] = ("admin", "publisher", "consumer")
 """Who may change applications, keys and subscriptions within their reach."""
+WITNESSES: Final[tuple[Role, ...]] = (*OWNERS, "auditor")
+"""Who may read usage and webhooks within their reach."""
 INSPECTORS: Final[tuple[Role, ...]] = ("admin", "auditor")
 """Who may read the change log."""
 

@@ -1,12 +1,12 @@
 """Routes of webhooks: endpoints, their secrets, and what was delivered."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from control.middleware import require
 from control.resources import Page
-from control.routes_conventions import After, Condition, Limit, errors, tagged
+from control.routes_conventions import OWNERS, WITNESSES, After, Condition, Limit, errors, tagged
 from control.webhooks.catalog import CATALOG
 from control.webhooks.resources import (
     Delivery,
@@ -22,14 +22,10 @@ from control.webhooks.resources import (
     WebhookRequest,
 )
 from control.webhooks.service import Webhooks
-from registry.access import EVERYONE, Actor, Role
-
-OWNERS: Final[tuple[Role, ...]] = ("admin", "publisher", "consumer")
-"""Who may have endpoints: each for what they reach."""
-READERS: Final[tuple[Role, ...]] = (*OWNERS, "auditor")
+from registry.access import EVERYONE, Actor
 
 Owner = Annotated[Actor, Depends(require(*OWNERS))]
-Reader = Annotated[Actor, Depends(require(*READERS))]
+Reader = Annotated[Actor, Depends(require(*WITNESSES))]
 
 
 def webhook_router(webhooks: Webhooks) -> APIRouter:
