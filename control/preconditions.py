@@ -1,4 +1,5 @@
-"""Entity tags and conditional updates (RFC 9110, sections 8.8.3 and 13.1)."""
+"""Entity tags and conditional updates (RFC 9110, sections 8.8.3 and 13.1), and what makes repeating
+a POST safe."""
 
 import hashlib
 import re
@@ -10,6 +11,7 @@ from protocol.errors import Code, TollwayError
 
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _TAG_DIGITS = 32
+MAX_IDEMPOTENCY_KEY = 255
 
 
 def etag(resource: BaseModel) -> str:
@@ -47,6 +49,14 @@ class Precondition:
 
 NO_PRECONDITION = Precondition()
 """Holds always."""
+
+
+def check_idempotency_key(idempotency_key: str | None) -> None:
+    """Raise ``INVALID`` for an ``Idempotency-Key`` that is empty or too long to be kept."""
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+        raise TollwayError(
+            Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
+        )
 
 
 def _matches(header: str, tag: str | None, *, weak: bool) -> bool:

@@ -29,7 +29,8 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 EVERYTHING: Final = Reach()
-"""For what the software does by itself. Routes always pass :func:`reach_of` their actor."""
+"""For what the software does by itself. Never a default: a caller that forgets the reach of its
+actor does not run."""
 
 
 def reach_of(actor: Actor) -> Reach:

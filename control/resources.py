@@ -3,6 +3,7 @@
 Names are checked where they are used, so that a bad one is refused the same way everywhere.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from control import addresses
 from protocol.configuration import SCOPES, Environment, Scope
+from protocol.errors import Code, TollwayError
 from registry.clock import rfc3339
 
 DEFAULT_CONSUMER = "default"
@@ -225,10 +227,28 @@ class Page(Resource, Generic[Item]):
     items: list[Item]
     next: str | None
 
+    @classmethod
+    def of(cls, found: list[Item], limit: int, place: Callable[[Item], str]) -> Self:
+        """The page of the first ``limit`` of what was found by asking for one more than that;
+        ``place`` gives the ``after`` that stands for an item."""
+        following = place(found[limit - 1]) if len(found) > limit else None
+        return cls(items=found[:limit], next=following)
+
 
 def optional_time(at_ms: int | None) -> str | None:
     """A time that may be missing, as the API writes it."""
     return None if at_ms is None else rfc3339(at_ms)
+
+
+def expiry(moment: datetime | None, now: int) -> int | None:
+    """The moment at which a credential is to end, as UNIX milliseconds; None: never.
+
+    Raises ``INVALID`` for one that is not ahead, or cannot be written.
+    """
+    expires_ms = milliseconds(moment)
+    if expires_ms is not None and not now < expires_ms <= MAX_TIME_MS:
+        raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
+    return expires_ms
 
 
 def milliseconds(moment: datetime | None) -> int | None:

@@ -42,12 +42,12 @@ def _add_consumers(router: APIRouter, directory: Directory) -> None:
     @router.get("/consumers", responses=errors(422))
     def list_consumers(actor: Reader, limit: Limit = 100, after: After = "") -> Page[Consumer]:
         """List consumers by name."""
-        return directory.consumers(limit, after, reach_of(actor))
+        return directory.consumers(limit, after, reach=reach_of(actor))
 
     @router.get("/consumers/{consumer}", responses=errors(404))
     def get_consumer(consumer: str, response: Response, actor: Reader) -> Consumer:
         """Read a consumer."""
-        found = directory.consumer(consumer, reach_of(actor))
+        found = directory.consumer(consumer, reach=reach_of(actor))
         tagged(response, found)
         return found
 
@@ -64,7 +64,7 @@ def _add_consumers(router: APIRouter, directory: Directory) -> None:
     ) -> Consumer:
         """Make or change a consumer. Repeating it changes nothing."""
         wish = request or ConsumerRequest()
-        put = directory.put_consumer(consumer, wish, condition, reach_of(actor))
+        put = directory.put_consumer(consumer, wish, condition, reach=reach_of(actor))
         tagged(response, put.item, created=put.created)
         return put.item
 
@@ -90,12 +90,12 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
         consumer: Annotated[str | None, Query(description="Only this consumer's.")] = None,
     ) -> Page[Application]:
         """List applications by name."""
-        return directory.applications(limit, after, consumer, reach_of(actor))
+        return directory.applications(limit, after, consumer, reach=reach_of(actor))
 
     @router.get("/applications/{application}", responses=errors(404))
     def get_application(application: str, response: Response, actor: Reader) -> Application:
         """Read an application."""
-        found = directory.application(application, reach_of(actor))
+        found = directory.application(application, reach=reach_of(actor))
         tagged(response, found)
         return found
 
@@ -116,7 +116,7 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
         """Make or change an application. Without a consumer it belongs to the caller's, or to
         `default`."""
         wish = request or ApplicationRequest()
-        put = directory.put_application(application, wish, condition, reach_of(actor))
+        put = directory.put_application(application, wish, condition, reach=reach_of(actor))
         tagged(response, put.item, created=put.created)
         return put.item
 
@@ -124,4 +124,4 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
     def delete_application(application: str, condition: Condition, actor: Owner) -> None:
         """Delete an application: its keys are revoked and its subscriptions end, everywhere within
         a second. Its name stays its consumer's, because usage is filed under it."""
-        directory.delete_application(application, condition, reach_of(actor))
+        directory.delete_application(application, condition, reach=reach_of(actor))

@@ -39,12 +39,12 @@ def _add_reads(router: APIRouter, keys: Keys) -> None:
         application: Annotated[str | None, Query(description="Only of this application.")] = None,
     ) -> Page[Key]:
         """List keys, revoked ones included, without their secrets."""
-        return keys.list(limit, after, application, reach_of(actor))
+        return keys.list(limit, after, application, reach=reach_of(actor))
 
     @router.get("/keys/{key}", responses=errors(404))
     def get_key(key: str, response: Response, actor: Reader) -> Key:
         """Read a key, without its secret."""
-        found = keys.get(key, reach_of(actor))
+        found = keys.get(key, reach=reach_of(actor))
         tagged(response, found)
         return found
 
@@ -74,7 +74,7 @@ def _add_writes(router: APIRouter, keys: Keys) -> None:
     ) -> Key:
         """Change a key's label, scopes, models, networks or expiry, as a JSON merge patch: a field
         left out stays, null lifts a restriction."""
-        changed = keys.change(key, request, condition, reach_of(actor))
+        changed = keys.change(key, request, condition, reach=reach_of(actor))
         tagged(response, changed)
         return changed
 
@@ -104,4 +104,4 @@ def _add_writes(router: APIRouter, keys: Keys) -> None:
     def revoke_key(key: str, condition: Condition, actor: Owner) -> Key:
         """End a key and all its secrets for good: every gateway refuses them within a second.
         Repeating is harmless."""
-        return keys.revoke(key, condition, reach_of(actor))
+        return keys.revoke(key, condition, reach=reach_of(actor))

@@ -54,14 +54,14 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
         ] = None,
     ) -> Page[Subscription]:
         """List subscriptions by application and model."""
-        return subscriptions.list(limit, after, application, model, state, reach_of(actor))
+        return subscriptions.list(limit, after, application, model, state, reach=reach_of(actor))
 
     @router.get(_PLACE, responses=errors(404))
     def get_subscription(
         application: str, model: str, response: Response, actor: Reader
     ) -> Subscription:
         """Read a subscription."""
-        found = subscriptions.get(application, model, reach_of(actor))
+        found = subscriptions.get(application, model, reach=reach_of(actor))
         tagged(response, found)
         return found
 
@@ -85,7 +85,7 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
         Under a plan that asks for approval it is `pending` until who manages the model approves;
         an active one keeps its plan meanwhile and shows the other as `requested_plan`.
         """
-        put = subscriptions.put(application, model, request.plan, condition, reach_of(actor))
+        put = subscriptions.put(application, model, request.plan, condition, reach=reach_of(actor))
         tagged(response, put.item, created=put.created)
         return put.item
 
@@ -94,7 +94,7 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
         application: str, model: str, condition: Condition, actor: Owner
     ) -> None:
         """End a subscription: every gateway refuses its calls within a second."""
-        subscriptions.delete(application, model, condition, reach_of(actor))
+        subscriptions.delete(application, model, condition, reach=reach_of(actor))
 
 
 def _add_decisions(router: APIRouter, subscriptions: Subscriptions) -> None:
@@ -109,7 +109,9 @@ def _add_decisions(router: APIRouter, subscriptions: Subscriptions) -> None:
     ) -> Subscription:
         """Approve what a subscription waits for. Only who manages the model can."""
         reason = "" if request is None else request.reason
-        decided = subscriptions.approve(application, model, reason, condition, reach_of(actor))
+        decided = subscriptions.approve(
+            application, model, reason, condition, reach=reach_of(actor)
+        )
         tagged(response, decided)
         return decided
 
@@ -124,7 +126,7 @@ def _add_decisions(router: APIRouter, subscriptions: Subscriptions) -> None:
     ) -> Subscription:
         """Refuse what a subscription waits for. An active one keeps the plan that it has."""
         decided = subscriptions.refuse(
-            application, model, request.reason, condition, reach_of(actor)
+            application, model, request.reason, condition, reach=reach_of(actor)
         )
         tagged(response, decided)
         return decided

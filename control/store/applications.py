@@ -4,7 +4,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.reach import EVERYTHING, Reach
+from control.reach import Reach
 from control.resources import Application
 from control.store.tables import applications, ended_applications
 from protocol.configuration import ApplicationDoc
@@ -22,7 +22,7 @@ def find_application(
     return None if row is None else application_of(row)
 
 
-def get_application(connection: Connection, name: str, reach: Reach = EVERYTHING) -> Application:
+def get_application(connection: Connection, name: str, *, reach: Reach) -> Application:
     """The application of this name, or ``NOT_FOUND``, also for one that is not within reach."""
     found = find_application(connection, name)
     if found is None or not reach.has_consumer(found.consumer):

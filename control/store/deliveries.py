@@ -75,8 +75,7 @@ class Deliveries:
             reached(connection, webhook, actor)
             rows = connection.execute(query.order_by(_table.c.id.desc()).limit(limit + 1))
             items = [delivery_of(row._mapping) for row in rows]
-        following = items[limit - 1].id if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.id)
 
     def test(self, webhook: str, actor: Actor) -> Delivery:
         """Queue an event that only tells that it is a test."""

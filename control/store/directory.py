@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.preconditions import NO_PRECONDITION, Precondition
-from control.reach import EVERYTHING, Reach
+from control.reach import Reach
 from control.resources import (
     DEFAULT_CONSUMER,
     Application,
@@ -64,7 +64,8 @@ class Directory:
         name: str,
         request: ConsumerRequest,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Put[Consumer]:
         """Make or change a consumer."""
         check_name(name, "consumer")
@@ -95,7 +96,7 @@ class Directory:
             )
             return Put(changed, False)
 
-    def consumer(self, name: str, reach: Reach = EVERYTHING) -> Consumer:
+    def consumer(self, name: str, *, reach: Reach) -> Consumer:
         """The consumer of this name, or ``NOT_FOUND``."""
         with self._database.read() as connection:
             found = find_consumer(connection, name)
@@ -103,7 +104,7 @@ class Directory:
             raise _missing(name)
         return found
 
-    def consumers(self, limit: int, after: str, reach: Reach = EVERYTHING) -> Page[Consumer]:
+    def consumers(self, limit: int, after: str, *, reach: Reach) -> Page[Consumer]:
         """Consumers by name."""
         query = (
             sa.select(consumers)
@@ -115,8 +116,7 @@ class Directory:
             query = query.where(consumers.c.name == reach.consumer)
         with self._database.read() as connection:
             items = [_consumer(row) for row in connection.execute(query)]
-        following = items[limit - 1].name if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.name)
 
     def delete_consumer(
         self,
@@ -124,7 +124,7 @@ class Directory:
         condition: Precondition = NO_PRECONDITION,
         *,
         cascade: bool = False,
-        reach: Reach = EVERYTHING,
+        reach: Reach,
     ) -> None:
         """Remove a consumer; with ``cascade`` its applications end first, all in one transaction.
 
@@ -167,7 +167,8 @@ class Directory:
         name: str,
         request: ApplicationRequest,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Put[Application]:
         """Make or change an application. One that names no consumer belongs to the caller's, or to
         ``default``, which is made when it is needed."""
@@ -211,13 +212,13 @@ class Directory:
             )
             return Put(changed, False)
 
-    def application(self, name: str, reach: Reach = EVERYTHING) -> Application:
+    def application(self, name: str, *, reach: Reach) -> Application:
         """The application of this name, or ``NOT_FOUND``."""
         with self._database.read() as connection:
-            return get_application(connection, name, reach)
+            return get_application(connection, name, reach=reach)
 
     def applications(
-        self, limit: int, after: str, consumer: str | None, reach: Reach = EVERYTHING
+        self, limit: int, after: str, consumer: str | None, *, reach: Reach
     ) -> Page[Application]:
         """Applications by name, of one consumer if named."""
         query = (
@@ -232,14 +233,14 @@ class Directory:
             query = query.where(applications.c.consumer == reach.consumer)
         with self._database.read() as connection:
             items = [application_of(row) for row in connection.execute(query)]
-        following = items[limit - 1].name if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.name)
 
     def delete_application(
         self,
         name: str,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> None:
         """End an application: its keys are revoked and its subscriptions removed with it."""
         now = self._clock()

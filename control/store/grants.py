@@ -56,8 +56,7 @@ class Grants:
         )
         with self._database.read() as connection:
             items = [_grant(row) for row in connection.execute(query)]
-        following = items[limit - 1].user if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.user)
 
     def get(self, model: str, user: str) -> Grant:
         """The grant, or ``NOT_FOUND``."""

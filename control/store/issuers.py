@@ -105,8 +105,7 @@ class Issuers:
         )
         with self._database.read() as connection:
             items = [_of_row(row).issuer for row in connection.execute(query)]
-        following = items[limit - 1].name if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.name)
 
     def delete(self, name: str, condition: Precondition = NO_PRECONDITION) -> None:
         """Take no more tokens of this issuer, or raise ``NOT_FOUND``."""

@@ -1,23 +1,21 @@
 """API keys of applications. A secret leaves this module once, and only its HMAC stays."""
 
 import secrets
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.preconditions import NO_PRECONDITION, Precondition
-from control.reach import EVERYTHING, Reach
+from control.preconditions import NO_PRECONDITION, Precondition, check_idempotency_key
+from control.reach import Reach
 from control.resources import (
-    MAX_TIME_MS,
     Key,
     KeyChange,
     KeyRequest,
     NewKey,
     Page,
-    milliseconds,
+    expiry,
 )
 from control.store.applications import get_application, within
 from control.store.failures import repeated
@@ -41,7 +39,6 @@ from registry.store import audit
 from registry.store.database import Database
 
 _ID_BYTES = 10
-MAX_IDEMPOTENCY_KEY = 255
 
 
 class _Creation(NamedTuple):
@@ -70,7 +67,7 @@ class Keys:
         *,
         created_by: str,
         idempotency_key: str | None = None,
-        reach: Reach = EVERYTHING,
+        reach: Reach,
     ) -> NewKey:
         """Make a key and put it on the change stream. Its secret is in the answer, nowhere else.
 
@@ -79,8 +76,8 @@ class Keys:
         """
         check_name(request.application, "application")
         _check_models(request.models)
-        _check_idempotency_key(idempotency_key)
-        expires_ms = self._expiry(request.expires_at)
+        check_idempotency_key(idempotency_key)
+        expires_ms = expiry(request.expires_at, self._clock())
         creation = _Creation(request, expires_ms, created_by, idempotency_key, reach)
         with self._database.write() as connection:
             return self._create(connection, creation)
@@ -89,7 +86,7 @@ class Keys:
         request = creation.key
         if creation.idempotency_key is not None:
             _refuse_replay(connection, creation)
-        get_application(connection, request.application, creation.reach)
+        get_application(connection, request.application, reach=creation.reach)
         secret = keys.generate(request.environment)
         now = self._clock()
         row = {
@@ -115,14 +112,12 @@ class Keys:
         _record(connection, "key.created", None, shown(made, now), now)
         return NewKey(secret=secret, **dict(shown(made, now)))
 
-    def get(self, id: str, reach: Reach = EVERYTHING) -> Key:
+    def get(self, id: str, *, reach: Reach) -> Key:
         """The key of this id, or ``NOT_FOUND``."""
         with self._database.read() as connection:
             return shown(_get(connection, id, reach), self._clock())
 
-    def list(
-        self, limit: int, after: str, application: str | None, reach: Reach = EVERYTHING
-    ) -> Page[Key]:
+    def list(self, limit: int, after: str, application: str | None, *, reach: Reach) -> Page[Key]:
         """Keys by id, of one application if named."""
         query = (
             sa.select(api_keys)
@@ -136,15 +131,15 @@ class Keys:
         with self._database.read() as connection:
             rows = with_overlaps(connection, connection.execute(query).all())
         items = [shown(row, now) for row in rows]
-        following = items[limit - 1].id if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.id)
 
     def change(
         self,
         id: str,
         request: KeyChange,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Key:
         """Relabel, restrict or extend the key; every secret that works follows within a second."""
         given = request.model_fields_set
@@ -154,7 +149,7 @@ class Keys:
         if "networks" in given:
             wish["networks"] = request.networks or ()
         if "expires_at" in given:
-            wish["expires_ms"] = self._expiry(request.expires_at)
+            wish["expires_ms"] = expiry(request.expires_at, self._clock())
         _check_models(request.models)
         with self._database.write() as connection:
             now = self._clock()
@@ -187,7 +182,7 @@ class Keys:
         rotated_by: str,
         idempotency_key: str | None = None,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        reach: Reach,
     ) -> NewKey:
         """Give the key a new secret. Earlier ones work for ``overlap_s`` more seconds at most: with
         0 they end now. The id, and what hangs on it, stays.
@@ -195,7 +190,7 @@ class Keys:
         The same ``idempotency_key`` as in the last rotation raises ``CONFLICT``, as in
         :meth:`create`.
         """
-        _check_idempotency_key(idempotency_key)
+        check_idempotency_key(idempotency_key)
         with self._database.write() as connection:
             now = self._clock()
             row = _get(connection, id, reach, lock=True)
@@ -227,7 +222,8 @@ class Keys:
         self,
         id: str,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Key:
         """End every secret of the key for good. Revoking it again changes nothing."""
         with self._database.write() as connection:
@@ -240,12 +236,6 @@ class Keys:
             after = shown(revoke_row(connection, row, now), now)
             _record(connection, "key.revoked", before, after, now)
             return after
-
-    def _expiry(self, moment: datetime | None) -> int | None:
-        expires_ms = milliseconds(moment)
-        if expires_ms is not None and not self._clock() < expires_ms <= MAX_TIME_MS:
-            raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
-        return expires_ms
 
 
 def _get(connection: Connection, id: str, reach: Reach, *, lock: bool = False) -> KeyRow:
@@ -272,13 +262,6 @@ def _require_working(key: KeyRow, now: int) -> None:
 def _check_models(models: tuple[str, ...] | None) -> None:
     for model in models or ():
         check_name(model, "model")
-
-
-def _check_idempotency_key(idempotency_key: str | None) -> None:
-    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
-        raise TollwayError(
-            Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
-        )
 
 
 def _refuse_replay(connection: Connection, creation: _Creation) -> None:

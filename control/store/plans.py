@@ -72,8 +72,7 @@ class Plans:
         query = sa.select(plans).where(plans.c.name > after).order_by(plans.c.name).limit(limit + 1)
         with self._database.read() as connection:
             items = [_of_row(row) for row in connection.execute(query)]
-        following = items[limit - 1].name if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.name)
 
     def delete(self, name: str, condition: Precondition = NO_PRECONDITION) -> None:
         """Remove a plan that nothing uses; ``CONFLICT`` for a built-in one, or one in use."""

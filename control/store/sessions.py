@@ -77,8 +77,7 @@ class Sessions:
             query = query.where(sessions.c.user_name == user)
         with self._database.read() as connection:
             items = [_session(row, current) for row in connection.execute(query)]
-        following = items[limit - 1].id if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.id)
 
     def end(self, id: str, user: str | None) -> None:
         """End a session, of ``user`` alone if named, or raise ``NOT_FOUND``."""

@@ -53,7 +53,7 @@ class Statements:
         month that has not begun."""
         wanted = parse_month(month)
         with self._database.read() as connection:
-            get_application(connection, application, reach)
+            get_application(connection, application, reach=reach)
             if wanted > month_of(day_of(self._clock())):
                 raise TollwayError(Code.NOT_FOUND, f"the month {month} has not begun yet")
             if wanted > read_marks(connection).get(CLOSED, 0):
@@ -66,7 +66,7 @@ class Statements:
         ``after``, if that is not empty."""
         table = usage_charges.c
         with self._database.read() as connection:
-            get_application(connection, application, reach)
+            get_application(connection, application, reach=reach)
             charged = sa.select(table.month).where(table.application == application)
             issued = sa.select(usage_statements.c.month).where(
                 usage_statements.c.application == application

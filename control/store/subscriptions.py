@@ -60,7 +60,8 @@ class Subscriptions:
         model: str,
         plan: str,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Put[Subscription]:
         """Subscribe, or move the subscription to another plan.
 
@@ -74,7 +75,7 @@ class Subscriptions:
             current = find_subscription(connection, application, model, reach, lock=True)
             condition.check(current)
             if current is None:
-                get_application(connection, application, reach)
+                get_application(connection, application, reach=reach)
                 _require_model(connection, model, reach)
             wish = _wished(current, require_plan(connection, plan), manages=reach.has_model(model))
             values = {**msgspec.structs.asdict(wish), "updated_ms": now}
@@ -102,7 +103,8 @@ class Subscriptions:
         model: str,
         reason: str = "",
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Subscription:
         """Agree to what the subscription waits for: it is active under the plan asked for.
 
@@ -126,7 +128,8 @@ class Subscriptions:
         model: str,
         reason: str,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Subscription:
         """Disagree. An active subscription keeps the plan that it has; to end it, delete it."""
         now = self._clock()
@@ -174,7 +177,7 @@ class Subscriptions:
         _record(connection, decision, current, changed, now, reason)
         return changed
 
-    def get(self, application: str, model: str, reach: Reach = EVERYTHING) -> Subscription:
+    def get(self, application: str, model: str, *, reach: Reach) -> Subscription:
         """The subscription, or ``NOT_FOUND``."""
         with self._database.read() as connection:
             found = find_subscription(connection, application, model, reach)
@@ -187,7 +190,8 @@ class Subscriptions:
         application: str,
         model: str,
         condition: Precondition = NO_PRECONDITION,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> None:
         """End the subscription, or raise ``NOT_FOUND``."""
         with self._database.write() as connection:
@@ -204,7 +208,8 @@ class Subscriptions:
         application: str | None,
         model: str | None,
         state: str | None = None,
-        reach: Reach = EVERYTHING,
+        *,
+        reach: Reach,
     ) -> Page[Subscription]:
         """Subscriptions by application and model; ``after`` is ``APPLICATION/MODEL``. The state
         ``pending`` includes active ones that wait for another plan."""
@@ -232,8 +237,7 @@ class Subscriptions:
             query = query.where(table.state == state)
         with self._database.read() as connection:
             items = [subscription_of(row) for row in connection.execute(query)]
-        following = subscription_key(items[limit - 1]) if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, subscription_key)
 
 
 def _wished(current: Subscription | None, plan: Plan, *, manages: bool) -> _Wish:

@@ -5,7 +5,7 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.resources import MAX_TIME_MS, Page, milliseconds, optional_time
+from control.resources import Page, expiry, optional_time
 from control.roles import UNBOUND, covers, role_named
 from control.store.failures import repeated
 from control.store.stream import publish_if_new
@@ -41,9 +41,7 @@ class UserTokens:
         within the user's, ``CONFLICT`` for a user who is disabled or has too many tokens.
         """
         now = self._clock()
-        expires_ms = milliseconds(request.expires_at)
-        if expires_ms is not None and not now < expires_ms <= MAX_TIME_MS:
-            raise TollwayError(Code.INVALID, "expires_at is in the past, or after the year 9999")
+        expires_ms = expiry(request.expires_at, now)
         secret = keys.generate("user")
         with self._database.write() as connection:
             role = _allowed(connection, user, request.role)
@@ -82,8 +80,7 @@ class UserTokens:
             query = query.where(table.user_name == user)
         with self._database.read() as connection:
             items = [_token(row) for row in connection.execute(query)]
-        following = items[limit - 1].id if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.id)
 
     def revoke(self, id: str, user: str | None) -> Token:
         """End the token for good, here and at every gateway. Repeating it changes nothing."""

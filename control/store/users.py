@@ -109,8 +109,7 @@ class Users:
         )
         with self._database.read() as connection:
             items = [_user(row) for row in connection.execute(query)]
-        following = items[limit - 1].name if len(items) > limit else None
-        return Page(items=items[:limit], next=following)
+        return Page.of(items, limit, lambda one: one.name)
 
     def delete(self, name: str, condition: Precondition = NO_PRECONDITION) -> None:
         """Remove the user and everything that lets them in; the name is never given again.

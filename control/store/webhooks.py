@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.preconditions import NO_PRECONDITION, Precondition
+from control.preconditions import NO_PRECONDITION, Precondition, check_idempotency_key
 from control.resources import Page, optional_time
 from control.store.directory import find_consumer
 from control.store.failures import repeated
@@ -26,7 +26,6 @@ from registry.store.tables import models
 MAX_PER_OWNER = 50
 """Endpoints that one user, or one consumer, may have: each event is held against every one."""
 _ID_BYTES = 10
-MAX_IDEMPOTENCY_KEY = 255
 
 
 class Endpoints:
@@ -45,10 +44,7 @@ class Endpoints:
     ) -> Webhook:
         """Make an endpoint. It hears of what happens from now on."""
         claimed = claim(actor, request.consumer, request.models)
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
-            raise TollwayError(
-                Code.INVALID, f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters"
-            )
+        check_idempotency_key(idempotency_key)
         now = self._clock()
         row: dict[str, object] = {
             "id": f"whk-{secrets.token_hex(_ID_BYTES)}",
@@ -98,8 +94,7 @@ class Endpoints:
                 if len(rows) <= limit:
                     break
                 after = rows[-1].id
-        following = found[limit - 1].id if len(found) > limit else None
-        return Page(items=found[:limit], next=following)
+        return Page.of(found, limit, lambda one: one.id)
 
     def change(
         self,

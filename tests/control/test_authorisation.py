@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from control.middleware import OPEN, UNGUARDED, is_open, require, without_credential
+from control.reach import EVERYTHING
 from control.resources import KeyRequest
 from protocol import keys
 from registry.access import EVERYONE
@@ -104,7 +105,9 @@ async def test_internal_routes_take_the_cluster_token_alone(control: Control) ->
 
 async def test_an_api_key_of_an_application_is_no_management_token(control: Control) -> None:
     await control.admin.put("/api/v1/applications/shop")
-    key = control.services.keys.create(KeyRequest(application="shop"), created_by="admin")
+    key = control.services.keys.create(
+        KeyRequest(application="shop"), created_by="admin", reach=EVERYTHING
+    )
     async with connect(control.app, key.secret) as client:
         assert (await client.get("/api/v1/plans")).status_code == 401
 

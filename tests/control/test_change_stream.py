@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 
+from control.reach import EVERYTHING
 from control.resources import KeyRequest
 from control.store.stream import Stream
 from protocol.configuration import ChangePage, SubscriptionDoc
@@ -44,7 +45,9 @@ async def test_a_revocation_reaches_a_waiting_follower_well_within_a_second(
     control: Control,
 ) -> None:
     await control.admin.put("/api/v1/applications/shop")
-    key = control.services.keys.create(KeyRequest(application="shop"), created_by="admin")
+    key = control.services.keys.create(
+        KeyRequest(application="shop"), created_by="admin", reach=EVERYTHING
+    )
     now = await page(control.cluster)
     waiting = asyncio.create_task(page(control.cluster, now.stream, now.next, wait_ms=20_000))
     done, _ = await asyncio.wait([waiting], timeout=0.2)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from control.plans import PlanRequest
 from control.preconditions import Precondition, etag
+from control.reach import EVERYTHING
 from control.resources import ApplicationRequest, ConsumerRequest, KeyRequest
 from control.store.directory import Directory
 from control.store.endings import end_applications
@@ -42,10 +43,10 @@ class Place:
         self.keys = Keys(database, b"pepper", FakeClock())
         self.plans = Plans(database, FakeClock())
         self.plans.write_built_in()
-        self.directory.put_application("shop", ApplicationRequest(title="first"))
+        self.directory.put_application("shop", ApplicationRequest(title="first"), reach=EVERYTHING)
         with database.write() as connection:
-            models.insert(connection, "risk", "", "", 0)
-        self.subscriptions.put("shop", "risk", "unlimited")
+            models.insert(connection, "risk", "", "", "admin", 0)
+        self.subscriptions.put("shop", "risk", "unlimited", reach=EVERYTHING)
 
     def meanwhile(
         self, first: Callable[[Connection], object], second: Callable[[], Any]
@@ -94,33 +95,37 @@ def refused(outcome: "Future[Any]") -> None:
 
 
 def test_a_consumer_that_changed_meanwhile_is_not_overwritten(place: Place) -> None:
-    seen = Precondition(if_match=etag(place.directory.consumer("default")))
+    seen = Precondition(if_match=etag(place.directory.consumer("default", reach=EVERYTHING)))
     outcome = place.meanwhile(
         lambda c: c.execute(sa.update(consumers).values(title="theirs")),
-        lambda: place.directory.put_consumer("default", ConsumerRequest(title="mine"), seen),
+        lambda: place.directory.put_consumer(
+            "default", ConsumerRequest(title="mine"), seen, reach=EVERYTHING
+        ),
     )
     refused(outcome)
-    assert place.directory.consumer("default").title == "theirs"
+    assert place.directory.consumer("default", reach=EVERYTHING).title == "theirs"
 
 
 def test_an_application_that_changed_meanwhile_is_not_overwritten(place: Place) -> None:
-    seen = Precondition(if_match=etag(place.directory.application("shop")))
+    seen = Precondition(if_match=etag(place.directory.application("shop", reach=EVERYTHING)))
     outcome = place.meanwhile(
         lambda c: c.execute(sa.update(applications).values(title="theirs")),
-        lambda: place.directory.put_application("shop", ApplicationRequest(title="mine"), seen),
+        lambda: place.directory.put_application(
+            "shop", ApplicationRequest(title="mine"), seen, reach=EVERYTHING
+        ),
     )
     refused(outcome)
-    assert place.directory.application("shop").title == "theirs"
+    assert place.directory.application("shop", reach=EVERYTHING).title == "theirs"
 
 
 def test_a_subscription_that_changed_meanwhile_is_not_deleted(place: Place) -> None:
-    seen = Precondition(if_match=etag(place.subscriptions.get("shop", "risk")))
+    seen = Precondition(if_match=etag(place.subscriptions.get("shop", "risk", reach=EVERYTHING)))
     outcome = place.meanwhile(
         lambda c: c.execute(sa.update(subscriptions).values(updated_ms=1)),
-        lambda: place.subscriptions.delete("shop", "risk", seen),
+        lambda: place.subscriptions.delete("shop", "risk", seen, reach=EVERYTHING),
     )
     refused(outcome)
-    assert place.subscriptions.get("shop", "risk")
+    assert place.subscriptions.get("shop", "risk", reach=EVERYTHING)
 
 
 def test_a_subscription_that_is_deleted_while_it_is_moved_is_made_again(
@@ -129,10 +134,10 @@ def test_a_subscription_that_is_deleted_while_it_is_moved_is_made_again(
     place.plans.put("gold", PlanRequest())
     outcome = place.meanwhile(
         lambda c: c.execute(sa.delete(subscriptions)),
-        lambda: place.subscriptions.put("shop", "risk", "gold"),
+        lambda: place.subscriptions.put("shop", "risk", "gold", reach=EVERYTHING),
     )
     assert outcome.result().created
-    assert place.subscriptions.get("shop", "risk").plan == "gold"
+    assert place.subscriptions.get("shop", "risk", reach=EVERYTHING).plan == "gold"
 
 
 def code_of(outcome: "Future[Any]") -> Code | None:
@@ -167,39 +172,39 @@ def test_nobody_subscribes_to_a_plan_that_is_being_deleted(place: Place) -> None
     place.plans.put("gold", PlanRequest())
     outcome = place.meanwhile(
         lambda c: c.execute(sa.delete(plans).where(plans.c.name == "gold")),
-        lambda: place.subscriptions.put("shop", "risk", "gold"),
+        lambda: place.subscriptions.put("shop", "risk", "gold", reach=EVERYTHING),
     )
     assert code_of(outcome) is Code.INVALID
-    assert place.subscriptions.get("shop", "risk").plan == "unlimited"
+    assert place.subscriptions.get("shop", "risk", reach=EVERYTHING).plan == "unlimited"
 
 
 def test_a_key_that_is_being_revoked_is_not_rotated(place: Place) -> None:
-    key = place.keys.create(KeyRequest(application="shop"), created_by="x")
+    key = place.keys.create(KeyRequest(application="shop"), created_by="x", reach=EVERYTHING)
     outcome = place.meanwhile(
         lambda c: revoke_row(c, locked(c, key.id), 1),
-        lambda: place.keys.rotate(key.id, 60, rotated_by="x"),
+        lambda: place.keys.rotate(key.id, 60, rotated_by="x", reach=EVERYTHING),
     )
     assert code_of(outcome) is Code.CONFLICT
     assert place.live_key_documents() == []
 
 
 def test_a_key_that_is_being_rotated_is_revoked_with_both_secrets(place: Place) -> None:
-    key = place.keys.create(KeyRequest(application="shop"), created_by="x")
+    key = place.keys.create(KeyRequest(application="shop"), created_by="x", reach=EVERYTHING)
     fresh = FreshSecret(hash="new", prefix="p", rotated_by="x", rotation_key=None)
     outcome = place.meanwhile(
         lambda c: rotate_row(c, locked(c, key.id), fresh, 60, 1),
-        lambda: place.keys.revoke(key.id),
+        lambda: place.keys.revoke(key.id, reach=EVERYTHING),
     )
     assert outcome.result().revoked_at is not None
     assert place.live_key_documents() == []
 
 
 def test_two_rotations_at_once_make_two_generations(place: Place) -> None:
-    key = place.keys.create(KeyRequest(application="shop"), created_by="x")
+    key = place.keys.create(KeyRequest(application="shop"), created_by="x", reach=EVERYTHING)
     fresh = FreshSecret(hash="new", prefix="p", rotated_by="x", rotation_key=None)
     outcome = place.meanwhile(
         lambda c: rotate_row(c, locked(c, key.id), fresh, 60, START_MS),
-        lambda: place.keys.rotate(key.id, 60, rotated_by="x"),
+        lambda: place.keys.rotate(key.id, 60, rotated_by="x", reach=EVERYTHING),
     )
     assert outcome.result().generation == 3
     assert [one.generation for one in outcome.result().overlaps] == [1, 2]
@@ -208,10 +213,10 @@ def test_two_rotations_at_once_make_two_generations(place: Place) -> None:
 
 def test_nothing_is_subscribed_to_an_application_that_is_being_deleted(place: Place) -> None:
     with place.database.write() as connection:
-        models.insert(connection, "fraud", "", "", 0)
+        models.insert(connection, "fraud", "", "", "admin", 0)
     outcome = place.meanwhile(
         lambda c: end_applications(c, ["shop"], 1),
-        lambda: place.subscriptions.put("shop", "fraud", "unlimited"),
+        lambda: place.subscriptions.put("shop", "fraud", "unlimited", reach=EVERYTHING),
     )
     assert code_of(outcome) is Code.NOT_FOUND
     with place.database.read() as connection:
@@ -221,7 +226,7 @@ def test_nothing_is_subscribed_to_an_application_that_is_being_deleted(place: Pl
 def test_no_key_is_made_for_an_application_that_is_being_deleted(place: Place) -> None:
     outcome = place.meanwhile(
         lambda c: end_applications(c, ["shop"], 1),
-        lambda: place.keys.create(KeyRequest(application="shop"), created_by="x"),
+        lambda: place.keys.create(KeyRequest(application="shop"), created_by="x", reach=EVERYTHING),
     )
     assert code_of(outcome) is Code.NOT_FOUND
     assert place.live_key_documents() == []
@@ -229,11 +234,11 @@ def test_no_key_is_made_for_an_application_that_is_being_deleted(place: Place) -
 
 def test_a_subscription_made_first_ends_with_its_application(place: Place) -> None:
     with place.database.write() as connection:
-        models.insert(connection, "fraud", "", "", 0)
+        models.insert(connection, "fraud", "", "", "admin", 0)
     row = {"application": "shop", "model": "fraud", "plan": "free"}
     outcome = place.meanwhile(
         lambda c: c.execute(sa.insert(subscriptions).values(**row, created_ms=0, updated_ms=0)),
-        lambda: place.directory.delete_application("shop"),
+        lambda: place.directory.delete_application("shop", reach=EVERYTHING),
     )
     assert code_of(outcome) is None
     with place.database.read() as connection:
@@ -241,7 +246,7 @@ def test_a_subscription_made_first_ends_with_its_application(place: Place) -> No
 
 
 def test_taking_in_usage_does_not_wait_for_a_key_that_is_being_rotated(place: Place) -> None:
-    key = place.keys.create(KeyRequest(application="shop"), created_by="x")
+    key = place.keys.create(KeyRequest(application="shop"), created_by="x", reach=EVERYTHING)
     record = UsageRecord(
         at_ms=START_MS, application="shop", key=key.id, model="risk", version=1, variant="stable",
         status=200, rows=1, queue_us=1, infer_us=1, total_us=1, bytes_in=1, bytes_out=1,
@@ -254,7 +259,7 @@ def test_taking_in_usage_does_not_wait_for_a_key_that_is_being_rotated(place: Pl
     with place.database.write() as connection:
         touch_keys(connection, [record], is_sqlite=False)
 
-    assert place.keys.get(key.id).last_used_at is not None
+    assert place.keys.get(key.id, reach=EVERYTHING).last_used_at is not None
 
 
 def locked(connection: Connection, id: str) -> KeyRow:
