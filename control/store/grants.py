@@ -7,13 +7,14 @@ from control.resources import Page
 from control.roles import MANAGERS
 from control.store.directory import Put
 from control.store.failures import repeated
+from control.store.grant_rows import find_grant, grant_of, is_grant
 from control.store.user_tables import grants
 from control.store.user_tokens import lock_users, publish_credentials
 from control.store.users import find_user
 from control.user_resources import Grant, Ownership
 from protocol.errors import Code, TollwayError
 from registry.access import INSTALLATION, Actor
-from registry.clock import Clock, rfc3339
+from registry.clock import Clock
 from registry.store import models as model_store
 from registry.store.audit import record
 from registry.store.database import Database
@@ -55,13 +56,13 @@ class Grants:
             .limit(limit + 1)
         )
         with self._database.read() as connection:
-            items = [_grant(row) for row in connection.execute(query)]
+            items = [grant_of(row) for row in connection.execute(query)]
         return Page.of(items, limit, lambda one: one.user)
 
     def get(self, model: str, user: str) -> Grant:
         """The grant, or ``NOT_FOUND``."""
         with self._database.read() as connection:
-            found = _find(connection, model, user)
+            found = find_grant(connection, model, user)
         if found is None:
             raise _missing(model, user)
         return found
@@ -72,14 +73,14 @@ class Grants:
         now = self._clock()
         with self._database.write() as connection:
             self._own(connection, model, actor, user)
-            present = _find(connection, model, user)
+            present = find_grant(connection, model, user)
             if present is not None:
                 return Put(present, False)
             _require_manager(connection, user)
             row = {"created_ms": now, "created_by": actor.name}
             connection.execute(sa.insert(grants).values(model=model, user_name=user, **row))
             publish_credentials(connection, user)
-            made = _find(connection, model, user)
+            made = find_grant(connection, model, user)
             assert made is not None
             record(connection, "grant.created", "grant", f"{model}/{user}", at_ms=now, after=made)
             return Put(made, True)
@@ -89,10 +90,10 @@ class Grants:
         now = self._clock()
         with self._database.write() as connection:
             self._own(connection, model, actor, user)
-            present = _find(connection, model, user)
+            present = find_grant(connection, model, user)
             if present is None:
                 raise _missing(model, user)
-            connection.execute(sa.delete(grants).where(_is(model, user)))
+            connection.execute(sa.delete(grants).where(is_grant(model, user)))
             publish_credentials(connection, user)
             key = f"{model}/{user}"
             record(connection, "grant.removed", "grant", key, at_ms=now, before=present)
@@ -108,7 +109,7 @@ class Grants:
                 return after
             if user != INSTALLATION.name:
                 _require_manager(connection, user, roles=frozenset({"admin", "publisher"}))
-            connection.execute(sa.delete(grants).where(_is(model, user)))
+            connection.execute(sa.delete(grants).where(is_grant(model, user)))
             model_store.set_owner(connection, model, user, now)
             publish_credentials(connection, before.owner)
             publish_credentials(connection, user)
@@ -146,26 +147,7 @@ def _require_manager(
         raise TollwayError(Code.NOT_FOUND, f"there is no user {user[:80]!r} with the role {needed}")
 
 
-def _is(model: str, user: str) -> sa.ColumnElement[bool]:
-    return sa.and_(grants.c.model == model, grants.c.user_name == user)
-
-
-def _find(connection: Connection, model: str, user: str) -> Grant | None:
-    row = connection.execute(sa.select(grants).where(_is(model, user))).first()
-    return None if row is None else _grant(row)
-
-
 def _missing(model: str, user: str) -> TollwayError:
     return TollwayError(
         Code.NOT_FOUND, f"model {model[:80]!r} is not granted to a user {user[:80]!r}"
-    )
-
-
-def _grant(row: sa.Row[tuple[object, ...]]) -> Grant:
-    m = row._mapping
-    return Grant(
-        model=m["model"],
-        user=m["user_name"],
-        created_at=rfc3339(m["created_ms"]),
-        created_by=m["created_by"],
     )

@@ -12,9 +12,10 @@ from control.resources import Page
 from control.roles import MANAGERS, UNBOUND
 from control.store.directory import Put, find_consumer
 from control.store.failures import repeated
+from control.store.grant_rows import remove_grants
 from control.store.sessions import end_sessions
 from control.store.tables import consumers
-from control.store.user_tables import grants, users
+from control.store.user_tables import users
 from control.store.user_tokens import publish_credentials, revoke_tokens
 from control.user_resources import User, UserRequest
 from protocol.errors import Code, TollwayError
@@ -127,7 +128,7 @@ class Users:
                     Code.CONFLICT,
                     f"the user {name!r} owns {', '.join(left)}: give models another owner first",
                 )
-            connection.execute(sa.delete(grants).where(grants.c.user_name == name))
+            remove_grants(connection, name, now)
             end_sessions(connection, name, now)
             revoke_tokens(connection, name, now)
             erased = {
@@ -271,7 +272,7 @@ def withdraw(
         end_sessions(connection, name, now)
         revoke_tokens(connection, name, now, within=after.role)
     if after.role not in MANAGERS:
-        connection.execute(sa.delete(grants).where(grants.c.user_name == name))
+        remove_grants(connection, name, now)
     publish_credentials(connection, name)
 
 

@@ -11,7 +11,7 @@ from protocol.manifest import sha256_digest
 from registry.store import versions
 from tests.control.running import Control, connect
 from tests.control.tenants import Tenant, tenant, user
-from tests.control.test_users import published
+from tests.control.test_users import audited, published
 
 
 @pytest.fixture
@@ -190,6 +190,26 @@ async def test_grants_are_for_those_who_can_manage(red: Tenant, control: Control
         change = {"to": "approved"}
         path = "/api/v1/models/red-private/versions/1/transitions"
         assert (await sponsor.post(path, json=change)).status_code == 403
+
+
+@pytest.mark.parametrize("change", ["role", "deletion"])
+async def test_grants_that_end_with_a_user_or_a_role_are_each_in_the_audit_log(
+    control: Control, red: Tenant, change: str
+) -> None:
+    sponsor, _ = await user(control, "sam", "sponsor")
+    await sponsor.aclose()
+    for model in ("red-private", "red-public"):
+        granted = await red.publisher.put(f"/api/v1/models/{model}/grants/sam")
+        assert granted.status_code == 201
+    if change == "role":
+        answer = await control.admin.put("/api/v1/users/sam", json={"role": "consumer"})
+    else:
+        answer = await control.admin.delete("/api/v1/users/sam")
+    assert answer.is_success
+    ended = audited(control, "grant.removed")
+    assert [entry["key"] for entry in ended] == ["red-private/sam", "red-public/sam"]
+    grants = await control.admin.get("/api/v1/models/red-private/grants")
+    assert grants.json()["items"] == []
 
 
 async def test_a_transferred_model_is_the_new_owners_alone(
