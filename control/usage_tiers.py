@@ -3,7 +3,7 @@
 Usage is kept by minute, hour and day. Hours, days and summaries hold all minutes before the mark
 ``folded``; a tier holds everything from its own mark on, where retention stopped. A range is cut
 into days in the middle, hours beside them, and minutes at its ends; where a finer tier is gone, its
-ends are widened to what is left.
+ends are widened to what is left. Days are joined in blocks where a report has no steps.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,6 +16,9 @@ Step = Literal["minute", "hour", "day"]
 MINUTE: Final = 1
 HOUR: Final = 60
 DAY: Final = 1440
+BLOCKS: Final = (7 * DAY, 28 * DAY, 112 * DAY)
+"""Minutes in blocks of days, each a multiple of the one before. Any range has a few of each size,
+so that a report over years costs little more than one over a month."""
 STEP_MINUTES: Final[dict[Step, int]] = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 STEPS: Final[dict[int, Step]] = {minutes: step for step, minutes in STEP_MINUTES.items()}
 
@@ -30,9 +33,9 @@ class Cube(NamedTuple):
 
 
 CUBES: Final = (
-    Cube("total", ("variant", "status"), (MINUTE, HOUR, DAY)),
-    Cube("application", ("application",), (HOUR, DAY)),
-    Cube("model", ("model", "version", "status"), (HOUR, DAY)),
+    Cube("total", ("variant", "status"), (MINUTE, HOUR, DAY, *BLOCKS)),
+    Cube("application", ("application",), (HOUR, DAY, *BLOCKS)),
+    Cube("model", ("model", "version", "status"), (HOUR, DAY, *BLOCKS)),
 )
 """From the smallest on: the first that has the dimensions asked for answers."""
 
@@ -102,6 +105,31 @@ def segments(start: int, end: int, step: int, marks: Marks) -> list[Segment]:
         grains = [grain for grain in (DAY, HOUR, MINUTE) if shortest <= grain <= longest]
         found += _cover(floor(low, shortest), ceiling(high, shortest), grains, marks.folded)
     return found
+
+
+def in_blocks(found: list[Segment], marks: Marks) -> list[Segment]:
+    """The same minutes, with as many of the days as possible in blocks."""
+    joined: list[Segment] = []
+    for one in found:
+        start = one.start
+        if joined and _is_days(one) and _is_days(joined[-1]):
+            start = joined.pop().start
+        joined.append(one._replace(start=start))
+    blocks: list[Segment] = []
+    for one in joined:
+        if not _is_days(one):
+            blocks.append(one)
+            continue
+        # Of the time before the mark, blocks hold days that are removed already.
+        edge = min(max(one.start, marks.days), one.end)
+        if one.start < edge:
+            blocks.append(Segment(DAY, one.start, edge, True))
+        blocks += _cover(edge, one.end, [*reversed(BLOCKS), DAY], marks.folded)
+    return blocks
+
+
+def _is_days(segment: Segment) -> bool:
+    return segment.grain == DAY and segment.folded
 
 
 def _cover(start: int, end: int, grains: list[int], folded: int) -> Iterator[Segment]:

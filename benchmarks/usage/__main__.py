@@ -25,7 +25,13 @@ from benchmarks.usage.ingestion import Ingestion, measure_ingestion
 from control.reach import Reach
 from control.store import schema
 from control.store.usage_reading import UsageReports
-from control.store.usage_tables import usage_days, usage_hours, usage_minutes, usage_summaries
+from control.store.usage_tables import (
+    usage_blocks,
+    usage_days,
+    usage_hours,
+    usage_minutes,
+    usage_summaries,
+)
 from control.usage import MINUTE_MS
 from control.usage_report import parse_query
 from control.usage_tiers import Dimension, Step
@@ -122,7 +128,7 @@ def main(
             days=Scale().days,
             rows={
                 table.name: _rows(database, table)
-                for table in (usage_minutes, usage_hours, usage_days, usage_summaries)
+                for table in (usage_minutes, usage_hours, usage_days, usage_blocks, usage_summaries)
             },
             reports=reports,
             ingestion=measure_ingestion(database, now_ms),

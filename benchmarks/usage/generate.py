@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from control import histogram
 from control.store.usage_rollups import FOLDED, SUMS, TIERS, set_mark
-from control.store.usage_tables import usage_minutes, usage_summaries
+from control.store.usage_tables import usage_blocks, usage_minutes, usage_summaries
 from control.usage import MINUTE_MS, RollupKey
-from control.usage_tiers import CUBES, DAY, HOUR, MINUTE
+from control.usage_tiers import BLOCKS, CUBES, DAY, HOUR, MINUTE
 from protocol.usage import UsageRecord
 from registry.store.database import Database
 
@@ -118,6 +118,9 @@ def fill(database: Database, scale: Scale, end_minute: int) -> Iterator[str]:
         _sum_up(connection, usage_minutes, TIERS[HOUR], HOUR)
         yield "days"
         _sum_up(connection, TIERS[HOUR], TIERS[DAY], DAY)
+        for grain in BLOCKS:
+            yield f"blocks of {grain // DAY} days"
+            _sum_up(connection, TIERS[DAY], usage_blocks, grain, f"{grain}, ")
         for cube in CUBES:
             for grain in cube.grains:
                 yield f"summary {cube.name} by {grain} minutes"
@@ -151,12 +154,14 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Iterator[_Row]) ->
         connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks})", batch)
 
 
-def _sum_up(connection: sa.Connection, source: sa.Table, target: sa.Table, grain: int) -> None:
+def _sum_up(
+    connection: sa.Connection, source: sa.Table, target: sa.Table, grain: int, prefix: str = ""
+) -> None:
     time = f"minute / {grain} * {grain}"
     keys = ", ".join(f'"{name}"' for name in _KEY if name != "minute")
     sums = ", ".join(f'SUM("{name}")' for name in SUMS)
     connection.exec_driver_sql(
-        f"INSERT INTO {target.name} SELECT {time}, {keys}, {sums}, joined_latency(latency) "
+        f"INSERT INTO {target.name} SELECT {prefix}{time}, {keys}, {sums}, joined_latency(latency) "
         f"FROM {source.name} GROUP BY {time}, {keys}"
     )
 

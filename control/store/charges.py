@@ -1,14 +1,16 @@
 """Charges in SQL: what each subscription used by day, plan and price."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from control.charges import Charge, Occasion
 from control.store.terms import Terms
-from control.store.usage_rollups import CLOSED, inserting
+from control.store.usage_rollups import CLOSED
 from control.store.usage_tables import usage_charges
 from control.usage_periods import DAY_MINUTES, MINUTE_MS, day_of, month_of
 from registry.store.database import Database
@@ -64,19 +66,23 @@ def add_charges(
             month if month > closed else max(present, closed + 1),
         )
         accounts.setdefault(account, Charge()).add(charge)
-    insert = inserting(database)(usage_charges)
-    upsert = insert.on_conflict_do_update(
-        index_elements=list(Account._fields),
-        set_={name: usage_charges.c[name] + insert.excluded[name] for name in SUMS},
-    )
     connection.execute(
-        upsert,
+        _upsert(is_sqlite=database.is_sqlite),
         [
             {**account._asdict(), **{name: getattr(charge, name) for name in SUMS}}
             for account, charge in accounts.items()
         ],
     )
     return set(accounts)
+
+
+@lru_cache  # making the statement takes longer than executing it
+def _upsert(*, is_sqlite: bool) -> sa.Insert:
+    insert = sqlite.insert(usage_charges) if is_sqlite else postgresql.insert(usage_charges)
+    return insert.on_conflict_do_update(
+        index_elements=list(Account._fields),
+        set_={name: usage_charges.c[name] + insert.excluded[name] for name in SUMS},
+    )
 
 
 def sums_of(column: str) -> sa.ColumnElement[int]:

@@ -20,6 +20,9 @@ from registry.store.changes import change_stream, changes
 
 _PLAN: Final = "plan"
 _CHUNK: Final = 400
+_heads: Final = sa.select(
+    *(sa.select(table.c.seq).scalar_subquery() for table in (audit_head, change_stream))
+)
 
 
 class _Amount(msgspec.Struct):
@@ -56,8 +59,7 @@ class Terms:
 
     def refresh(self, connection: Connection) -> None:
         """Forget what may have changed: every change leaves an audit entry or a change, or both."""
-        heads = (sa.select(table.c.seq).scalar_subquery() for table in (audit_head, change_stream))
-        version = tuple(connection.execute(sa.select(*heads)).one())
+        version = tuple(connection.execute(_heads).one())
         if version != self._version:
             self._version = version
             self._prices, self._plans, self._quotas = {}, {}, None

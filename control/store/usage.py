@@ -1,6 +1,6 @@
 """Usage in SQL: exactly-once ingestion."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,6 +15,23 @@ from control.store.usage_rollups import FOLDED, add_minutes, lock, read_marks, s
 from control.usage import Batch, Rollup, RollupKey, aggregate, by_key, decode_lines
 from registry.clock import Clock
 from registry.store.database import Database
+
+# Statements are made once: making one takes longer than executing it.
+_offset: Final = usage_offsets.c
+_here: Final = sa.and_(
+    _offset.gateway == sa.bindparam("of_gateway"), _offset.segment == sa.bindparam("of_segment")
+)
+_reading: Final = sa.select(_offset.next).where(_here)
+_advancing: Final = (
+    sa.update(usage_offsets)
+    .where(_here)
+    .values(
+        next=sa.bindparam("following"),
+        records=_offset.records + sa.bindparam("more_records"),
+        damaged=_offset.damaged + sa.bindparam("more_damaged"),
+        updated_ms=sa.bindparam("now"),
+    )
+)
 
 
 class Ingested(NamedTuple):
@@ -93,33 +110,19 @@ class UsageStore:
         following: int,
         batch: Batch,
     ) -> None:
-        table = usage_offsets
-        now = self._clock()
-        updated = connection.execute(
-            sa.update(table)
-            .where(table.c.gateway == gateway, table.c.segment == segment)
-            .values(
-                next=following,
-                records=table.c.records + len(batch.records),
-                damaged=table.c.damaged + batch.damaged,
-                updated_ms=now,
-            )
-        )
-        if updated.rowcount == 0:
-            row = {
-                "gateway": gateway,
-                "segment": segment,
-                "next": following,
-                "records": len(batch.records),
-                "damaged": batch.damaged,
-                "updated_ms": now,
-            }
-            connection.execute(sa.insert(table).values(row))
+        row = {
+            "of_gateway": gateway,
+            "of_segment": segment,
+            "following": following,
+            "more_records": len(batch.records),
+            "more_damaged": batch.damaged,
+            "now": self._clock(),
+        }
+        if connection.execute(_advancing, row).rowcount == 0:
+            values = dict(zip(usage_offsets.columns.keys(), row.values(), strict=True))
+            connection.execute(sa.insert(usage_offsets).values(values))
 
 
 def _read_next(connection: Connection, gateway: str, segment: str) -> int:
-    table = usage_offsets.c
-    found = connection.execute(
-        sa.select(table.next).where(table.gateway == gateway, table.segment == segment)
-    ).scalar()
-    return int(found or 0)
+    place = {"of_gateway": gateway, "of_segment": segment}
+    return int(connection.execute(_reading, place).scalar() or 0)

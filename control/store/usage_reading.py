@@ -1,7 +1,7 @@
 """Reports over the roll-ups: sums are added up by the database, histograms for each group."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -9,10 +9,11 @@ from sqlalchemy.engine import Connection
 from control.reach import Reach
 from control.store.reach import is_restricted, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
-from control.store.usage_tables import usage_summaries
+from control.store.usage_tables import usage_blocks, usage_summaries
 from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
 from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
+    BLOCKS,
     DAY,
     HOUR,
     STEPS,
@@ -21,6 +22,7 @@ from control.usage_tiers import (
     Segment,
     ceiling,
     cube_for,
+    in_blocks,
     segments,
 )
 from registry.store.database import Database
@@ -86,8 +88,11 @@ def _groups(
         start = max(start, query.after[0])
     for first, end in _pieces(start, query.end, query.step_minutes, marks, wanted):
         groups: dict[Group, Sums] = {}
-        for segment in segments(first, end, query.step_minutes, marks):
-            for group, sums in _read(connection, database, reach, query, segment):
+        parts = segments(first, end, query.step_minutes, marks)
+        sources = _sources(reach, query, parts, marks)
+        last = None if query.step else _last(connection, query, sources, wanted)
+        for source in sources:
+            for group, sums in _read(connection, database, query, source, last):
                 earlier = groups.get(group)
                 groups[group] = sums if earlier is None else earlier.plus(sums)
         for group in sorted(groups):
@@ -117,14 +122,94 @@ class _Source(NamedTuple):
     condition: sa.ColumnElement[bool]
 
 
+def _sources(reach: Reach, query: UsageQuery, parts: list[Segment], marks: Marks) -> list[_Source]:
+    """Where the roll-ups of ``parts`` are, and which of them."""
+    needed: set[Dimension] = {*query.by, *query.only}
+    if is_restricted(reach):
+        needed |= {"application", "model"}
+    if query.step is None:
+        parts = in_blocks(parts, marks)
+    return [_source(reach, query, needed, part) for part in parts]
+
+
+def _source(reach: Reach, query: UsageQuery, needed: set[Dimension], part: Segment) -> _Source:
+    cube = cube_for(needed, part.grain) if part.folded else None
+    if cube is not None:
+        table = usage_summaries
+        conditions = [table.c.cube == cube.name, table.c.grain == part.grain]
+    elif part.grain in BLOCKS:
+        table = usage_blocks
+        conditions = [table.c.grain == part.grain]
+    else:
+        table = TIERS[part.grain]
+        conditions = []
+    conditions += [table.c.minute >= part.start, table.c.minute < part.end]
+    conditions += [table.c[name] == value for name, value in query.only.items()]
+    if is_restricted(reach):
+        conditions.append(reaches(reach, table.c.application, table.c.model))
+    return _Source(table, sa.and_(*conditions))
+
+
+def _last(
+    connection: Connection, query: UsageQuery, sources: list[_Source], wanted: int
+) -> tuple[str | int, ...] | None:
+    """The dimensions of the last group that a page of a report without steps needs; None: of all.
+
+    Finding groups is cheap beside joining their histograms, which only a page's own are read for.
+    """
+    if not query.by:
+        return None
+    found: set[tuple[str | int, ...]] = set()
+    for source in sources:
+        place = [source.table.c[name] for name in query.by]
+        rows = connection.execute(
+            sa.select(*place)
+            .where(source.condition, _beyond(connection, source.table, query))
+            .group_by(*place)
+            .order_by(*(_by_code(connection, column) for column in place))
+            .limit(wanted + 1)
+        )
+        found.update(tuple(row) for row in rows)
+    return sorted(found)[wanted] if len(found) > wanted else None
+
+
+def _beyond(
+    connection: Connection,
+    table: sa.Table,
+    query: UsageQuery,
+    last: tuple[str | int, ...] | None = None,
+) -> sa.ColumnElement[bool]:
+    """Whether a row is of a group behind the page before, and not behind ``last``. Only where the
+    dimensions alone are the order: in reports without steps."""
+    place = sa.tuple_(*(_by_code(connection, table.c[name]) for name in query.by))
+    conditions = []
+    if query.step is None and query.by and query.after is not None:
+        conditions.append(place > _literals(query.after[1]))
+    if last is not None:
+        conditions.append(place <= _literals(last))
+    return sa.and_(sa.true(), *conditions)
+
+
+def _by_code(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The column in the order that Python sorts by, whatever the database's language is."""
+    if not isinstance(column.type, sa.String):
+        return column
+    return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
+
+
+def _literals(values: tuple[str | int, ...]) -> sa.Tuple:
+    return sa.tuple_(*map(sa.literal, values))
+
+
 def _read(
     connection: Connection,
     database: Database,
-    reach: Reach,
     query: UsageQuery,
-    segment: Segment,
+    source: _Source,
+    last: tuple[str | int, ...] | None,
 ) -> Iterator[tuple[Group, Sums]]:
-    table, condition = _source(reach, query, segment)
+    """The groups of a source, up to the one of the dimensions ``last``."""
+    table, condition = source
     step = query.step_minutes
     # Whole numbers on both sides: this is a whole number, too.
     time = table.c.minute // step * step if step else sa.literal(0)
@@ -136,7 +221,7 @@ def _read(
             *(sa.func.sum(table.c[name]) for name in FIGURES),
             _joined(table.c.latency, is_sqlite=database.is_sqlite),
         )
-        .where(table.c.minute >= segment.start, table.c.minute < segment.end, condition)
+        .where(condition, _beyond(connection, table, query, last))
         .group_by(*([time] if step else []), *dimensions)
     )
     width = 1 + len(dimensions)
@@ -154,20 +239,3 @@ def _joined(latency: sa.ColumnElement[bytes], *, is_sqlite: bool) -> sa.ColumnEl
     if is_sqlite:
         return sa.func.group_concat(sa.func.hex(latency), "")
     return sa.func.string_agg(latency, sa.cast(sa.literal(b""), sa.LargeBinary))
-
-
-def _source(reach: Reach, query: UsageQuery, segment: Segment) -> _Source:
-    restricted = is_restricted(reach)
-    needed: set[Dimension] = {*query.by, *query.only}
-    if restricted:
-        needed |= {"application", "model"}
-    cube = cube_for(needed, segment.grain) if segment.folded else None
-    table = TIERS[segment.grain]
-    conditions = []
-    if cube is not None:
-        table = usage_summaries
-        conditions = [table.c.cube == cube.name, table.c.grain == segment.grain]
-    conditions += [table.c[name] == value for name, value in query.only.items()]
-    if restricted:
-        conditions.append(reaches(reach, table.c.application, table.c.model))
-    return _Source(table, sa.and_(sa.true(), *conditions))

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from control import histogram
 from control.store.usage_tables import (
+    usage_blocks,
     usage_days,
     usage_hours,
     usage_marks,
@@ -17,7 +19,7 @@ from control.store.usage_tables import (
     usage_summaries,
 )
 from control.usage import Rollup, RollupKey
-from control.usage_tiers import CUBES, DAY, HOUR, MINUTE, floor, project
+from control.usage_tiers import BLOCKS, CUBES, DAY, HOUR, MINUTE, floor, project
 from registry.store.database import Database
 
 SUMS: Final = (
@@ -36,6 +38,8 @@ FOLDED: Final = "folded"
 CLOSED: Final = "closed"
 _LOCK: Final = 0x746F6C6C  # an arbitrary number, the same in every control process
 _CHUNK: Final = 400
+_MERGES: Final = "tollway_merges"
+_marks: Final = sa.select(usage_marks.c.name, usage_marks.c.value)
 _SUMMARY_KEY: Final = tuple(name for name in RollupKey._fields if name != "key")
 
 
@@ -48,8 +52,7 @@ def lock(connection: Connection, database: Database) -> None:
 
 def read_marks(connection: Connection) -> dict[str, int]:
     """Every mark that is there."""
-    rows = connection.execute(sa.select(usage_marks.c.name, usage_marks.c.value))
-    return {row.name: int(row.value) for row in rows}
+    return {name: int(value) for name, value in connection.execute(_marks)}
 
 
 def set_mark(connection: Connection, database: Database, name: str, value: int) -> None:
@@ -72,10 +75,14 @@ def add_minutes(
 
 
 def spread(connection: Connection, database: Database, rollups: Mapping[RollupKey, Rollup]) -> None:
-    """Add minutes to the hours, days and summaries that hold them."""
+    """Add minutes to the hours, days, blocks and summaries that hold them."""
     for grain in (HOUR, DAY):
         rows = {tuple(key): rollup for key, rollup in _by(rollups, grain).items()}
         _add(connection, database, TIERS[grain], RollupKey._fields, rows)
+    blocks: dict[tuple[object, ...], Rollup] = {
+        (grain, *key): rollup for grain in BLOCKS for key, rollup in _by(rollups, grain).items()
+    }
+    _add(connection, database, usage_blocks, ("grain", *RollupKey._fields), blocks)
     summaries: dict[tuple[object, ...], Rollup] = {}
     for cube in CUBES:
         projected = _merged((project(key, cube), rollup) for key, rollup in rollups.items())
@@ -120,24 +127,34 @@ def _add(
         row.update((name, getattr(rollup, name)) for name in SUMS)
         row["latency"] = histogram.encode(rollup.latency)
         rows.append(row)
-    insert = inserting(database)(table)
-    sums = {name: table.c[name] + insert.excluded[name] for name in SUMS}
-    latency: sa.ColumnElement[bytes] = insert.excluded["latency"]
     if database.is_sqlite:
         _teach_to_merge(connection)
-        latency = sa.func.merged_latency(table.c.latency, latency)
     else:
         _merge_present(connection, table, keys, rows)
-    upsert = insert.on_conflict_do_update(index_elements=keys, set_={**sums, "latency": latency})
-    connection.execute(upsert, rows)
+    connection.execute(_upsert(table, names, is_sqlite=database.is_sqlite), rows)
+
+
+@lru_cache(maxsize=32)  # making a statement takes longer than executing it
+def _upsert(table: sa.Table, names: tuple[str, ...], *, is_sqlite: bool) -> sa.Insert:
+    insert = sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+    latency: sa.ColumnElement[bytes] = insert.excluded["latency"]
+    if is_sqlite:
+        latency = sa.func.merged_latency(table.c.latency, latency)
+    sums = {name: table.c[name] + insert.excluded[name] for name in SUMS}
+    return insert.on_conflict_do_update(
+        index_elements=[table.c[name] for name in names], set_={**sums, "latency": latency}
+    )
 
 
 def _teach_to_merge(connection: Connection) -> None:
     """Give SQLite, which runs in this process, the function that merges histograms: no row is
     read before it is written, and SQLite would read the whole table for ``(a, b) IN (...)``."""
+    if _MERGES in connection.info:  # once for each connection of the pool
+        return
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     driver.create_function("merged_latency", 2, _merged_latency, deterministic=True)
+    connection.info[_MERGES] = True
 
 
 def _merged_latency(earlier: bytes, added: bytes) -> bytes:

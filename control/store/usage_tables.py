@@ -54,6 +54,26 @@ usage_hours = _rollups("usage_hours")
 usage_days = _rollups("usage_days")
 """Hours and days hold the minutes before the mark ``folded``."""
 
+usage_blocks = sa.Table(
+    "usage_blocks",
+    metadata,
+    sa.Column("grain", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("minute", sa.BigInteger, primary_key=True),
+    sa.Column("application", NAME, primary_key=True),
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("variant", sa.String(16), primary_key=True),
+    sa.Column("status", sa.Integer, primary_key=True),
+    *_sums(),
+    sa.Column("latency", sa.LargeBinary, nullable=False),
+    sa.Index("ix_usage_blocks_application_grain_minute", "application", "grain", "minute"),
+    sa.Index("ix_usage_blocks_model_grain_minute", "model", "grain", "minute"),
+    sqlite_with_rowid=False,
+)
+"""Several days in one (``control.usage_tiers.BLOCKS``), for long ranges without steps. ``grain``:
+minutes in a block. They hold the minutes before ``folded``."""
+
 usage_summaries = sa.Table(
     "usage_summaries",
     metadata,

@@ -10,6 +10,7 @@ from control import histogram
 from control.store.usage_reading import to_marks
 from control.store.usage_rollups import FOLDED, SUMS, lock, read_marks, set_mark, spread
 from control.store.usage_tables import (
+    usage_blocks,
     usage_charges,
     usage_days,
     usage_hours,
@@ -20,7 +21,7 @@ from control.store.usage_tables import (
 )
 from control.usage import MINUTE_MS, Rollup, RollupKey
 from control.usage_periods import DAY_MINUTES, day_start_ms
-from control.usage_tiers import DAY, HOUR, MINUTE, Marks, floor
+from control.usage_tiers import BLOCKS, DAY, HOUR, MINUTE, Marks, floor
 from registry.clock import Clock
 from registry.store.database import Database
 
@@ -78,12 +79,15 @@ class UsageTiers:
             lock(connection, self._database)
             marks = self._move_marks(connection)
         removed = 0
-        for table, grain, until in (
-            (usage_minutes, MINUTE, marks.minutes),
-            (usage_hours, HOUR, marks.hours),
-            (usage_days, DAY, marks.days),
+        blocks = usage_blocks.c.grain
+        for table, condition, grain, until in (
+            (usage_minutes, sa.true(), MINUTE, marks.minutes),
+            (usage_hours, sa.true(), HOUR, marks.hours),
+            (usage_days, sa.true(), DAY, marks.days),
+            # Blocks that end by then: of the others days are kept.
+            *((usage_blocks, blocks == size, size, floor(marks.days, size)) for size in BLOCKS),
         ):
-            removed += self._remove(table, table.c.minute, sa.true(), until)
+            removed += self._remove(table, table.c.minute, condition, until)
             summary = usage_summaries.c.grain == grain
             for cube in ("total", "application", "model"):
                 of_cube = sa.and_(usage_summaries.c.cube == cube, summary)

@@ -15,6 +15,7 @@ from control.store.usage import UsageStore
 from control.store.usage_reading import UsageReports
 from control.store.usage_rollups import read_marks, set_mark
 from control.store.usage_tables import (
+    usage_blocks,
     usage_days,
     usage_hours,
     usage_minutes,
@@ -22,7 +23,7 @@ from control.store.usage_tables import (
 )
 from control.store.usage_tiers import Retention, UsageTiers
 from control.usage_report import UsageQuery, continued
-from control.usage_tiers import CUBES, DAY, HOUR, MINUTE, Marks, segments
+from control.usage_tiers import BLOCKS, CUBES, DAY, HOUR, MINUTE, Marks, in_blocks, segments
 from protocol.usage import UsageRecord
 from registry.store.database import Database
 from tests.control.running import START_MS, FakeClock
@@ -63,6 +64,9 @@ class Installation:
             found = {"minutes": total(usage_minutes)}
             found["hours"] = total(usage_hours) + rest
             found["days"] = total(usage_days) + rest
+            for grain in BLOCKS:
+                of_grain = usage_blocks.c.grain == grain
+                found[f"blocks of {grain}"] = total(usage_blocks, of_grain) + rest
             summary = usage_summaries.c
             for cube in CUBES:
                 for grain in cube.grains:
@@ -256,6 +260,78 @@ def test_where_a_tier_is_gone_the_ends_are_widened_and_nothing_is_counted_twice(
         assert found[0].start <= start
         assert found[-1].end >= end
         assert found[-1].end - end < DAY
+
+
+long_spans = st.integers(min_value=0, max_value=900 * DAY)
+
+
+@given(long_spans, long_spans, st.integers(0, 90_000), st.integers(0, 40), st.integers(0, 40))
+def test_in_blocks_every_minute_is_there_once_and_long_ranges_have_few_parts(
+    first: int, second: int, folded: int, hours: int, days: int
+) -> None:
+    start, end = sorted((first, second))
+    marks = Marks(900 * DAY - folded * 10, (hours + days) * DAY, (hours + days) * DAY, days * DAY)
+    plain = segments(start, end, 0, marks)
+    found = in_blocks(plain, marks)
+    assert [one.start for one in found[:1]] == [one.start for one in plain[:1]]
+    assert [one.end for one in found[-1:]] == [one.end for one in plain[-1:]]
+    for earlier, later in pairwise(found):
+        assert earlier.end == later.start
+    spans = Counter(dict.fromkeys((DAY, *BLOCKS), 0))
+    for one in found:
+        assert one.start % one.grain == one.end % one.grain == 0
+        if one.grain in BLOCKS:
+            assert one.folded
+            assert one.end <= marks.folded
+            assert one.start >= marks.days
+        if one.folded and one.start >= marks.days:
+            spans[one.grain] += (one.end - one.start) // one.grain
+    assert spans[DAY] <= 12
+    assert all(spans[grain] <= 6 for grain in BLOCKS[:-1])
+
+
+def test_a_report_over_a_long_range_is_the_sum_of_its_records_page_by_page(
+    database: Database,
+) -> None:
+    dice = random.Random(5)
+    installation = Installation(database)
+    installation.take_in(some_records(dice, 150, 250 * DAY))
+    installation.clock.advance(60 * 252 * DAY)
+    installation.tiers.fold()
+    installation.take_in(some_records(dice, 30, 250 * DAY))
+    for _ in range(4):
+        first, end = sorted(START + dice.randrange(250 * DAY) for _ in range(2))
+        query = UsageQuery(first, end, ("application", "key", "model", "status"), None, {})
+        wanted = expected(installation.records, query, lambda _: True)
+        found: Counter[tuple[object, ...]] = Counter()
+        order = []
+        more: UsageQuery | None = query
+        while more is not None:
+            page = installation.reports.page(ADMIN, more, 2)
+            for item in page.items:
+                order.append((item.application, item.key, item.model, item.status))
+                found[0, *order[-1]] += item.requests
+            more = continued(query, page.next) if page.next is not None else None
+        assert found == wanted
+        assert order == sorted(set(order), key=lambda place: tuple(map(str, place)))
+
+
+def test_blocks_that_begin_before_the_oldest_day_that_is_kept_tell_nothing(
+    database: Database,
+) -> None:
+    installation = Installation(database, Retention(1, 1, 62))
+    installation.take_in([record(n * 86_400) for n in range(100)])
+    installation.clock.advance(86_400 * 101)
+    installation.tiers.fold()
+    installation.tiers.retain()
+    for by in ((), ("application",), ("application", "key")):
+        query = UsageQuery(START - DAY, START + 102 * DAY, by, None, {})
+        assert installation.reports.page(ADMIN, query, 10).items[0].requests == 61
+    with database.read() as connection:
+        ends = connection.execute(
+            sa.select(usage_blocks.c.minute + usage_blocks.c.grain).order_by(sa.literal(1))
+        ).scalars()
+        assert min(ends) > START + 38 * DAY
 
 
 def test_marks_move_on_both_databases(database: Database) -> None:

@@ -36,6 +36,17 @@ def upgrade() -> None:
     for name in ("usage_minutes", "usage_hours", "usage_days"):
         _create_rollups(name)
     op.create_table(
+        "usage_blocks",
+        sa.Column("grain", sa.Integer(), autoincrement=False, nullable=False),
+        *_dimensions(),
+        *_measures(),
+        sa.PrimaryKeyConstraint("grain", *KEY, name=op.f("pk_usage_blocks")),
+        sqlite_with_rowid=False,
+    )
+    for column in ("application", "model"):
+        name = f"ix_usage_blocks_{column}_grain_minute"
+        op.create_index(name, "usage_blocks", [column, "grain", "minute"], unique=False)
+    op.create_table(
         "usage_summaries",
         sa.Column("cube", sa.String(length=16), nullable=False),
         sa.Column("grain", sa.Integer(), nullable=False),
@@ -96,6 +107,7 @@ def downgrade() -> None:
         "usage_charges",
         "usage_marks",
         "usage_summaries",
+        "usage_blocks",
         "usage_days",
         "usage_hours",
     ):
