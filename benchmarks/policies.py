@@ -1,9 +1,12 @@
 """What the policies cost: ``python -m benchmarks.policies``.
 
 CPU a request of the whole chain of policies, with the headers that they add to the answer and the
-settlement after it, over the same calls through an empty chain: an API key with scopes, counters in
+settlement after it, over the same calls that are only routed: an API key with scopes, counters in
 memory, a plan with two rates, a quota and a concurrency limit. And, over a real Redis of the test
 requirements: how many writes requests take that arrive together, and what the gateway's CPU is.
+
+Both ways alternate in short rounds, so that other work on the machine disturbs both alike; the
+target is held against the medians. The collector runs as in a gateway, over a frozen heap.
 """
 
 import asyncio
@@ -13,21 +16,25 @@ import importlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import msgspec
 import typer
+import uvloop
 
 from benchmarks import machine
 from benchmarks.processes import free_port
 from benchmarks.report import Verdict, make_console, store, verdict_table
 from benchmarks.systems import ROOT
+from gateway.catalog import Catalog
+from gateway.routing import choose_version
 from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Policy
-from policies.chain import Chain
+from policies.chain import Chain, Step, settle
 from policies.environment import EnvironmentPolicy
 from policies.lifecycle import LifecyclePolicy
 from policies.network import NetworkPolicy
@@ -41,15 +48,26 @@ from policies.stores.memory import MemoryCounters
 from policies.stores.redis import RedisCounters
 from policies.stores.redis_connection import parse_address
 from policies.subscription import SubscriptionPolicy
-from protocol.configuration import KeyDoc, PlanDoc, QuotaDoc, RateDoc, SubscriptionDoc
+from protocol.configuration import (
+    KeyDoc,
+    ModelDoc,
+    PlanDoc,
+    QuotaDoc,
+    RateDoc,
+    SubscriptionDoc,
+    VersionDoc,
+)
 from protocol.errors import TollwayError
 from protocol.keys import generate, secret_hash
+from protocol.manifest import Blob, Manifest, Tensor
 
 PEPPER = b"pepper of the benchmark"
 TARGET_US = 10.0
 TARGET_ROUND_TRIPS = 1.0
 TOGETHER = 32
 """Requests that arrive in one tick of the event loop."""
+BATCH = 500
+"""Calls that each part is measured over at once; fewer than the plan's concurrency."""
 PLAN = PlanDoc(
     name="standard",
     rates=(
@@ -61,6 +79,25 @@ PLAN = PlanDoc(
     max_rows=1000,
     max_body_bytes=1 << 20,
 )
+MANIFEST = Manifest(
+    model="iris",
+    artifact=Blob(digest="sha256:" + "0" * 64, size=1),
+    inputs=(Tensor(name="input", datatype="FP32", shape=(-1, 4)),),
+    outputs=(Tensor(name="label", datatype="INT64", shape=(-1,)),),
+    opsets={"": 21},
+    ir_version=10,
+)
+DOCUMENTS: list[tuple[str, str, msgspec.Struct | None]] = [
+    ("model", "iris", ModelDoc(name="iris", aliases={"stable": 2})),
+    (
+        "version",
+        "iris/2",
+        VersionDoc(
+            model="iris", number=2, digest="sha256:iris-2", state="published", loaded=True,
+            manifest=MANIFEST,
+        ),
+    ),
+]  # fmt: skip
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +107,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     empty_us: float
     policies_us: float
     added_us: float
+    best_us: float
+    """What is added in the best rounds: what a quiet machine would show."""
+    parts: dict[str, float]
+    """Of each step's own code, in the order in which a request takes them."""
     redis_us: float
     redis_round_trips: float
 
@@ -77,7 +118,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a run stores."""
 
-    schema: str = "tollway.benchmark.policies/1"
+    schema: str = "tollway.benchmark.policies/2"
     machine: machine.Machine
     cost: Cost
     verdicts: list[Verdict]
@@ -95,24 +136,28 @@ class PolicyPath:
         plans.put(PLAN)
         plans.subscriptions.put(SubscriptionDoc(application="shop", model="iris", plan=PLAN.name))
         self.limits = PlanLimitsPolicy(counters, plans, now=time.time)
-        steps: list[Policy] = [
-            keys,
-            NetworkPolicy(),
-            EnvironmentPolicy(frozenset({"live", "test"})),
-            OriginPolicy(),
-            SubscriptionPolicy(plans),
-            ScopePolicy(),
-            LifecyclePolicy(),
-            RequestSizePolicy(1 << 26),
-        ]
-        self.chain = Chain([*(step.check for step in steps), self.limits.check])
+        catalog = Catalog({}, lambda _: None)
+        catalog.apply(DOCUMENTS, False)
+        route: Step = partial(choose_version, catalog)
+        self.steps: dict[str, list[Step]] = {
+            "identify": [keys.check],
+            "accept": _checks(
+                NetworkPolicy(), EnvironmentPolicy(frozenset({"live", "test"})), OriginPolicy()
+            ),
+            "route": [route],
+            "authorise": _checks(SubscriptionPolicy(plans), ScopePolicy(), LifecyclePolicy()),
+            "size": _checks(RequestSizePolicy(1 << 26)),
+            "limits": [self.limits.check],
+        }
+        self.chain = Chain([step for steps in self.steps.values() for step in steps])
+        self.bare = Chain([route])
 
     def call(self) -> Call:
         """A request as a lane hands it over."""
         began = time.monotonic()
         return Call(
             model="iris", credential=self.secret, client="127.0.0.1", content_length=300,
-            started=began, deadline=began + 30, version=2, state="published",
+            started=began, deadline=began + 30,
         )  # fmt: skip
 
     def end(self, call: Call) -> int:
@@ -120,6 +165,10 @@ class PolicyPath:
         headers = self.limits.headers(call)
         self.limits.settle(call, 200, 1, 50)
         return len(headers)
+
+
+def _checks(*policies: Policy) -> list[Step]:
+    return [policy.check for policy in policies]
 
 
 def passed(refusal: TollwayError | None) -> None:
@@ -136,14 +185,13 @@ def cpu_us(work: Callable[[], None], requests: int) -> float:
     return (time.process_time() - began) / requests * 1e6
 
 
-def in_memory(requests: int, rounds: int) -> tuple[float, float]:
-    """(empty chain, all policies), medians of alternating rounds."""
+def in_memory(requests: int, rounds: int) -> list[tuple[float, float]]:
+    """(only routed, all policies) of each of alternating rounds."""
     path = PolicyPath(MemoryCounters(now=time.time, monotonic=time.monotonic))
-    empty = Chain([])
 
     def without() -> None:
         for _ in range(requests):
-            empty.run(path.call(), passed)
+            path.bare.run(path.call(), passed)
 
     def with_all() -> None:
         for _ in range(requests):
@@ -152,29 +200,66 @@ def in_memory(requests: int, rounds: int) -> tuple[float, float]:
             path.end(call)
 
     with_all()
-    found = [(cpu_us(without, requests), cpu_us(with_all, requests)) for _ in range(rounds)]
-    return median(one for one, _ in found), median(one for _, one in found)
+    return [(cpu_us(without, requests), cpu_us(with_all, requests)) for _ in range(rounds)]
 
 
-async def over_redis(url: str, requests: int) -> tuple[float, float]:
-    """(CPU microseconds a request, writes a request) of requests that arrive together."""
+def parts(rounds: int) -> dict[str, float]:
+    """Part -> CPU microseconds a request of its code alone, at best."""
+    path = PolicyPath(MemoryCounters(now=time.time, monotonic=time.monotonic))
+    work: dict[str, Sequence[Callable[[Call], object]]] = {
+        **path.steps,
+        "headers": [path.limits.headers],
+        "settle": [lambda call: path.limits.settle(call, 200, 1, 50)],
+    }
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(rounds):
+        calls = [path.call() for _ in range(BATCH)]
+        for part, steps in work.items():
+            began = time.process_time()
+            for step in steps:
+                for call in calls:
+                    step(call)
+            best[part] = min(best[part], (time.process_time() - began) / BATCH * 1e6)
+    return best
+
+
+async def together(path: PolicyPath) -> None:
+    """Requests of one tick through the chain, by callback as in a gateway."""
+    admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    calls = [path.call() for _ in range(TOGETHER)]
+    left = TOGETHER
+
+    def decided(refusal: TollwayError | None) -> None:
+        nonlocal left
+        left -= 1
+        if not admitted.done() and (refusal is not None or not left):
+            settle(admitted, refusal)
+
+    for call in calls:
+        path.chain.run(call, decided)
+    await admitted
+    for call in calls:
+        path.end(call)
+
+
+async def over_redis(url: str, requests: int, rounds: int) -> tuple[float, float]:
+    """(CPU microseconds a request, median; writes a request) of requests that arrive together."""
     counters = RedisCounters(parse_address(url), timeout_s=5.0)
     running = asyncio.create_task(counters.run())
     await counters.ready.wait()
     path = PolicyPath(counters)
+    await together(path)
     before = counters.round_trips
-    began = time.process_time()
-    for _ in range(requests // TOGETHER):
-        calls = [path.call() for _ in range(TOGETHER)]
-        waiting: list[Awaitable[None]] = [path.chain.passed(call) for call in calls]
-        await asyncio.gather(*waiting)
-        for call in calls:
-            path.end(call)
-    spent = time.process_time() - began
-    writes = counters.round_trips - before
+    spent = []
+    for _ in range(rounds):
+        began = time.process_time()
+        for _ in range(requests // TOGETHER):
+            await together(path)
+        spent.append((time.process_time() - began) / (requests // TOGETHER * TOGETHER) * 1e6)
+    writes = (counters.round_trips - before) / (rounds * (requests // TOGETHER * TOGETHER))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return spent / requests * 1e6, writes / requests
+    return median(spent), writes
 
 
 @contextlib.contextmanager
@@ -197,14 +282,21 @@ def redis() -> Iterator[str]:
 
 def measure(requests: int, rounds: int) -> Cost:
     """Everything."""
-    empty_us, policies_us = in_memory(requests, rounds)
+    gc.collect()
+    gc.freeze()
+    found = in_memory(requests, rounds)
+    empty_us, policies_us = (median(one[way] for one in found) for way in (0, 1))
+    best_us = min(one for _, one in found) - min(one for one, _ in found)
     with redis() as url:
-        redis_us, round_trips = asyncio.run(over_redis(url, max(TOGETHER, requests // 10)))
+        # uvicorn runs the gateway on uvloop.
+        redis_us, round_trips = uvloop.run(over_redis(url, max(TOGETHER, requests // 10), rounds))
     return Cost(
         requests=requests,
         empty_us=round(empty_us, 3),
         policies_us=round(policies_us, 3),
         added_us=round(policies_us - empty_us, 3),
+        best_us=round(best_us, 3),
+        parts={part: round(us, 3) for part, us in parts(rounds).items()},
         redis_us=round(redis_us, 3),
         redis_round_trips=round(round_trips, 4),
     )
@@ -215,7 +307,8 @@ def judge(cost: Cost) -> list[Verdict]:
     return [
         Verdict(
             target=f"all policies: at most {TARGET_US:g} us of CPU a request over none (memory)",
-            measured=f"{cost.added_us:.2f} us ({cost.policies_us:.2f} over {cost.empty_us:.2f})",
+            measured=f"{cost.added_us:.2f} us ({cost.policies_us:.2f} over {cost.empty_us:.2f}; "
+            f"best {cost.best_us:.2f})",
             passed=cost.added_us <= TARGET_US,
         ),
         Verdict(
@@ -229,8 +322,8 @@ def judge(cost: Cost) -> list[Verdict]:
 
 def main(
     *,
-    requests: Annotated[int, typer.Option(min=100, help="Requests of a round.")] = 200_000,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each.")] = 5,
+    requests: Annotated[int, typer.Option(min=100, help="Requests of a round.")] = 1_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each.")] = 300,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = (
         ROOT / "benchmarks" / "results"
     ),
@@ -244,6 +337,8 @@ def main(
     path = machine.result_path(output, conditions)
     store(path.with_name(f"policies-{path.name}"), report)
     console.print(verdict_table(report.verdicts))
+    shares = (f"{part} {us:.2f}" for part, us in cost.parts.items())
+    console.print(f"CPU us a request in memory: {', '.join(shares)}")
     if check and not all(verdict.passed for verdict in report.verdicts):
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from sys import intern
 from typing import TypeVar
 
 from policies.addresses import Networks
-from policies.base import Call, Identity
+from policies.base import NEVER, Call, Identity
 from protocol.configuration import KeyDoc
 from protocol.errors import Code, TollwayError
 from protocol.keys import secret_hash, well_formed
@@ -44,7 +44,8 @@ class ApiKeyPolicy:
                 "no API key: send it as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'",
             )
         identity = self._verified.get(credential) or self._verify(credential)
-        if identity.expires_at <= self._now():
+        expires_at = identity.expires_at
+        if expires_at != NEVER and expires_at <= self._now():
             raise TollwayError(Code.UNAUTHENTICATED, "the API key has expired: use a new one")
         call.identity = identity
 
@@ -71,7 +72,7 @@ class ApiKeyPolicy:
             application=intern(document.application or ""),
             role=document.role,
             models=None if document.models is None else _set(document.models),
-            expires_at=float("inf") if document.expires_at is None else document.expires_at,
+            expires_at=NEVER if document.expires_at is None else document.expires_at,
             scopes=None if document.scopes is None else _set(document.scopes),
             environment=document.environment if document.role is None else None,
             networks=_networks(document),

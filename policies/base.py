@@ -1,7 +1,6 @@
 """What policies decide on: the call, and who makes it."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -12,6 +11,10 @@ from protocol.configuration import CALLABLE_STATES, Environment, PlanDoc, Scope,
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
 """Roles whose management tokens call models; the others' see and decide, they do not predict."""
+
+
+NEVER = float("inf")
+"""When a credential without an end expires."""
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -25,7 +28,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     """Set for a management token: ``admin``, ``publisher`` ..."""
     models: frozenset[str] | None = None
     """Models that the credential is restricted to; None: no restriction."""
-    expires_at: float = float("inf")
+    expires_at: float = NEVER
     """UNIX seconds."""
     scopes: frozenset[Scope] | None = None
     """What the credential may be used for; None: everything that the plan allows."""
@@ -40,8 +43,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
         return self.role in CALLING_ROLES and (self.models is None or model in self.models)
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, gc=False):
     """A prediction request on its way through the gateway, before its body is read.
 
     The lane fills in what the client sent; :mod:`gateway.invoke` the rest, in this order.

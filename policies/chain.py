@@ -1,7 +1,7 @@
 """Takes a call through the steps before its body is read, in order, waiting where one has to."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from policies.base import Call
@@ -32,7 +32,7 @@ class Chain:
 
     def run(self, call: Call, decided: Decided) -> None:
         """Call ``decided`` exactly once: before this returns, unless a step has to wait."""
-        self._run_from(0, call, decided)
+        self._go_through(iter(self._steps), call, decided)
 
     async def passed(self, call: Call) -> None:
         """Return once every step was passed; raise :class:`TollwayError` when one was not."""
@@ -40,12 +40,13 @@ class Chain:
         self.run(call, partial(settle, waiting))
         await waiting
 
-    def _run_from(self, first: int, call: Call, decided: Decided) -> None:
+    def _go_through(self, steps: Iterator[Step], call: Call, decided: Decided) -> None:
+        """Take the steps that are left. The iterator remembers where a step has to wait."""
         try:
-            for index in range(first, len(self._steps)):
-                waiting = self._steps[index](call)
+            for step in steps:
+                waiting = step(call)
                 if waiting is not None:
-                    waiting.add_done_callback(partial(self._go_on, index + 1, call, decided))
+                    waiting.add_done_callback(partial(self._go_on, steps, call, decided))
                     return
         except TollwayError as error:
             decided(error)
@@ -53,11 +54,11 @@ class Chain:
         decided(None)
 
     def _go_on(
-        self, following: int, call: Call, decided: Decided, waited: asyncio.Future[None]
+        self, steps: Iterator[Step], call: Call, decided: Decided, waited: asyncio.Future[None]
     ) -> None:
         error = waited.exception()
         if error is None:
-            self._run_from(following, call, decided)
+            self._go_through(steps, call, decided)
         elif isinstance(error, TollwayError):
             decided(error)
         else:

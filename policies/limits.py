@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+import msgspec
+
 from policies.windows import SECOND_US
 from protocol.configuration import PlanDoc, QuotaUnit, RateDoc
 
@@ -29,7 +31,7 @@ class Rate(NamedTuple):
         return self.window_us / max(1, self.requests)
 
 
-class Quota(NamedTuple):
+class Quota(msgspec.Struct, frozen=True, gc=False):
     """At most ``limit`` units (compute: microseconds) in a calendar period."""
 
     limit: int

@@ -113,7 +113,8 @@ class PlanLimitsPolicy:
     def check(self, call: Call) -> asyncio.Future[None] | None:
         """Charge all limits, or raise ``RATE_LIMITED``, ``QUOTA_EXCEEDED``, ``TOO_MANY_IN_FLIGHT``
         and charge none; ``UNAVAILABLE`` when the counters do not answer and the plan is closed."""
-        return self._ask(call, True)
+        plan = call.plan
+        return None if plan is None else self._ask(call, plan, True)
 
     def look(self, call: Call, refused: Code | None = None) -> asyncio.Future[None] | None:
         """Learn how the limits stand, for the answer to a call that was refused for something else,
@@ -123,15 +124,16 @@ class PlanLimitsPolicy:
         if unasked and identity is not None and _may_name(identity, call.model):
             # Refused before its subscription was looked at, which it may well have.
             call.plan = self._plans.of(identity.application, call.model)
-        return None if call.verdict is not None else self._ask(call, False)
+        plan = call.plan
+        return None if plan is None or call.verdict is not None else self._ask(call, plan, False)
 
     def settle(self, call: Call, status: int, rows: int, compute_us: int) -> None:
         """End a call: from here on it is not under way. Harmless for one that took nothing."""
-        verdict = call.verdict
-        if verdict is not None and call.taken:
+        if call.taken:
             call.taken = False
-            used = (1, rows, compute_us) if status in PAID else NOTHING
-            self._counters.settle(verdict, used)
+            verdict = call.verdict
+            assert verdict is not None
+            self._counters.settle(verdict, (1, rows, compute_us) if status in PAID else NOTHING)
 
     def limits_of(self, subscription: Subscription) -> Limits | None:
         """The present limits of a subscription; None without one."""
@@ -144,12 +146,13 @@ class PlanLimitsPolicy:
         if plan is None:
             return ()
         terms = self._terms_of(plan)
-        if not terms.limits.counted:
+        limits = terms.limits
+        if not limits.counted:
             return ()
         policy = terms.policy_header(self._now())
         verdict = call.verdict
         # Terms that have changed meanwhile do not fit the numbers of the verdict.
-        if verdict is None or not verdict.numbers or verdict.limits is not terms.limits:
+        if verdict is None or not verdict.numbers or verdict.limits is not limits:
             return (policy,)
         return (policy, (b"ratelimit", terms.template % verdict.numbers))
 
@@ -159,10 +162,7 @@ class PlanLimitsPolicy:
             terms = self._terms[plan.name] = PlanTerms(Limits(plan))
         return terms
 
-    def _ask(self, call: Call, charge: bool) -> asyncio.Future[None] | None:
-        plan = call.plan
-        if plan is None:
-            return None
+    def _ask(self, call: Call, plan: PlanDoc, charge: bool) -> asyncio.Future[None] | None:
         limits = self._terms_of(plan).limits
         if not limits.counted:
             return None
@@ -193,15 +193,12 @@ class PlanLimitsPolicy:
 
     def _decide(self, call: Call, verdict: Verdict, charge: bool) -> None:
         call.verdict = verdict
-        if not charge:
-            return
         if verdict.refused == ADMITTED:
-            call.taken = True
-            return
-        if verdict.refused == UNREACHABLE:
+            call.taken = charge
+        elif charge:
+            if verdict.refused != UNREACHABLE:
+                raise self._refusal(verdict)
             self._uncounted(verdict.limits)
-            return
-        raise self._refusal(verdict)
 
     def _uncounted(self, limits: Limits) -> None:
         if limits.fail_open:

@@ -19,10 +19,10 @@ class RequestSizePolicy:
 
     def limit(self, call: Call) -> int:
         """Bytes that the call's body may have, as far as is known of the call by now."""
-        plan = call.plan
-        if plan is None or plan.max_body_bytes is None:
+        of_plan = None if call.plan is None else call.plan.max_body_bytes
+        if of_plan is None or of_plan > self._max_bytes:
             return self._max_bytes
-        return min(plan.max_body_bytes, self._max_bytes)
+        return of_plan
 
     def refusal(self, call: Call) -> TollwayError:
         """The error for a body that is too large, declared or not."""

@@ -13,4 +13,6 @@ def row_limit(call: Call) -> int:
     plan = call.plan
     if plan is None or plan.max_rows is None:
         return 0
+    if 0 < plan.max_rows <= MAX_U32:
+        return plan.max_rows
     return max(1, min(plan.max_rows, MAX_U32))  # a plan of no rows must not become one of any

@@ -20,20 +20,21 @@ class SubscriptionPolicy:
         the terms of the plan are not known here."""
         identity = call.identity
         assert identity is not None
-        if identity.manages(call.model):
-            return
-        if identity.role is not None and identity.role not in CALLING_ROLES:
-            raise TollwayError(
-                Code.FORBIDDEN,
-                f"a management token with role '{identity.role}' calls no models: use an API key "
-                "of an application",
-            )
+        if identity.role is not None:
+            if identity.manages(call.model):
+                return
+            if identity.role not in CALLING_ROLES:
+                raise TollwayError(
+                    Code.FORBIDDEN,
+                    f"a management token with role '{identity.role}' calls no models: use an API "
+                    "key of an application",
+                )
         if identity.models is not None and call.model not in identity.models:
             raise TollwayError(
                 Code.FORBIDDEN, f"this credential is restricted to other models than '{call.model}'"
             )
-        call.plan = self._plans.of(identity.application, call.model)
-        if call.plan is None:
+        plan = call.plan = self._plans.of(identity.application, call.model)
+        if plan is None:
             raise self._refusal(identity.application, call.model)
 
     def _refusal(self, application: str, model: str) -> TollwayError:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from policies.limits import Limits
 from policies.windows import SECOND_US
 
@@ -16,36 +18,25 @@ BUSY_RETRY_US = SECOND_US
 """When to try again where only the end of other requests can help: nobody knows when that is."""
 
 
-class Verdict:
+class Verdict(msgspec.Struct, gc=False):
     """Whether a call is within its limits. Of an admitted call, what it has taken."""
 
-    __slots__ = ("hold", "lease", "limits", "numbers", "refused", "retry_us", "subscription",
-                 "taken_us")  # fmt: skip
-
-    def __init__(
-        self,
-        subscription: Subscription,
-        limits: Limits,
-        refused: int,
-        retry_us: int = 0,
-        numbers: tuple[int, ...] = (),
-    ) -> None:
-        self.subscription = subscription
-        self.limits = limits
-        self.refused = refused
-        """:data:`ADMITTED`, :data:`UNREACHABLE`, or which limit refuses: a place in ``rates``, then
-        that of the quota, then that of concurrency. Of several, the one that refuses longest."""
-        self.retry_us = retry_us
-        """Microseconds until a lone caller is admitted again."""
-        self.numbers = numbers
-        """For each rate: what is left, and seconds until there is more. For a quota: what is left
-        and seconds until it begins anew. For concurrency: what is left."""
-        self.hold = 0
-        """Quota units reserved."""
-        self.lease: bytes
-        """Names the place among the requests under way. Set by stores that need a name for it."""
-        self.taken_us: int
-        """When it was taken, by the store's clock. Set by stores that need to know."""
+    subscription: Subscription
+    limits: Limits
+    refused: int
+    """:data:`ADMITTED`, :data:`UNREACHABLE`, or which limit refuses: a place in ``rates``, then
+    that of the quota, then that of concurrency. Of several, the one that refuses longest."""
+    retry_us: int = 0
+    """Microseconds until a lone caller is admitted again."""
+    numbers: tuple[int, ...] = ()
+    """For each rate: what is left, and seconds until there is more. For a quota: what is left and
+    seconds until it begins anew. For concurrency: what is left."""
+    hold: int = 0
+    """Quota units reserved."""
+    lease: bytes = b""
+    """Names the place among the requests under way. Set by stores that need a name for it."""
+    taken_us: int = 0
+    """When it was taken, by the store's clock. Set by stores that need to know."""
 
 
 Used = tuple[int, int, int]

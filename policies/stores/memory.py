@@ -7,7 +7,7 @@ import msgspec
 from policies.calendar import day_of, day_start, month_of, month_start
 from policies.limits import COMPUTE, COMPUTE_SCALE, Limits, Quota, Rate
 from policies.stores.base import ADMITTED, BUSY_RETRY_US, Subscription, Used, Verdict
-from policies.windows import SECOND_US, Pace, RateCounter, SlidingWindow
+from policies.windows import Pace, RateCounter, SlidingWindow
 
 
 class WindowTotal(msgspec.Struct, frozen=True, array_like=True):
@@ -63,8 +63,9 @@ class _State:
             pace = None
             if rate.burst:
                 pace = self.paces.setdefault(rate, Pace(rate.interval_us, rate.burst))
-            self.rates.append(RateCounter(rate.requests, window, pace))
-        self.active = list({id(rate.window): rate.window for rate in self.rates}.values())
+            first = all(earlier.window is not window for earlier in self.rates)
+            self.rates.append(RateCounter(rate.requests, window, pace, counts=first))
+        self.active = [rate.window for rate in self.rates if rate.counts]
         self.limits = limits
 
     def drop_idle(self, now_us: int) -> None:
@@ -100,7 +101,7 @@ class MemoryCounters:
         self._monotonic = monotonic
         self._states: dict[Subscription, _State] = {}
         self._day = self._month = 0
-        self._day_ends = self._month_ends = 0
+        self._day_begins = self._day_ends = self._month_ends = 0
 
     def take(  # noqa: C901, PLR0912 -- the path of every request, in one piece
         self,
@@ -115,42 +116,41 @@ class MemoryCounters:
         if state.limits is not limits:
             state.adopt(limits, now_us)
         refused, retry_us, place = ADMITTED, 0, 0
-        rates, quota = state.rates, limits.quota
+        rates, quota, places = state.rates, limits.quota, limits.concurrency
         for rate in rates:
             wait_us = rate.look(now_us)
             if wait_us > retry_us:
                 refused, retry_us = place, wait_us
             place += 1
-        free = ends_us = 0
+        free = hold = 0
+        ends_s = 0.0
         if quota is not None:
-            free, ends_us, wait_us = self._look(state, quota, limits.leased)
+            free, ends_s, wait_us = self._look(state, quota, limits.leased)
             if wait_us > retry_us:
                 refused, retry_us = place, wait_us
             place += 1
-        places = limits.concurrency
         if places is not None and state.in_flight >= places and retry_us < BUSY_RETRY_US:
             refused, retry_us = place, BUSY_RETRY_US
-        verdict = Verdict(subscription, limits, refused, retry_us)
-        taken = charge and refused == ADMITTED
-        if taken:
-            state.in_flight += 1
-            if quota is not None:
-                verdict.hold = quota.hold
-                state.held += quota.hold
-                free -= quota.hold
         numbers: list[int] = []
-        for rate in rates:
-            numbers += rate.numbers(now_us, taken)
-        if taken:
-            for window in state.active:
-                window.add(now_us)
+        if charge and refused == ADMITTED:
+            state.in_flight += 1
+            for rate in rates:
+                rate.take(now_us, numbers)
+            if quota is not None:
+                hold = quota.hold
+                state.held += hold
+                free -= hold
+        else:
+            for rate in rates:
+                rate.tell(numbers)
         if quota is not None:
             left = free // COMPUTE_SCALE if quota.unit == COMPUTE else free
-            numbers += (left if left > 0 else 0, -(-ends_us // SECOND_US))  # noqa: FURB136
+            numbers.append(left if left > 0 else 0)  # noqa: FURB136
+            numbers.append(int(ends_s) + 1)
         if places is not None:
-            numbers.append(max(0, places - state.in_flight))
-        verdict.numbers = tuple(numbers)
-        return verdict
+            left = places - state.in_flight
+            numbers.append(left if left > 0 else 0)  # noqa: FURB136
+        return Verdict(subscription, limits, refused, retry_us, tuple(numbers), hold)
 
     def settle(self, verdict: Verdict, used: Used) -> None:
         """See :class:`policies.stores.base.Counters`."""
@@ -240,26 +240,29 @@ class MemoryCounters:
     def _calendar(self) -> float:
         """UNIX seconds; the present day and month are set for them."""
         now = self._now()
-        if now >= self._day_ends or now < self._day_ends - 86_400:
+        if not self._day_begins <= now < self._day_ends:
             self._day, self._month = day_of(now), month_of(now)
+            self._day_begins = day_start(self._day)
             self._day_ends = day_start(self._day + 1)
             self._month_ends = month_start(self._month + 1)
         return now
 
-    def _look(self, state: _State, quota: Quota, leased: bool) -> tuple[int, int, int]:
-        """(units left, time until the period ends, time until a call is admitted or 0)."""
-        now = self._calendar()
+    def _look(self, state: _State, quota: Quota, leased: bool) -> tuple[int, float, int]:
+        """(units left, seconds until the period ends, microseconds until a call is admitted)."""
+        now = self._now()
+        if not self._day_begins <= now < self._day_ends:
+            self._calendar()
         if state.day != self._day:
             state.turn(self._day, self._month)
-        used = state.today[quota.unit]
-        ends = self._day_ends
+        unit = quota.unit
         if quota.monthly:
-            used += state.before[quota.unit]
-            ends = self._month_ends
-        free = quota.limit - used - state.held
-        ends_us = int((ends - now) * 1e6) + 1
+            free = quota.limit - state.today[unit] - state.before[unit] - state.held
+            ends_s = self._month_ends - now
+        else:
+            free = quota.limit - state.today[unit] - state.held
+            ends_s = self._day_ends - now
         if free >= quota.hold:
-            return free, ends_us, 0
+            return free, ends_s, 0
         if leased and free + state.held >= quota.hold:
-            return free, ends_us, BUSY_RETRY_US  # calls under way will give some back
-        return free, ends_us, ends_us
+            return free, ends_s, BUSY_RETRY_US  # calls under way will give some back
+        return free, ends_s, int(ends_s * 1e6) + 1

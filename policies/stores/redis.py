@@ -19,8 +19,8 @@ from policies.stores.redis_connection import (
     RedisAddress,
     RedisConnection,
     Reply,
+    bulk,
     connect,
-    pack,
 )
 from policies.stores.redis_scripts import CLOCK, settle_script, take_script
 from policies.windows import SECOND_US, SLOTS
@@ -42,34 +42,12 @@ LATE_US = 100_000
 trip, and a call that was given up meanwhile must not be charged."""
 HEAD = 3
 """Elements of an answer before the numbers."""
-
-
-class _Prepared:
-    """What does not change from call to call of a subscription under a plan document."""
-
-    __slots__ = ("keys", "limits", "tail")
-
-    def __init__(self, subscription: Subscription, limits: Limits) -> None:
-        self.limits = limits
-        base = f"{PREFIX}{{{subscription[0]}/{subscription[1]}}}:"
-        self.keys = [base + "used", base + "leases"]
-        quota = limits.quota
-        self.tail: list[str | int] = [
-            quota.unit if quota else "",
-            "" if quota is None else "m" if quota.monthly else "d",
-            -1 if quota is None else quota.limit,
-            0 if quota is None else quota.hold,
-            -1 if limits.concurrency is None else limits.concurrency,
-            int(limits.leased),
-            LEASES_TTL_MS,
-        ]
-        for rate in limits.rates:
-            self.keys += [
-                f"{base}window:{rate.window_us // SECOND_US}",
-                f"{base}pace:{rate.window_us // SECOND_US}:{rate.requests}:{rate.burst}",
-            ]
-            slot = rate.window_us // SLOTS
-            self.tail += [rate.requests, rate.window_us, slot, rate.burst]
+FLAG = b"$1\r\n%d\r\n"
+LEASE = b"$25\r\n%b\r\n"
+NO_LEASE = b"$0\r\n%.0b\r\n"
+AMOUNT = b"$15\r\n%015d\r\n"
+MICROS = b"$20\r\n%020d\r\n"
+"""Bulk strings of one length, whatever the number: the scripts read leading zeros as nothing."""
 
 
 class _Script:
@@ -77,15 +55,60 @@ class _Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._by_digest = bulk("EVALSHA") + bulk(digest)
+        self._by_text = bulk("EVAL") + bulk(text)
 
-    def call(self, keys: list[str], arguments: list[str | bytes | int]) -> bytes:
-        """The command by digest."""
-        return pack("EVALSHA", self.digest, len(keys), *keys, *arguments)
+    def template(self, keys: list[str], given: list[bytes], fixed: list[str | int]) -> bytes:
+        """The command by digest as it is written. What is ``given`` at each call, as formats of
+        bulk strings, comes before what is ``fixed``."""
+        parts = 3 + len(keys) + len(given) + len(fixed)
+        head = b"*%d\r\n" % parts + self._by_digest + bulk(len(keys))
+        head += b"".join(map(bulk, keys))
+        tail = b"".join(map(bulk, fixed))
+        return head.replace(b"%", b"%%") + b"".join(given) + tail.replace(b"%", b"%%")
 
-    def whole(self, keys: list[str], arguments: list[str | bytes | int]) -> bytes:
+    def whole(self, command: bytes) -> bytes:
         """The command with the script itself, which Redis then knows."""
-        return pack("EVAL", self.text, len(keys), *keys, *arguments)
+        return command.replace(self._by_digest, self._by_text, 1)
+
+
+class _Prepared:
+    """What does not change from call to call of a subscription under a plan document: most of its
+    commands, written out once. Only a few numbers are formatted in at each call."""
+
+    __slots__ = ("limits", "settle", "take")
+
+    def __init__(
+        self, subscription: Subscription, limits: Limits, take: _Script, settle: _Script
+    ) -> None:
+        self.limits = limits
+        base = f"{PREFIX}{{{subscription[0]}/{subscription[1]}}}:"
+        keys = [base + "used", base + "leases"]
+        quota = limits.quota
+        unit = "" if quota is None else quota.unit
+        hold = 0 if quota is None else quota.hold
+        lease = LEASE if limits.leased else NO_LEASE
+        self.settle = settle.template(keys, [lease, MICROS, *3 * [AMOUNT]], [unit, hold])
+        """Of the lease, when it was taken, and the three units used."""
+        fixed: list[str | int] = [
+            unit,
+            "" if quota is None else "m" if quota.monthly else "d",
+            -1 if quota is None else quota.limit,
+            hold,
+            -1 if limits.concurrency is None else limits.concurrency,
+            int(limits.leased),
+            LEASES_TTL_MS,
+        ]
+        for rate in limits.rates:
+            keys += [
+                f"{base}window:{rate.window_us // SECOND_US}",
+                f"{base}pace:{rate.window_us // SECOND_US}:{rate.requests}:{rate.burst}",
+            ]
+            slot = rate.window_us // SLOTS
+            fixed += [rate.requests, rate.window_us, slot, rate.burst]
+        self.take = take.template(keys, [FLAG, LEASE, AMOUNT, MICROS], fixed)
+        """Of whether to charge, the lease, its milliseconds, and when that is too late."""
 
 
 class RedisCounters:
@@ -108,7 +131,7 @@ class RedisCounters:
         self._settle = _Script(settle_script(clock))
         self._connection: RedisConnection | None = None
         self._prepared: dict[Subscription, _Prepared] = {}
-        self._lease_prefix = secrets.token_hex(6)
+        self._lease_prefix = secrets.token_hex(6).encode() + b"-"
         self._leases = 0
         self._offset_us: float | None = None
         """Redis' clock minus the loop's, at most."""
@@ -138,25 +161,22 @@ class RedisCounters:
         connection = self._connection
         if connection is None:
             return Verdict(subscription, limits, UNREACHABLE)
-        prepared = self._prepared.get(subscription)
-        if prepared is None or prepared.limits is not limits:
-            prepared = self._prepared[subscription] = _Prepared(subscription, limits)
+        prepared = self._prepare(subscription, limits)
         self._leases += 1
-        lease = b"%s-%x" % (self._lease_prefix.encode(), self._leases)
+        lease = self._lease_prefix + b"%012x" % self._leases
         assert self._offset_us is not None
         now = self._loop.time()
         lease_ms = max(1, int((deadline - now + LEASE_SLACK_S) * 1000))
-        latest_us = (now + self._timeout_s) * 1e6 + self._offset_us + LATE_US
-        arguments: list[str | bytes | int] = [
-            int(charge), lease, lease_ms, int(latest_us), *prepared.tail,
-        ]  # fmt: skip
+        latest_us = int((now + self._timeout_s) * 1e6 + self._offset_us) + LATE_US
+        command = prepared.take % (charge, lease, lease_ms, max(0, latest_us))
         verdict: asyncio.Future[Verdict] = self._loop.create_future()
         self.takes += 1
         connection.send(
-            self._take.call(prepared.keys, arguments),
-            partial(self._taken, connection, prepared, subscription, lease, arguments, verdict),
+            command,
+            partial(self._taken, connection, subscription, limits, lease, command, verdict),
         )
-        self._watch(connection)
+        if not connection.watched:
+            self._watch(connection)
         return verdict
 
     def settle(self, verdict: Verdict, used: Used) -> None:
@@ -167,25 +187,18 @@ class RedisCounters:
         if connection is None:
             self.settlements_lost += 1
             return
-        limits = verdict.limits
-        prepared = self._prepared.get(verdict.subscription)
-        if prepared is None:
-            prepared = self._prepared[verdict.subscription] = _Prepared(
-                verdict.subscription, limits
-            )
-        keys = prepared.keys[:2]
-        arguments: list[str | bytes | int] = [
-            verdict.lease if limits.leased else b"",
-            verdict.taken_us,
-            "" if limits.quota is None else limits.quota.unit,
-            verdict.hold,
-            *used,
-        ]
-        connection.send(
-            self._settle.call(keys, arguments),
-            partial(self._settled, connection, keys, arguments),
-        )
-        self._watch(connection)
+        prepared = self._prepare(verdict.subscription, verdict.limits)
+        command = prepared.settle % (verdict.lease, verdict.taken_us, *used)
+        connection.send(command, partial(self._settled, connection, command))
+        if not connection.watched:
+            self._watch(connection)
+
+    def _prepare(self, subscription: Subscription, limits: Limits) -> _Prepared:
+        prepared = self._prepared.get(subscription)
+        if prepared is None or prepared.limits is not limits:
+            prepared = _Prepared(subscription, limits, self._take, self._settle)
+            self._prepared[subscription] = prepared
+        return prepared
 
     async def run(self) -> None:
         """Keep a connection open until cancelled: whenever there is none, try for one."""
@@ -255,9 +268,8 @@ class RedisCounters:
 
     def _watch(self, connection: RedisConnection) -> None:
         """See that Redis answers in time: one timer, whatever is under way."""
-        if not connection.watched:
-            connection.watched = True
-            self._loop.call_later(self._timeout_s, self._look, connection, False)
+        connection.watched = True
+        self._loop.call_later(self._timeout_s, self._look, connection, False)
 
     def _look(self, connection: RedisConnection, again: bool) -> None:
         oldest = connection.oldest
@@ -278,51 +290,43 @@ class RedisCounters:
     def _taken(
         self,
         connection: RedisConnection,
-        prepared: _Prepared,
         subscription: Subscription,
+        limits: Limits,
         lease: bytes,
-        arguments: list[str | bytes | int],
+        command: bytes,
         waiting: asyncio.Future[Verdict],
         reply: Reply,
     ) -> None:
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            connection.send(
-                self._take.whole(prepared.keys, arguments),
-                partial(self._taken, connection, prepared, subscription, lease, arguments, waiting),
-            )
-            return
-        verdict = Verdict(subscription, prepared.limits, UNREACHABLE)
         if isinstance(reply, list):
             now_us = int(reply[2])
             self._offset_us = now_us - self._loop.time() * 1e6
-            verdict = Verdict(subscription, prepared.limits, reply[0], int(reply[1]))
-            if reply[0] != UNREACHABLE:
-                verdict.numbers = _shown(reply[HEAD:], prepared.limits)
-            verdict.lease = lease
-            verdict.taken_us = now_us
-            quota = prepared.limits.quota
-            verdict.hold = 0 if quota is None else quota.hold
-        elif reply is not LOST:
-            self._refused(connection, reply)
+            refused: int = reply[0]
+            numbers = () if refused == UNREACHABLE else _shown(reply[HEAD:], limits)
+            hold = 0 if limits.quota is None else limits.quota.hold
+            verdict = Verdict(
+                subscription, limits, refused, int(reply[1]), numbers, hold, lease, now_us
+            )
+        elif _is_unknown_script(reply):
+            connection.send(
+                self._take.whole(command),
+                partial(self._taken, connection, subscription, limits, lease, command, waiting),
+            )
+            return
+        else:
+            verdict = Verdict(subscription, limits, UNREACHABLE)
+            if reply is not LOST:
+                self._refused(connection, reply)
         if not waiting.done():
             waiting.set_result(verdict)
 
-    def _settled(
-        self,
-        connection: RedisConnection,
-        keys: list[str],
-        arguments: list[str | bytes | int],
-        reply: Reply,
-    ) -> None:
-        if isinstance(reply, hiredis.ReplyError):
-            if str(reply).startswith("NOSCRIPT"):
-                connection.send(
-                    self._settle.whole(keys, arguments),
-                    partial(self._settled, connection, keys, arguments),
-                )
-            else:
-                self.settlements_lost += 1
-                self._refused(connection, reply)
+    def _settled(self, connection: RedisConnection, command: bytes, reply: Reply) -> None:
+        if _is_unknown_script(reply):
+            connection.send(
+                self._settle.whole(command), partial(self._settled, connection, command)
+            )
+        elif isinstance(reply, hiredis.ReplyError):
+            self.settlements_lost += 1
+            self._refused(connection, reply)
         elif reply is LOST:
             self.settlements_lost += 1
 
@@ -338,13 +342,17 @@ class RedisCounters:
         connection.abort()
 
 
+def _is_unknown_script(reply: Reply) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
+
+
 def _shown(numbers: list[int], limits: Limits) -> tuple[int, ...]:
     """The numbers as callers see them: seconds rounded up, nothing below zero."""
-    seconds = 2 * (len(limits.rates) + (limits.quota is not None))
-    shown = [
-        max(0, -(-number // SECOND_US) if place < seconds and place % 2 else number)
-        for place, number in enumerate(numbers)
-    ]
+    timed = 2 * (len(limits.rates) + (limits.quota is not None))
+    for place in range(1, timed, 2):
+        numbers[place] = -(-numbers[place] // SECOND_US)
     if limits.quota is not None and limits.quota.unit == COMPUTE:
-        shown[seconds - 2] //= COMPUTE_SCALE
-    return tuple(shown)
+        numbers[timed - 2] //= COMPUTE_SCALE
+    if numbers and min(numbers) < 0:
+        numbers = [max(0, number) for number in numbers]
+    return tuple(numbers)

@@ -157,6 +157,12 @@ def pack(*command: str | bytes | int) -> bytes:
     return cast("bytes", hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub is wrong
 
 
+def bulk(part: str | int) -> bytes:
+    """One part of a command as :func:`pack` writes it: RESP's bulk string."""
+    encoded = str(part).encode()
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
+
+
 async def connect(address: RedisAddress) -> RedisConnection:
     """Open a connection and log in. Raises ``OSError``; ``ConnectionError`` where Redis refuses."""
     loop = asyncio.get_running_loop()

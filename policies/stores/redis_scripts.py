@@ -207,14 +207,14 @@ return answer
 """
 
 _SETTLE = """
--- KEYS: usage, leases. ARGV: 1 lease or empty, 2 when it was taken, 3 unit or empty, 4 hold,
--- 5 requests, 6 rows, 7 microseconds.
+-- KEYS: usage, leases. ARGV: 1 lease or empty, 2 when it was taken, 3 requests, 4 rows,
+-- 5 microseconds, 6 unit or empty, 7 hold.
 if ARGV[1] ~= '' then redis.call('ZREM', KEYS[2], ARGV[1]) end
 turn(KEYS[1])
 local taken = math.floor(tonumber(ARGV[2]) / 86400000000)
 for unit = 0, 2 do
-  local used = tonumber(ARGV[5 + unit])
-  local held = ARGV[3] == tostring(unit) and tonumber(ARGV[4]) or 0
+  local used = tonumber(ARGV[3 + unit])
+  local held = ARGV[6] == tostring(unit) and tonumber(ARGV[7]) or 0
   -- What was held in an earlier period was held there.
   local daily = used - (taken == day and held or 0)
   local monthly = used - (month_of(taken) == month and held or 0)
