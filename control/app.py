@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from control.answered import Answered
+from control.audit.answered import Answered
+from control.identity.throttle import Throttle, TooManyRequests
 from control.middleware import (
     Authentication,
     BodyLimit,
@@ -47,7 +48,6 @@ from control.routes_webhooks import webhook_router
 from control.services import Services, build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
-from control.throttle import Throttle, TooManyRequests
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock

@@ -2,7 +2,7 @@
 
 import hmac
 
-from control.authentication import bearer
+from control.identity.authentication import bearer
 from protocol.errors import Code, TollwayError
 
 PREFIX = "/internal/"

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from control.audit_log import Standing
+from control.audit.log import Standing
 
 
 class Metrics:

@@ -12,12 +12,12 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control.authentication import Authenticator, authorise
+from control.identity.authentication import Authenticator, authorise
+from control.identity.throttle import Stage, Throttle, TooManyRequests
 from control.internal import PREFIX as INTERNAL
 from control.internal import ClusterToken
 from control.problems import internal
 from control.store.credentials import Credential
-from control.throttle import Stage, Throttle, TooManyRequests
 from protocol import problems
 from protocol.errors import Code, TollwayError
 from protocol.keys import holds_credential, holds_token, redacted

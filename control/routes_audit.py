@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
-from control import audit_archive
-from control.answered import Answer, Answered
-from control.audit_log import AuditLog
+from control.audit import formats
+from control.audit.answered import Answer, Answered
+from control.audit.log import AuditLog
 from control.middleware import require
 from control.resources import Page, milliseconds
 from control.routes_conventions import INSPECTORS, errors
@@ -196,11 +196,11 @@ def _shown(checkpoint: msgspec.Struct) -> dict[str, Any]:
 
 def _exported(log: AuditLog, which: Filter, format: str) -> Iterator[bytes]:
     if format == "csv":
-        yield audit_archive.csv_header()
+        yield formats.csv_header()
         for recorded in log.each(which):
-            yield audit_archive.csv_row(recorded)
+            yield formats.csv_row(recorded)
     elif which == Filter():
         yield from log.archive()
     else:
         for recorded in log.each(which):
-            yield audit_archive.entry_line(recorded)
+            yield formats.entry_line(recorded)

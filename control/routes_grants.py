@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from control.identity.resources import Grant, OwnerRequest, Ownership
 from control.middleware import require
 from control.resources import Page
 from control.routes_conventions import READERS, After, Limit, errors, tagged
 from control.store.grants import Grants
-from control.user_resources import Grant, OwnerRequest, Ownership
 from registry.access import PUBLISHERS, Actor
 from registry.routes_parameters import Model
 from registry.routes_permissions import managing

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from control.issuers import Issuer, IssuerRequest
+from control.identity.issuers import Issuer, IssuerRequest
 from control.middleware import require
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, After, Condition, Limit, errors, tagged

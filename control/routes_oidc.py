@@ -4,12 +4,12 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
-from control.login import Origin
+from control.identity.login import Origin
+from control.identity.oidc import OidcLogins
+from control.identity.resources import NewSession
 from control.middleware import without_credential
-from control.oidc import OidcLogins
 from control.routes_conventions import errors
 from control.store.federated import LOGIN_MS
-from control.user_resources import NewSession
 
 COOKIE: Final = "tollway_oidc"
 PATH: Final = "/api/v1/oidc"

@@ -5,15 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from control.accounts import Accounts
-from control.login import Origin
+from control.identity.accounts import Accounts
+from control.identity.login import Origin
+from control.identity.resources import Login, NewSession, NewToken, Session, Token, TokenRequest
+from control.identity.throttle import Throttle
 from control.middleware import require, without_credential
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, After, Limit, errors, tagged
 from control.routes_users import Caller, HashingThreads
 from control.store.credentials import Credential
-from control.throttle import Throttle
-from control.user_resources import Login, NewSession, NewToken, Session, Token, TokenRequest
 from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE
 

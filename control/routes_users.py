@@ -7,7 +7,8 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Response
 
-from control.accounts import Accounts
+from control.identity.accounts import Accounts
+from control.identity.resources import Myself, PasswordChange, SignUp, User, UserRequest
 from control.middleware import credential, require, without_credential
 from control.resources import Page
 from control.routes_conventions import (
@@ -19,7 +20,6 @@ from control.routes_conventions import (
     tagged,
 )
 from control.store.credentials import Credential
-from control.user_resources import Myself, PasswordChange, SignUp, User, UserRequest
 from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE
 

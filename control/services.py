@@ -6,17 +6,17 @@ from typing import NamedTuple
 import anyio.to_thread
 from anyio import CapacityLimiter
 
-from control.accounts import Accounts, build_accounts
-from control.audit_log import AuditLog
-from control.authentication import Authenticator, ensure_admin_token
-from control.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
-from control.failed_logins import FailedLogins
+from control.audit.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
+from control.audit.log import AuditLog
+from control.identity.accounts import Accounts, build_accounts
+from control.identity.authentication import Authenticator, ensure_admin_token
+from control.identity.failed_logins import FailedLogins
+from control.identity.issuer_tokens import IssuerTokens
+from control.identity.oidc import OidcLogins
 from control.internal import ClusterToken
-from control.issuer_tokens import IssuerTokens
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
-from control.oidc import OidcLogins
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.configuration import Configurations

@@ -67,7 +67,7 @@ def worker() -> None:
 )
 def audit(context: typer.Context) -> None:
     """Verify and export the audit log: see `tollwayd audit --help`."""
-    import_module("control.audit_command").main(context.args)
+    import_module("control.audit.command").main(context.args)
 
 
 def _run_role(package: str) -> None:

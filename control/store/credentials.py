@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 
-from control.roles import UNBOUND, covers, role_named
+from control.identity.roles import UNBOUND, covers, role_named
 from control.store.tables import management_tokens
 from control.store.user_tables import grants, sessions, user_tokens, users
 from registry.access import Actor, Role

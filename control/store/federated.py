@@ -10,7 +10,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.roles import UNBOUND
+from control.identity.resources import User
+from control.identity.roles import UNBOUND
 from control.store.credentials import NO_CONSUMER, Credential, actor_of
 from control.store.failures import repeated
 from control.store.tables import applications
@@ -23,7 +24,6 @@ from control.store.users import (
     get_user,
     withdraw,
 )
-from control.user_resources import User
 from protocol.errors import Code, TollwayError
 from registry.access import Role
 from registry.acting import acting, acting_as

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.identity.resources import Grant
 from control.store.user_tables import grants
-from control.user_resources import Grant
 from registry.clock import rfc3339
 from registry.store.audit import record
 

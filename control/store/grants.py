@@ -3,15 +3,15 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.identity.resources import Grant, Ownership
+from control.identity.roles import MANAGERS
 from control.resources import Page
-from control.roles import MANAGERS
 from control.store.directory import Put
 from control.store.failures import repeated
 from control.store.grant_rows import find_grant, grant_of, is_grant
 from control.store.user_tables import grants
 from control.store.user_tokens import lock_users, publish_credentials
 from control.store.users import find_user
-from control.user_resources import Grant, Ownership
 from protocol.errors import Code, TollwayError
 from registry.access import INSTALLATION, Actor
 from registry.clock import Clock

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.issuers import MAX_NAME, Issuer, IssuerRequest, issuer_document
+from control.identity.issuers import MAX_NAME, Issuer, IssuerRequest, issuer_document
 from control.preconditions import NO_PRECONDITION, Precondition
 from control.resources import Page
 from control.store.directory import Put

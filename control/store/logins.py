@@ -4,9 +4,9 @@ from typing import Final
 
 import msgspec
 
+from control.identity.resources import NewSession, User
 from control.store.sessions import Sessions
 from control.store.users import find_user
-from control.user_resources import NewSession, User
 from registry.acting import acting, acting_as
 from registry.clock import Clock
 from registry.store.audit import record

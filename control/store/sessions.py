@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.identity.resources import NewSession, Session
 from control.resources import Page
 from control.store.stream import publish_if_new
 from control.store.user_tables import oidc_logins, sessions
 from control.store.user_tokens import lock_users, publish_credentials
-from control.user_resources import NewSession, Session
 from protocol import keys
 from protocol.errors import Code, TollwayError
 from registry.access import Role

@@ -5,12 +5,12 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.identity.resources import NewToken, Token, TokenRequest
+from control.identity.roles import UNBOUND, covers, role_named
 from control.resources import Page, expiry, optional_time
-from control.roles import UNBOUND, covers, role_named
 from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.user_tables import grants, sessions, user_tokens, users
-from control.user_resources import NewToken, Token, TokenRequest
 from protocol import keys
 from protocol.configuration import KeyDoc
 from protocol.errors import Code, TollwayError

@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.identity.resources import User, UserRequest
+from control.identity.roles import MANAGERS, UNBOUND
 from control.preconditions import NO_PRECONDITION, Precondition
 from control.resources import Page
-from control.roles import MANAGERS, UNBOUND
 from control.store.directory import Put, find_consumer
 from control.store.failures import repeated
 from control.store.grant_rows import remove_grants
@@ -17,7 +18,6 @@ from control.store.sessions import end_sessions
 from control.store.tables import consumers
 from control.store.user_tables import users
 from control.store.user_tokens import publish_credentials, revoke_tokens
-from control.user_resources import User, UserRequest
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.access import Role

@@ -7,7 +7,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.roles import MANAGERS, UNBOUND
+from control.identity.roles import MANAGERS, UNBOUND
 from control.store.failures import repeated
 from control.store.tables import applications, management_tokens, subscriptions
 from control.store.user_tables import grants, users

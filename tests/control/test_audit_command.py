@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from control.audit_command import main
+from control.audit.command import main
 from registry.store.audit import audit
 from runtime.start import StartError
 from tests.control.running import Control

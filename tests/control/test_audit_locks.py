@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control.audit_log import verify_database
+from control.audit.log import verify_database
 from protocol.configuration import ModelDoc
 from registry.publish import VersionRequest
 from registry.store import audit, changes

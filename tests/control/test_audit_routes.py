@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from control.audit_log import verify_file
-from control.checkpoints import PUBLIC, public_keys
+from control.audit.checkpoints import PUBLIC, public_keys
+from control.audit.log import verify_file
 from registry.store.audit import audit
 from tests.control.running import Control
 from tests.control.test_users import make, session

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from control.app import create_app
-from control.failed_logins import MAX_ADDRESSES, OTHERS, FailedLogins, network
+from control.identity.failed_logins import MAX_ADDRESSES, OTHERS, FailedLogins, network
 from control.store.history import record_release
 from protocol import keys
 from protocol.manifest import sha256_digest

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from control import audit_archive
-from control.audit_log import archive, verify_database, verify_file
-from control.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, public_keys
+from control.audit import formats
+from control.audit.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, public_keys
+from control.audit.log import archive, verify_database, verify_file
 from protocol.errors import TollwayError
 from registry.acting import Acting, acting_as
 from registry.chain import FIELDS
@@ -329,7 +329,7 @@ def test_an_archive_verifies_without_the_database(log: Log, tmp_path: Path) -> N
     assert report.ok
     assert with_file.ok
     assert (report.entries, report.checkpoints) == (30, 5)
-    assert list(audit_archive.lines(audit_archive.read(file))) == file.read_bytes().splitlines(True)
+    assert list(formats.lines(formats.read(file))) == file.read_bytes().splitlines(True)
 
 
 def test_every_line_that_is_lost_doubled_or_moved_in_an_archive_is_found(

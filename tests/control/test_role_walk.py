@@ -73,7 +73,7 @@ async def world(control: Control) -> AsyncIterator[World]:
 
 
 def _role(name: str) -> Role:
-    from control.roles import role_named
+    from control.identity.roles import role_named
 
     found = role_named(name)
     assert found is not None

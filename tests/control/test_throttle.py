@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from control.app import create_app
+from control.identity.throttle import Throttle, TooManyRequests
 from control.settings import ControlSettings
-from control.throttle import Throttle, TooManyRequests
 from tests.control.running import Control, FakeClock, connect
 from tests.control.test_users import make, session
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from control.app import create_app
-from control.passwords import MAX_LENGTH, Passwords, check_password
+from control.identity.passwords import MAX_LENGTH, Passwords, check_password
 from control.settings import ControlSettings
 from control.store.sessions import MAX_SESSIONS
 from protocol.errors import TollwayError

@@ -15,15 +15,15 @@ import anyio.to_thread
 import httpx
 import msgspec
 
-from control.failed_logins import FailedLogins
-from control.issuer_tokens import IssuerTokens
-from control.login import Origin
-from control.roles import role_named
+from control.identity.failed_logins import FailedLogins
+from control.identity.issuer_tokens import IssuerTokens
+from control.identity.login import Origin
+from control.identity.resources import NewSession
+from control.identity.roles import role_named
 from control.settings import ControlSettings
 from control.store.federated import Claims, Federated
 from control.store.issuers import Issuers
 from control.store.logins import LoginStore
-from control.user_resources import NewSession
 from policies.jwt.fetch import check_uri, tls_context
 from policies.jwt.refusals import TokenError
 from policies.jwt.verifier import VerifiedToken

@@ -5,9 +5,9 @@ from pathlib import Path
 import anyio.to_thread
 from anyio import CapacityLimiter
 
-from control.failed_logins import FailedLogins
-from control.issuer_tokens import IssuerTokens
-from control.oidc import claims_of
+from control.identity.failed_logins import FailedLogins
+from control.identity.issuer_tokens import IssuerTokens
+from control.identity.oidc import claims_of
 from control.store.credentials import Credential, Credentials
 from control.store.federated import Federated
 from control.store.tokens import ADMIN, Tokens

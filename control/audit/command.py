@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from control import audit_log
-from control.checkpoints import FILE, PUBLIC, public_keys
+from control.audit import log
+from control.audit.checkpoints import FILE, PUBLIC, public_keys
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
 from control.store.history import open_log
@@ -51,12 +51,12 @@ def verify(
     """Say OK, or a line for each entry that was edited, removed, moved, put in or cut off."""
     keys = None if not public_key else public_keys(*public_key)
     if file is not None:
-        report = audit_log.verify_file(file, keys, checkpoints)
+        report = log.verify_file(file, keys, checkpoints)
     else:
         settings = _settings(data)
         own = checkpoints or settings.audit_dir / FILE
         with _log(settings) as database:
-            report = audit_log.verify_database(database, keys or _own_keys(settings), own)
+            report = log.verify_database(database, keys or _own_keys(settings), own)
     _print(report)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -71,13 +71,13 @@ def export(
     """Write every entry and checkpoint as JSON lines: an archive that verifies by itself."""
     with _log(_settings(data)) as database:
         if output is None:
-            for line in audit_log.archive(database):
+            for line in log.archive(database):
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
             return
         output.touch(mode=0o600)
         with output.open("wb") as written:
-            for line in audit_log.archive(database):
+            for line in log.archive(database):
                 written.write(line)
 
 

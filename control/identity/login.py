@@ -4,12 +4,12 @@ from typing import Final
 
 import msgspec
 
-from control.passwords import Passwords, check_password
+from control.identity.passwords import Passwords, check_password
+from control.identity.resources import NewSession, SignUp, User, UserRequest
 from control.preconditions import NO_PRECONDITION, Precondition
 from control.store.directory import Put
 from control.store.logins import LoginStore
 from control.store.users import Users
-from control.user_resources import NewSession, SignUp, User, UserRequest
 from protocol.errors import Code, TollwayError
 
 WRONG: Final = "the name or the password is wrong"

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from control.login import Logins
-from control.passwords import Passwords
+from control.identity.login import Logins
+from control.identity.passwords import Passwords
 from control.settings import ControlSettings
 from control.store.credentials import Credentials
 from control.store.federated import Federated

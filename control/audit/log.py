@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from control import audit_archive
+from control.audit import formats
 from registry.checkpoint import Checkpoint, PublicKeys
 from registry.clock import Clock
 from registry.store import audit, audit_read
@@ -68,7 +68,7 @@ def verify_database(
 def verify_file(path: Path, keys: PublicKeys | None, checkpoints: Path | None = None) -> Report:
     """Verify an archive, without any database."""
     verifier = Verifier(keys)
-    items: Iterator[StoredEntry | StoredCheckpoint] = audit_archive.read(path)
+    items: Iterator[StoredEntry | StoredCheckpoint] = formats.read(path)
     if checkpoints is not None:
         entries = (item for item in items if isinstance(item, StoredEntry))
         items = merged(entries, _checkpoints_only(checkpoints, None))
@@ -80,13 +80,13 @@ def verify_file(path: Path, keys: PublicKeys | None, checkpoints: Path | None = 
 def archive(database: Database) -> Iterator[bytes]:
     """The whole log with its checkpoints as lines of an archive."""
     with database.read() as connection, audit_read.any_text(connection):
-        yield from audit_archive.lines(
+        yield from formats.lines(
             merged(audit_read.stored_entries(connection), audit_read.stored_checkpoints(connection))
         )
 
 
 def _checkpoints_only(path: Path, upto: int | None) -> Iterator[StoredCheckpoint]:
-    for item in audit_archive.read(path, upto):
+    for item in formats.read(path, upto):
         if isinstance(item, StoredCheckpoint):
             yield item._replace(source="file")
 
@@ -165,7 +165,7 @@ class AuditLog:
             StoredEntry(msgspec.structs.asdict(one.entry), one.hash)
             for one in takewhile(lambda one: one.entry.seq <= end, self.each(audit_read.Filter()))
         )
-        return audit_archive.lines(merged(entries, self._checkpoints_upto(end)))
+        return formats.lines(merged(entries, self._checkpoints_upto(end)))
 
     def _checkpoints_upto(self, end: int) -> Iterator[StoredCheckpoint]:
         number = 0

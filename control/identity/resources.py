@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
-from control.passwords import MAX_LENGTH
+from control.identity.passwords import MAX_LENGTH
 from control.resources import Title
 from registry.access import Role
 

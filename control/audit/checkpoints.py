@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from control import audit_archive
+from control.audit import formats
 from registry.checkpoint import Checkpoint, PublicKeys, Signer, new_signing_key
 from registry.clock import Clock
 from registry.store import audit, audit_read, changes
@@ -114,7 +114,7 @@ class Checkpoints:
                 page = audit_read.checkpoints_after(connection, number, _PAGE)
             if not page:
                 return
-            text = b"".join(audit_archive.checkpoint_line(one) for one in page)
+            text = b"".join(formats.checkpoint_line(one) for one in page)
             descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "ab") as file:
                 file.write(text)
@@ -139,6 +139,6 @@ def _last_number(path: Path) -> int:
     last = tail[:whole].splitlines()[-1:]
     if not last:
         return 0
-    fields = audit_archive.parse(last[0], path.name).fields
+    fields = formats.parse(last[0], path.name).fields
     number = fields.get("number")
     return number if isinstance(number, int) else 0

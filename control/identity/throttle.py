@@ -16,7 +16,7 @@ from limits import RateLimitItem, parse_many
 from limits.strategies import RateLimiter
 from slowapi import Limiter
 
-from control.failed_logins import network
+from control.identity.failed_logins import network
 from control.settings import ControlSettings
 from protocol.errors import Code, TollwayError
 
