@@ -88,7 +88,9 @@ class DeliveryQueue:
                 .with_for_update(key_share=True)
             ).first()
             row = connection.execute(
-                sa.select(_table.c.attempts, _table.c.failures).where(_table.c.id == due.id)
+                sa.select(_table.c.attempts, _table.c.failures, _table.c.state).where(
+                    _table.c.id == due.id
+                )
             ).first()
             if endpoint is None or row is None:
                 return "failed"  # deleted meanwhile
@@ -101,6 +103,9 @@ class DeliveryQueue:
             attempts = [*msgspec.json.decode(row.attempts), attempt][-KEPT_ATTEMPTS:]
             if outcome.delivered:
                 state, wait_s = "delivered", None
+            elif row.state != "pending":
+                # Its lease was over, and another process has delivered or ended it meanwhile.
+                state, wait_s = row.state, None
             elif wait_s is None or not endpoint.enabled:
                 state, wait_s = "failed", None
             else:

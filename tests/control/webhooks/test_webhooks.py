@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from control.settings import ControlSettings
+from control.webhooks.sender import Outcome
 from registry.store import audit
 from registry.store.database import metadata
 from tests.control.running import Control
@@ -203,6 +204,27 @@ async def test_a_delivery_that_a_dead_process_had_taken_is_sent_by_the_next(
     assert receiver.received[0].headers["webhook-id"] == taken[0].event
 
 
+async def test_an_attempt_that_outlived_its_lease_does_not_undo_what_the_next_delivered(
+    control: Control,
+) -> None:
+    async with receiving() as receiver:
+        await control.services.webhooks.dispatcher.close()
+        made = await make(control, receiver)
+        happen(control)
+        parts = control.services.webhooks
+        assert parts.dispatcher._events.expand() > 0
+        (late,) = parts.dispatcher._queue.take(9, {}, 4, 60_000)
+        control.clock.advance(61)
+        (second,) = parts.dispatcher._queue.take(9, {}, 4, 60_000)
+        delivered, failed = Outcome(True, 200, "", 5), Outcome(False, None, "no answer", 5)
+        assert parts.dispatcher._queue.finish(second, delivered, None) == "delivered"
+        assert parts.dispatcher._queue.finish(late, failed, 5.0) == "delivered"
+
+        control.clock.advance(DAY)
+        assert parts.dispatcher._queue.take(9, {}, 4, 60_000) == []
+        assert [one["state"] for one in await deliveries(control, made["id"])] == ["delivered"]
+
+
 async def test_entries_are_made_into_deliveries_once_however_many_do_it(control: Control) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -342,6 +364,7 @@ async def test_what_was_missed_while_disabled_can_be_sent_afterwards(control: Co
         await in_state(control, made["id"], "delivered")
         await control.admin.put(path, json={"enabled": False})
         happen(control, key="key-2")
+        control.services.webhooks.dispatcher._events.expand()  # seen while it is disabled
         refused = await control.admin.post(f"{path}/replay", json=_day(control))
         await control.admin.put(path, json={"enabled": True})
         replay = await control.admin.post(f"{path}/replay", json=_day(control))
