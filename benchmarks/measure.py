@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Self
 
@@ -41,10 +42,13 @@ class BackgroundLoad:
 
     def __init__(self, spec: LoadSpec) -> None:
         self._limit = spec.warm_up_s + spec.seconds + spec.drain_s + 30.0
+        # A file, not a pipe: a result with many ids is larger than a pipe, and nobody reads until
+        # the caller asks for it.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 -- __exit__ closes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             cwd=ROOT,
             start_new_session=True,
         )
@@ -60,13 +64,18 @@ class BackgroundLoad:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._output.close()
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        return self._process.wait(timeout=self._limit)
 
     def result(self) -> LoadResult:
         """Wait for its end. Raises RuntimeError when it failed."""
-        output, _ = self._process.communicate(timeout=self._limit)
-        if self._process.returncode != 0:
+        if self.wait() != 0:
             raise RuntimeError("the load generator failed; its message is above")
-        return msgspec.json.decode(output, type=LoadResult)
+        self._output.seek(0)
+        return msgspec.json.decode(self._output.read(), type=LoadResult)
 
 
 def run_load(spec: LoadSpec) -> LoadResult:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load import drive
+from benchmarks.measure import BackgroundLoad
 from benchmarks.spec import Exchange, LoadSpec
 
 Handler = Callable[[bytes], Awaitable[list[bytes]]]
@@ -186,6 +187,19 @@ async def test_prediction_ids_are_kept_when_asked_for() -> None:
     async with serving(with_id) as port:
         result = await drive(spec(port, keep_ids=True, max_requests=3))
     assert result.ids == ["abc-1"] * 3
+
+
+async def test_a_result_that_no_pipe_holds_is_whole_however_late_it_is_asked_for() -> None:
+    async def with_id(_body: bytes) -> list[bytes]:
+        return [answer(RIGHT, "200 OK", f"Tollway-Prediction-Id: {'p' * 4000}")]
+
+    async with serving(with_id) as port:
+        chosen = spec(port, keep_ids=True, max_requests=50, seconds=5.0)
+        with BackgroundLoad(chosen) as load:
+            await asyncio.to_thread(load.wait)
+            result = load.result()
+    assert len(result.ids) == result.answered > 16
+    assert {len(id_) for id_ in result.ids} == {4000}
 
 
 async def test_an_answer_without_a_length_stops_the_run() -> None:
