@@ -72,8 +72,14 @@ class Ledger:
         while True:
             self._link()
             logged = logged_ids(self._kept, application)
-            reported = _reported(client, application)
-            if reported >= sum(logged.values()) or time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            try:
+                reported = _reported(client, application)
+            except (tollway.NotReadyError, tollway.ConnectionFailed):
+                if late:
+                    raise
+                reported = -1  # control was killed last, and is not back yet
+            if reported >= sum(logged.values()) or late:
                 break
             time.sleep(0.25)
         return compare(ids, logged, reported)

@@ -173,10 +173,11 @@ def _summarise(
     empty = {"version": "0", "status": "0"}  # the others are empty text
     keys = ", ".join(name if name in dimensions else empty.get(name, "''") for name in names)
     sums = ", ".join(f'SUM("{name}")' for name in SUMS)
+    time = f"minute / {grain} * {grain}"
     connection.exec_driver_sql(
-        f"INSERT INTO {usage_summaries.name} SELECT '{cube}', {grain}, minute, {keys}, {sums}, "
-        f"joined_latency(latency) FROM {TIERS[grain].name} "
-        f"GROUP BY minute, {', '.join(dimensions)}"
+        f"INSERT INTO {usage_summaries.name} SELECT '{cube}', {grain}, {time}, {keys}, {sums}, "
+        f"joined_latency(latency) FROM {TIERS[min(grain, DAY)].name} "
+        f"GROUP BY {time}, {', '.join(dimensions)}"
     )
 
 

@@ -3,12 +3,14 @@
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import psutil
 import pytest
 
+import tollway
 from benchmarks.kills.ledger import Account, Ledger, compare, logged_ids
 from benchmarks.kills.trial import judge
 from benchmarks.kills.victims import find, kill, wait_for
@@ -97,3 +99,20 @@ def test_only_processes_below_the_root_can_be_killed() -> None:
 def test_waiting_in_vain_says_for_what() -> None:
     with pytest.raises(RuntimeError, match="the engine is back"):
         wait_for(lambda: False, 0.01, "the engine is back")
+
+
+def test_the_account_waits_for_a_control_that_is_not_back_yet(tmp_path: Path) -> None:
+    answers = [tollway.NotReadyError("not now"), tollway.ConnectionFailed("nobody"), 1]
+
+    class Client:
+        def usage(self, **_: object) -> list[SimpleNamespace]:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return [SimpleNamespace(application="bench", status=200, requests=answer)]
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.usage").write_bytes(line("a"))
+    with Ledger(tmp_path / "data", tmp_path / "kept") as ledger:
+        assert ledger.account(cast("tollway.Client", Client()), "bench", ["a"]).exact
+    assert answers == []
