@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
-from gateway.cross_origin import CrossOrigin, preflight
+from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.fast_lane import FastLane
 from gateway.heartbeat import Heartbeat
 from gateway.invoke import Invoker
@@ -183,6 +183,7 @@ class Gateway:
             upstream=self.upstream,
             usage=self.usage,
             metrics=self.metrics,
+            pages=partial(for_page, origins),
             now=now,
             monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,

@@ -3,12 +3,15 @@
 A preflight carries no credential, so nobody can tell whose request it announces. It is answered as
 soon as any application allows the page's origin, and it decides nothing: the request that follows
 is refused unless the calling application itself allows the origin, and only then may the page read
-the answer. Credentials in the standard's sense (cookies, TLS certificates) are never allowed.
+the answer. What is answered without knowing who calls (a missing or wrong credential, metadata that
+is open to all) is read by the preflight's rule: it holds nothing of anybody, and a page that cannot
+read why it was refused sees nothing but a failed network. Credentials in the standard's sense
+(cookies, TLS certificates) are never allowed.
 """
 
 from collections.abc import Iterable
 
-from gateway.answer import Answer, error_answer, readable_by
+from gateway.answer import Answer, Headers, error_answer, readable_by
 from gateway.lane import Application, Receive, Scope, Send, read_caller, send_answer
 from policies.base import Call, Policy
 from policies.chain import Chain
@@ -53,6 +56,14 @@ def preflight(origins: OriginPolicy, headers: Iterable[tuple[bytes, bytes]]) -> 
     )
 
 
+def for_page(origins: OriginPolicy, call: Call) -> Headers:
+    """The headers by which the page that sent ``call`` may read its answer, or may not. Caches must
+    know either way that the answer depends on who asks."""
+    if call.origin is not None and origins.may_read(call):
+        return readable_by(call.origin)
+    return [VARY]
+
+
 class CrossOrigin:
     """An ASGI layer over the data plane's other paths: metadata, health, statistics.
 
@@ -81,12 +92,10 @@ class CrossOrigin:
                 await self._chain.passed(call)
             except TollwayError as error:
                 if call.identity is not None:
-                    await send_answer(error_answer(error), send)
+                    await send_answer(error_answer(error, for_page(self._origins, call)), send)
                     return
-                # Nobody's page: it gets what is open, and cannot read it.
-        if call.origin_allowed:
-            send = _readable(call, send)
-        await self._application(scope, receive, send)
+                # Nobody's page: it gets what is open.
+        await self._application(scope, receive, _telling(for_page(self._origins, call), send))
 
 
 def is_data_plane(path: str) -> bool:
@@ -94,10 +103,7 @@ def is_data_plane(path: str) -> bool:
     return path == "/v2" or path.startswith(DATA_PLANE)
 
 
-def _readable(call: Call, send: Send) -> Send:
-    assert call.origin is not None
-    headers = readable_by(call.origin)
-
+def _telling(headers: Headers, send: Send) -> Send:
     async def sending(message: Scope) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *headers]

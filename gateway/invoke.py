@@ -24,7 +24,6 @@ from gateway.answer import (
     Answer,
     Headers,
     error_answer,
-    readable_by,
 )
 from gateway.catalog import Catalog
 from gateway.metrics import PredictionMetrics
@@ -57,12 +56,13 @@ class Invoker:
         upstream: Upstream,
         usage: UsageLog,
         metrics: PredictionMetrics,
+        pages: Callable[[Call], Headers],
         now: Callable[[], float],
         monotonic: Callable[[], float],
         default_deadline_ms: int,
     ) -> None:
         """``now`` gives UNIX seconds, ``monotonic`` seconds of the clock that event loops have too.
-        (uvloop's own ``time`` stands still during a tick, in whole milliseconds.)"""
+        (uvloop's own ``time`` stands still during a tick.) ``pages``: headers for a call's page."""
         # A credential that may not be used from here learns nothing of what there is. The caller's
         # right to the model comes before what the version's state allows. Limits come last: only
         # who may call at all can use them up.
@@ -74,6 +74,7 @@ class Invoker:
         self._upstream = upstream
         self._usage = usage
         self._metrics = metrics
+        self._pages = pages
         self._now = now
         self._monotonic = monotonic
         self._default_deadline_ms = default_deadline_ms
@@ -187,9 +188,7 @@ class Invoker:
             headers.append((b"tollway-version", b"%d" % call.version))
             headers.append((b"tollway-variant", call.variant.encode()))
         headers += self._limits.headers(call)
-        if call.origin_allowed and call.origin is not None:
-            headers += readable_by(call.origin)
-        return headers
+        return headers if call.origin is None else headers + self._pages(call)
 
 
 def _unrecorded(headers: Headers) -> Answer:

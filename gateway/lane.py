@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic
 from typing import Any
 
-from gateway.answer import Answer, error_answer
+from gateway.answer import Answer
 from gateway.invoke import Invoker
 from gateway.routing import Router, Target, parse_version
 from policies.addresses import TrustedProxies
@@ -66,8 +66,7 @@ class PredictionLane:
             if preflight is not None:
                 return preflight
         if scope["method"] != "POST":
-            refused = TollwayError(Code.METHOD_NOT_ALLOWED, "predictions are asked for by POST")
-            return error_answer(refused, [(b"allow", b"POST")])
+            return await self._not_asked_for(target, scope)
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def finish(answer: Answer) -> None:
@@ -96,6 +95,16 @@ class PredictionLane:
         else:
             self._invoker.forward(call, body, finish)
         return await answered
+
+    async def _not_asked_for(self, target: Target, scope: Scope) -> Answer:
+        call = Call(model=target.model, started=monotonic())
+        read_caller(call, scope["headers"])
+        refused = TollwayError(Code.METHOD_NOT_ALLOWED, "predictions are asked for by POST")
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._invoker.refuse(call, refused, answered.set_result)
+        answer = await answered
+        answer.headers.append((b"allow", b"POST"))
+        return answer
 
     async def _admitted(self, call: Call) -> None:
         """Return once the call is admitted; raise why it is not."""
@@ -155,10 +164,15 @@ def read_target(call: Call, target: Target) -> None:
 
 def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
     """What the headers say. Raises :class:`TollwayError` for those that cannot be honoured."""
-    for name, value in headers:
-        read = _READERS.get(name)
-        if read is not None:
-            read(call, value)
+    try:
+        for name, value in headers:
+            read = _READERS.get(name)
+            if read is not None:
+                read(call, value)
+    except TollwayError:
+        # A page reads this refusal wherever its origin stands among the headers.
+        call.origin = dict(headers).get(b"origin")
+        raise
 
 
 def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:

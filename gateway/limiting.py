@@ -133,6 +133,13 @@ def _redis_counters(settings: GatewaySettings) -> RedisCounters:
             raise StartError(
                 f"setting TOLLWAY_REDIS_URL_FILE: {settings.redis_url_file}: {error.strerror}"
             ) from None
+    if not url:
+        raise StartError(
+            "setting TOLLWAY_COUNTERS is 'redis', and no URL of Redis is given: set "
+            "TOLLWAY_REDIS_URL_FILE, the file that holds it, or TOLLWAY_REDIS_URL"
+            if settings.redis_url_file is None
+            else f"setting TOLLWAY_REDIS_URL_FILE: {settings.redis_url_file} is empty"
+        )
     try:
         address = parse_address(url)
     except (ValueError, OSError) as error:

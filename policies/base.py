@@ -64,8 +64,6 @@ class Call(msgspec.Struct, gc=False):
     """``X-Forwarded-For`` as it came; only trusted proxies are believed."""
     origin: bytes | None = None
     """``Origin``: the site of the page that calls; None for callers that are no pages."""
-    origin_allowed: bool = False
-    """Whether that page may read the answer; set once the origin is checked."""
     credential: bytes | None = None
     """Value of ``X-API-Key``, or of ``Authorization`` without its scheme."""
     header_number: int | None = None

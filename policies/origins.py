@@ -20,20 +20,28 @@ class OriginPolicy:
         self._applications: dict[bytes, int] = {}
 
     def check(self, call: Call) -> None:
-        """Set ``call.origin_allowed`` for a page that may read the answer; raise ``FORBIDDEN`` for
-        any other page. Callers that are no pages pass."""
+        """Raise ``FORBIDDEN`` for a page that the calling application does not allow. Callers that
+        are no pages pass."""
         origin = call.origin
         if origin is None:
             return
         assert call.identity is not None
-        if origin not in self._origins.get(call.identity.application, ()):
+        if not self.may_read(call):
             shown = origin[:MAX_SHOWN].decode("ascii", "backslashreplace")
             raise TollwayError(
                 Code.FORBIDDEN,
                 f"pages of '{shown}' may not call with this credential: add the origin to its "
                 "application",
             )
-        call.origin_allowed = True
+
+    def may_read(self, call: Call) -> bool:
+        """Whether the page that calls may read the answer: its origin is one of the calling
+        application, or, while nobody knows who calls, of any application."""
+        if call.origin is None:
+            return False
+        if call.identity is None:
+            return self.allowed_by_any(call.origin)
+        return call.origin in self._origins.get(call.identity.application, ())
 
     def allowed_by_any(self, origin: bytes) -> bool:
         """Whether there is an application that allows pages of ``origin``."""

@@ -6,6 +6,7 @@ allowed, ``RateLimit`` what is left (``r``) and in how many seconds there will b
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from policies.base import Call, Identity
@@ -228,6 +229,7 @@ class PlanLimitsPolicy:
         elif verdict.refused == len(limits.rates) and limits.quota is not None:
             self.refusals["quota"] += 1
             code = Code.QUOTA_EXCEEDED
+            again += f", at {_moment(self._now() + wait_s)}"
             text, again = self._quota_text(verdict, again)
         else:
             self.refusals["concurrency"] += 1
@@ -247,16 +249,26 @@ class PlanLimitsPolicy:
         left = verdict.numbers[2 * len(limits.rates)]
         text = (
             f"the quota of plan '{limits.plan.name}', {quota.limit // scale} {unit} a "
-            f"{'month' if quota.monthly else 'day'}, is used up"
+            f"{'month' if quota.monthly else 'day'}, "
         )
         if left:
-            text += f" but for {left}, fewer than the {quota.hold // scale} a request may need"
+            text += (
+                f"does not suffice for another request: {left} are left, and one request may need "
+                f"{quota.hold // scale}"
+            )
+        else:
+            text += "is used up"
         now = self._now()
         ends = month_start(month_of(now) + 1) if quota.monthly else day_start(day_of(now) + 1)
         if verdict.retry_us >= (ends - now - 1) * SECOND_US:
-            again += " when the next period begins, or ask for another plan"
+            again += ", when the next period begins, or ask for another plan"
         return text, again
 
 
 def _may_name(identity: Identity, model: str) -> bool:
     return identity.models is None or model in identity.models
+
+
+def _moment(seconds: float) -> str:
+    """A moment in UNIX seconds as people write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -56,7 +56,7 @@ def parse(token: bytes) -> CompactToken:
     if len(token) > MAX_TOKEN_BYTES:
         raise _malformed(f"is longer than {MAX_TOKEN_BYTES} bytes")
     if token.count(b".") != SEPARATORS:
-        raise _malformed("does not have three parts")
+        raise _malformed("does not have three parts with a dot between them; copy it again, whole")
     header_text, payload_text, signature_text = token.split(b".")
     header = _json(_decoded(header_text, "header"), "header", MAX_HEADER_BYTES)
     payload = _decoded(payload_text, "payload")

@@ -141,6 +141,11 @@ class JwksCache:
         now = self._monotonic()
         return held.keys + tuple(key for key, until in held.withdrawn.items() if until > now)
 
+    def away(self, name: str) -> bool:
+        """Whether the last fetch of the issuer's keys failed: it may show others than are here."""
+        held = self._held.get(name)
+        return held is not None and held.failures > 0
+
     def wanted(self, name: str) -> asyncio.Future[None] | None:
         """A fetch under way for a key that is not here, begun now unless one ran lately.
 

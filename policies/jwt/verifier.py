@@ -136,7 +136,7 @@ class TokenVerifier:
         return issuer
 
     def _without_key(self, issuer: str) -> UnknownKeyError:
-        if self._keys.keys(issuer):
+        if self._keys.keys(issuer) and not self._keys.away(issuer):
             text = "the token is signed with a key that its issuer does not show, or not just one"
             return UnknownKeyError(issuer, Reason.KEY, text)
         return UnknownKeyError(

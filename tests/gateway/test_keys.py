@@ -179,18 +179,57 @@ async def test_a_page_of_another_origin_is_refused_before_an_engine_hears_of_it(
         ):
             assert answer.status_code == 403
             assert "access-control-allow-origin" not in answer.headers
+            assert answer.headers["vary"] == "Origin"
     assert engine.frames == []
 
 
-async def test_what_is_open_stays_open_but_no_page_reads_it_without_an_application(
-    gateway: Gateway,
+PUBLIC = ("/v2", "/v2/models/iris", "/v1/models/iris", "/v1/models/iris/metadata")
+
+
+@pytest.mark.parametrize("credential", [{}, {"x-api-key": "no key"}, {"x-api-key": "tw_live_no"}])
+async def test_until_it_is_known_who_calls_pages_of_any_application_read_the_answer(
+    gateway: Gateway, credential: dict[str, str]
 ) -> None:
     transport = httpx.ASGITransport(gateway.application)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as bare:
-        for headers in ({"origin": ORIGIN}, {"origin": ORIGIN, "x-api-key": "no key"}):
-            answer = await bare.get("/v2/models/iris", headers=headers)
-            assert answer.status_code == 200
+
+        async def answers(origin: str) -> list[httpx.Response]:
+            page = credential | {"origin": origin}
+            return [
+                await bare.post(INFER, content=b"{}", headers=page),
+                await bare.post(INFER, content=b"{}", headers={"accept": "text/html"} | page),
+                await bare.get(INFER, headers=page),
+                await bare.get(STATS, headers=page),
+                *[await bare.get(path, headers=page) for path in PUBLIC],
+            ]
+
+        found = await answers(ORIGIN)
+        assert [answer.status_code for answer in found] == [401, 406, 405, 401, *[200] * 4]
+        for answer in found:
+            assert answer.headers.get_list("access-control-allow-origin") == [ORIGIN]
+            assert answer.headers.get_list("vary") == ["Origin"]
+        assert found[2].headers["allow"] == "POST"
+        other = await answers("https://evil.example")
+        assert [answer.status_code for answer in other] == [a.status_code for a in found]
+        for answer in other:
             assert "access-control-allow-origin" not in answer.headers
+            assert answer.headers.get_list("vary") == ["Origin"]
+
+
+async def test_caches_know_that_metadata_depends_on_the_page(client: httpx.AsyncClient) -> None:
+    for path in PUBLIC:
+        assert (await client.get(path)).headers["vary"] == "Origin"
+
+
+async def test_a_page_reads_that_its_key_may_not_be_used_from_here(
+    gateway: Gateway, client: httpx.AsyncClient, world: World
+) -> None:
+    shop = ApplicationDoc(name="shop", consumer="c", origins=(ORIGIN,))
+    gateway.catalog.apply([("application", "shop", shop)], False)
+    page = {"x-api-key": world.far_key, "origin": ORIGIN}
+    answer = await client.post(INFER, content=b"{}", headers=page)
+    assert answer.status_code == 403
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
 async def test_preflight_is_answered_when_any_application_allows_the_origin(

@@ -158,6 +158,16 @@ def cases(world: World) -> dict[str, bytes]:
         "page of another application": request(key, headers={"Origin": ORIGIN}),
         "page of another site": request(world.page_key, headers={"Origin": "https://evil.example"}),
         "page without a key": request(key, headers={"Origin": ORIGIN, "X-API-Key": "no"}),
+        "page of another site without a key": request(
+            "no", headers={"Origin": "https://evil.example"}
+        ),
+        "page and media type": request(
+            key, headers={"Content-Type": "text/plain", "Origin": ORIGIN}
+        ),
+        "page and get": request(key, method=b"GET", path=INFER, headers={"Origin": ORIGIN}),
+        "page and metadata without a key": request(
+            "", method=b"GET", path=b"/v1/models/iris/metadata", headers={"Origin": ORIGIN}
+        ),
         "preflight": preflight(INFER, ORIGIN),
         "preflight of another site": preflight(INFER, "https://evil.example"),
         "preflight of metadata": preflight(b"/v2/models/iris", ORIGIN),

@@ -4,18 +4,23 @@ Everything runs with counters in memory and in a real Redis, on both lanes.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from gateway.app import Gateway, GatewaySecrets
+from gateway.limiting import Limiting
 from gateway.settings import GatewaySettings
+from policies.plans import Plans
 from protocol.configuration import PlanDoc, QuotaDoc, RateDoc, SubscriptionDoc
 from protocol.frames import Frame
+from runtime.start import StartError
 from tests.fixtures.redis import RedisServer
 from tests.gateway.conftest import until
 from tests.gateway.documents import ORIGIN, World, worker
@@ -115,7 +120,42 @@ async def test_a_refusal_says_which_limit_and_when_to_come_back(
     refused = await client.post(INFER, content=b"{}")
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
-    assert "quota of plan 'limited', 1 requests a month, is used up" in refused.json()["error"]
+    assert re.fullmatch(
+        r"the quota of plan 'limited', 1 requests a month, is used up; try again in \d+ s, "
+        r"at \d{4}-\d\d-01 00:00:0[0-2] UTC, when the next period begins, or ask for another plan",
+        refused.json()["error"],
+    )
+
+
+async def test_a_quota_that_is_too_small_for_one_more_request_says_so(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    use(gateway, quota=QuotaDoc(limit=5, unit="rows"), max_rows=5)
+    assert (await client.post(INFER, content=b"{}")).status_code == 200
+    refused = await client.post(INFER, content=b"{}")
+    assert refused.status_code == 429
+    assert refused.json()["error"].startswith(
+        "the quota of plan 'limited', 5 rows a month, does not suffice for another request: "
+        "4 are left, and one request may need 5; try again in "
+    )
+
+
+@pytest.mark.parametrize("empty", [False, True])
+async def test_counters_in_redis_without_its_url_name_the_setting(
+    gateway: Gateway, settings: GatewaySettings, tmp_path: Path, empty: bool
+) -> None:
+    (tmp_path / "url").write_text("\n")
+    file = tmp_path / "url" if empty else None
+    update = {"counters": "redis", "redis_url": None, "redis_url_file": file}
+    with pytest.raises(StartError, match="TOLLWAY_REDIS_URL_FILE"):
+        Limiting(
+            settings.model_copy(update=update),
+            Plans(),
+            gateway.usage,
+            tmp_path,
+            now=time.time,
+            monotonic=time.monotonic,
+        )
 
 
 async def test_another_plan_lifts_a_throttle_at_once(

@@ -186,8 +186,10 @@ def test_an_origin_is_allowed_when_it_is_named_exactly(
     policy = origins(*allowed)
     call = Call(model="m", origin=origin, identity=Identity("k", "a"))
     assert refusal(policy, call) is (None if passes else Code.FORBIDDEN)
-    assert call.origin_allowed is passes
+    assert policy.may_read(call) is passes
     assert policy.allowed_by_any(origin) is passes
+    # Whose page it is nobody knows yet.
+    assert policy.may_read(Call(model="m", origin=origin)) is passes
 
 
 def test_an_origin_is_allowed_for_its_own_application_until_it_is_taken_back() -> None:

@@ -130,7 +130,9 @@ def test_database_of_a_newer_version_ends_the_stack(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stdout == ""
     assert "newer version" in result.stderr
-    assert len(result.stderr.splitlines()) <= 2
+    # On a busy machine the others have time to warn that control is away: that is no second reason.
+    lines = result.stderr.splitlines()
+    assert len([line for line in lines if '"level": "warning"' not in line]) <= 2
 
 
 def test_usage_error_is_exit_2() -> None:

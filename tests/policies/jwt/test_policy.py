@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from policies import jwt
+from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Identity
+from policies.identify import IdentifyPolicy
 from policies.jwt.jwks import JwksCache, JwksTimes
 from policies.jwt.policy import JwtPolicy
 from policies.jwt.refusals import Reason, TokenError
@@ -221,3 +223,28 @@ async def test_refusals_are_counted_by_reason(policy: JwtPolicy) -> None:
             await identity(policy, credential)
     counted = {reason: count for reason, count in policy.refusals.items() if count}
     assert counted == {Reason.MALFORMED: 1, Reason.KEY: 1, Reason.AUDIENCE: 2}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_key_that_may_be_new_is_told_from_one_that_is_not_shown(
+    policy: JwtPolicy, endpoint: Endpoint, fails: bool
+) -> None:
+    await identity(policy, signed())
+    endpoint.fails = fails
+    with pytest.raises(TokenError) as refused:
+        await identity(policy, signed(kid="new"))
+    assert refused.value.code is Code.UNAUTHENTICATED
+    assert refused.value.reason is (Reason.KEYS_AWAY if fails else Reason.KEY)
+    assert ("cannot be fetched at present: try again soon" in refused.value.public) is fails
+    assert await identity(policy, signed())  # by the key that was known before
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+async def test_a_token_of_too_few_or_many_parts_is_not_taken_for_a_key(
+    policy: JwtPolicy, parts: int
+) -> None:
+    identify = IdentifyPolicy(ApiKeyPolicy(b"pepper", lambda: NOW), policy)
+    credential = b".".join((signed() + b".more").split(b".")[:parts])
+    with pytest.raises(TokenError, match="three parts"):
+        identify.check(Call(model="iris", credential=credential))
+    assert policy.refusals[Reason.MALFORMED] == 1
