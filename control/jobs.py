@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,9 +50,13 @@ class Jobs:
             asyncio.create_task(self._repeat(job), name=f"job-{job.name}") for job in self._jobs
         ]
 
+    def stop(self) -> None:
+        """Tell long jobs to end, and wait for none: they do while requests under way do."""
+        self._stop.set()
+
     async def close(self) -> None:
         """End the jobs. One that is running is told to stop and waited for."""
-        self._stop.set()
+        self.stop()
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -64,7 +69,7 @@ class Jobs:
         await asyncio.sleep(job.delay_s)
         while True:
             try:
-                done = await in_thread(job.run, limiter)
+                done = await in_thread(partial(self._run, job), limiter)
             except Stopped:
                 return
             except Exception as error:
@@ -75,6 +80,12 @@ class Jobs:
                 if done:
                     log.info("job done", job=job.name, result=str(done))
             await asyncio.sleep(job.interval_s)
+
+    def _run(self, job: Job) -> object:
+        # A job that waited for the thread while the process was told to end does not begin.
+        if self._stop.is_set():
+            raise Stopped
+        return job.run()
 
 
 class InterruptibleStore:
