@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -104,10 +104,14 @@ class InterruptibleStore:
         return self._watched(self._store.read(digest, start))
 
     def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stop.is_set():
-                raise Stopped
-            yield chunk
+        try:
+            for chunk in chunks:
+                if self._stop.is_set():
+                    raise Stopped
+                yield chunk
+        finally:
+            if isinstance(chunks, Generator):  # it has a file open
+                chunks.close()
 
     def size(self, digest: str) -> int | None:
         """As the store does."""
