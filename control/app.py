@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -22,6 +22,7 @@ from control.middleware import (
     Authentication,
     BodyLimit,
     ErrorBoundary,
+    JsonBodies,
     NoSecrets,
     Throttling,
     problem_headers,
@@ -30,7 +31,7 @@ from control.middleware import (
 from control.problems import of_status, of_validation
 from control.routes_audit import audit_router
 from control.routes_configuration import configuration_router
-from control.routes_conventions import ProblemBody
+from control.routes_conventions import ProblemBody, known_query
 from control.routes_directory import directory_router
 from control.routes_grants import grant_router
 from control.routes_health import health_router
@@ -96,6 +97,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         # Behind the gateway a redirect would name a host and scheme that are not the client's.
         redirect_slashes=False,
         lifespan=lifespan,
+        dependencies=[Depends(known_query)],
         generate_unique_id_function=_operation_id,
         # From the outside in.
         middleware=[
@@ -123,6 +125,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
             # After it: whose request it is must be known.
             Middleware(Throttling, throttle=throttle, stage="user"),
             Middleware(BodyLimit, limit=settings.max_json_bytes),
+            Middleware(JsonBodies),
         ],
     )
     app.state.services = services

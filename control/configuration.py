@@ -18,7 +18,7 @@ MAX_ITEMS: Final = 5000
 Kind = Literal["alias", "application", "consumer", "model", "plan", "subscription"]
 Action = Literal["create", "update", "delete"]
 Description = Annotated[str, Field(max_length=20_000), AfterValidator(no_nul)]
-Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Number = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
 
 class ModelSpec(Request):

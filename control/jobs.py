@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,13 +49,9 @@ class Jobs:
             asyncio.create_task(self._repeat(job), name=f"job-{job.name}") for job in self._jobs
         ]
 
-    def stop(self) -> None:
-        """Tell long jobs to end, and wait for none: they do while requests under way do."""
-        self._stop.set()
-
     async def close(self) -> None:
         """End the jobs. One that is running is told to stop and waited for."""
-        self.stop()
+        self._stop.set()
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -69,7 +64,7 @@ class Jobs:
         await asyncio.sleep(job.delay_s)
         while True:
             try:
-                done = await in_thread(partial(self._run, job), limiter)
+                done = await in_thread(job.run, limiter)
             except Stopped:
                 return
             except Exception as error:
@@ -80,12 +75,6 @@ class Jobs:
                 if done:
                     log.info("job done", job=job.name, result=str(done))
             await asyncio.sleep(job.interval_s)
-
-    def _run(self, job: Job) -> object:
-        # A job that waited for the thread while the process was told to end does not begin.
-        if self._stop.is_set():
-            raise Stopped
-        return job.run()
 
 
 class InterruptibleStore:
@@ -104,14 +93,10 @@ class InterruptibleStore:
         return self._watched(self._store.read(digest, start))
 
     def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        try:
-            for chunk in chunks:
-                if self._stop.is_set():
-                    raise Stopped
-                yield chunk
-        finally:
-            if isinstance(chunks, Generator):  # it has a file open
-                chunks.close()
+        for chunk in chunks:
+            if self._stop.is_set():
+                raise Stopped
+            yield chunk
 
     def size(self, digest: str) -> int | None:
         """As the store does."""

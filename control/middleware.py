@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control import json_bodies
 from control.identity.authentication import Authenticator, authorise
 from control.identity.throttle import Stage, Throttle, TooManyRequests
 from control.internal import PREFIX as INTERNAL
@@ -39,7 +40,7 @@ LOGINS = ("/api/v1/sessions", "/api/v1/oidc/")
 """Where a token of the user's provider may well be sent."""
 SEARCHED_AGAIN = 2048
 """Bytes of a body that are searched again with what follows them: a secret may be cut in two."""
-_STORED_HEADERS = frozenset({b"idempotency-key", b"user-agent"})
+_STORED_HEADERS = frozenset({b"idempotency-key", b"tollway-reason", b"user-agent"})
 _EXPOSED = (
     "a credential stands in the URL or in a header that is stored: it is exposed. "
     "Revoke it, and send credentials as 'Authorization: Bearer ...'"
@@ -145,8 +146,8 @@ class Authentication:
             return
         path: str = scope["path"]
         header = next((v for name, v in scope["headers"] if name == b"authorization"), None)
-        origin = _origin(scope)
         try:
+            origin = _origin(scope)
             if path.startswith(INTERNAL):
                 self._cluster_token.check(header)
             elif path.startswith(MANAGEMENT) and not is_open(scope["method"], path):
@@ -194,11 +195,11 @@ def _origin(scope: Scope) -> Acting:
 
 
 def _text(header: str) -> str:
-    """A header's text: UTF-8 as people send it today, else Latin-1 as HTTP once had it."""
+    """A header's text, which is UTF-8, or ``MALFORMED``: what is stored is what was meant."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return header
+        raise TollwayError(Code.MALFORMED, "Tollway-Reason is not UTF-8") from None
 
 
 class NoSecrets:
@@ -270,6 +271,42 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+
+class JsonBodies:
+    """Refuses bodies that are JSON, yet mean nothing certain, before any route reads them.
+
+    Inside :class:`BodyLimit`: it holds the whole body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on the request with its body."""
+        if (
+            scope["type"] != "http"
+            or not scope["path"].startswith(MANAGEMENT)
+            or (scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"])
+            or not json_bodies.is_json(Headers(scope=scope).get("content-type", ""))
+        ):
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+
+        async def checked() -> Message:
+            # The route gets the last piece, which completes the body, only once it is judged.
+            message = await receive()
+            body.extend(message.get("body", b""))
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                try:
+                    json_bodies.check(bytes(body))
+                except TollwayError as error:
+                    # The framework passes on no other refusal from within its reading.
+                    raise HTTPException(error.status, str(error)) from None
+            return message
+
+        await self._app(scope, checked, send)
 
 
 def require(*roles: Role) -> Callable[[Request], Actor]:

@@ -12,6 +12,7 @@ from protocol.configuration import (
     QuotaUnit,
     RateDoc,
 )
+from protocol.errors import Code, TollwayError
 from protocol.names import NAME_PATTERN
 
 MAX_RATES: Final = 8
@@ -36,9 +37,9 @@ class Rate(_Part):
     """At most `requests` in any `window_s` seconds, `burst` of them at once."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    requests: Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
-    window_s: Annotated[int, Field(ge=1, le=MAX_WINDOW_S)]
-    burst: Annotated[int, Field(ge=1)] | None = None
+    requests: Annotated[int, Field(strict=True, ge=1, le=MAX_REQUESTS)]
+    window_s: Annotated[int, Field(strict=True, ge=1, le=MAX_WINDOW_S)]
+    burst: Annotated[int, Field(strict=True, ge=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -54,7 +55,7 @@ class Rate(_Part):
 class Quota(_Part):
     """At most `limit` units in a calendar period (UTC)."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
     unit: QuotaUnit = "requests"
     period: QuotaPeriod = "month"
 
@@ -88,10 +89,10 @@ class PlanRequest(Request):
     ] = ()
     """All of them hold at once."""
     quota: Quota | None = None
-    concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] | None = None
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=MAX_CONCURRENCY)] | None = None
     """Requests that may be under way at once."""
-    max_body_bytes: Annotated[int, Field(ge=1, le=MAX_BYTES)] | None = None
-    max_rows: Annotated[int, Field(ge=1, le=MAX_REQUESTS)] | None = None
+    max_body_bytes: Annotated[int, Field(strict=True, ge=1, le=MAX_BYTES)] | None = None
+    max_rows: Annotated[int, Field(strict=True, ge=1, le=MAX_REQUESTS)] | None = None
     """Rows in one request."""
     scopes: Scopes | None = None
     """What keys may be used for under the plan; null: everything."""
@@ -113,6 +114,23 @@ class Plan(PlanRequest, Resource):
     """Whether the software brings it: such a plan can be changed, not deleted."""
     created_at: str
     updated_at: str
+
+
+def check_plan(plan: PlanRequest) -> None:
+    """Refuse, as ``INVALID``, limits that contradict one another. Not a validator of the fields:
+    plans that were stored before this was asked still are read."""
+    quota = plan.quota
+    if (
+        quota is not None
+        and quota.unit == "rows"
+        and plan.max_rows is not None
+        and plan.max_rows > quota.limit
+    ):
+        raise TollwayError(
+            Code.INVALID,
+            f"max_rows {plan.max_rows} is more than the {quota.limit} rows of the whole quota, "
+            "so that such a request could never be reserved: lower it, or raise the quota",
+        )
 
 
 def plan_document(name: str, plan: PlanRequest) -> PlanDoc:

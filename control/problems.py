@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Final
 
 from protocol.errors import Code
 from protocol.problems import FieldError, Problem, problem
@@ -51,7 +52,49 @@ def internal() -> Problem:
 
 
 def _message(error: Mapping[str, object]) -> str:
-    context = error.get("ctx")
-    if error.get("type") == "json_invalid" and isinstance(context, Mapping):
-        return str(context.get("error", "invalid"))
-    return str(error.get("msg", "invalid"))
+    """What is wrong, in words that do not depend on how the software checks it."""
+    kind, context = str(error.get("type")), error.get("ctx")
+    known = context if isinstance(context, Mapping) else {}
+    if kind == "json_invalid":
+        return str(known.get("error", "invalid"))
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind in _LENGTHS:
+        words, bound, unit = _LENGTHS[kind]
+        number = known.get(bound)
+        return f"must have {words} {number} {unit}{'' if number == 1 else 's'}"
+    text = str(error.get("msg", "invalid"))
+    for framework, plain in _WORDS:
+        if text.startswith(framework):
+            return plain + text.removeprefix(framework)
+    return text
+
+
+_PLAIN: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "timezone_aware": "must say its time zone, as in 2027-01-15T08:00:00Z",
+    "datetime_from_date_parsing": "must be a time, as in 2027-01-15T08:00:00Z",
+    "datetime_parsing": "must be a time, as in 2027-01-15T08:00:00Z",
+}
+"""Type of an error -> the message."""
+_LENGTHS: Final = {
+    "too_short": ("at least", "min_length", "item"),
+    "too_long": ("at most", "max_length", "item"),
+    "string_too_short": ("at least", "min_length", "character"),
+    "string_too_long": ("at most", "max_length", "character"),
+}
+"""Type of an error -> words, the bound's name in its context, what is counted."""
+_WORDS: Final = (("Value error, ", ""), ("Input should ", "must "), ("String should ", "must "))
+"""Beginnings of other messages, and what stands there instead."""

@@ -175,7 +175,7 @@ class KeyChange(Request):
 class Rotation(Request):
     """A new secret for a key."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=MAX_OVERLAP_S)]
+    overlap_s: Annotated[int, Field(strict=True, ge=0, le=MAX_OVERLAP_S)]
     """Seconds that earlier secrets go on working: 0 ends them now."""
 
 

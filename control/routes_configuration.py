@@ -5,12 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from control.configuration import Configuration, ConfigurationResult
+from control.identity.authentication import authorise
 from control.middleware import require
-from control.routes_conventions import WRITERS, errors
+from control.routes_conventions import READERS, WRITERS, errors
 from control.store.configuration import Configurations
 from registry.access import Actor
 
-Writer = Annotated[Actor, Depends(require(*WRITERS))]
+Reader = Annotated[Actor, Depends(require(*READERS))]
+"""Auditors compare; who may change is judged where something would be."""
 
 
 def configuration_router(configurations: Configurations) -> APIRouter:
@@ -18,14 +20,14 @@ def configuration_router(configurations: Configurations) -> APIRouter:
     router = APIRouter(tags=["configuration"])
 
     @router.get("/configuration", response_model_exclude_none=True, responses=errors())
-    def export_configuration(actor: Writer) -> Configuration:
+    def export_configuration(actor: Reader) -> Configuration:
         """Read the present state as a configuration, as far as the caller reaches it."""
         return configurations.export(actor)
 
     @router.put("/configuration", responses=errors(404, 409, 422))
     def apply_configuration(
         wanted: Configuration,
-        actor: Writer,
+        actor: Reader,
         dry_run: Annotated[
             bool, Query(description="Change nothing; answer with what would change.")
         ] = False,
@@ -38,6 +40,8 @@ def configuration_router(configurations: Configurations) -> APIRouter:
     ) -> ConfigurationResult:
         """Make everything as the configuration says, in one transaction. Repeating it changes
         nothing, and when anything is refused, nothing is changed."""
+        if not dry_run:
+            authorise(actor, WRITERS)
         return configurations.apply(wanted, actor, dry_run=dry_run, prune=prune, reason=reason)
 
     return router

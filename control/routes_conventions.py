@@ -2,10 +2,13 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from control.preconditions import Precondition, etag
+from protocol.errors import Code, TollwayError
 from registry.access import Role
 
 WRITERS: Final[tuple[Role, ...]] = ("admin", "publisher")
@@ -23,6 +26,29 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="Items on the page.")]
 After = Annotated[
     str, Query(max_length=255, description="`next` of the page before; empty: the first page.")
 ]
+
+
+def known_query(request: Request) -> None:
+    """A dependency of every route: refuse, as ``INVALID``, query parameters that the route does not
+    declare. A filter that is mistyped and ignored would answer with more than was asked for.
+
+    But for what identity providers send with a user who comes back: it is theirs to extend.
+    """
+    route = request.scope.get("route")
+    path = request.url.path
+    if not isinstance(route, APIRoute) or not path.startswith("/api/") or "/oidc/" in path:
+        return
+    known = {
+        parameter.alias
+        for parameter in get_flat_params(route.dependant)
+        if isinstance(parameter.field_info, params.Query)
+    }
+    for name in request.query_params:
+        if name not in known:
+            there = f"known are {', '.join(sorted(known))}" if known else "it takes none"
+            raise TollwayError(
+                Code.INVALID, f"query.{name[:40]}: there is no such query parameter here; {there}"
+            )
 
 
 class ProblemBody(BaseModel):

@@ -18,11 +18,9 @@ from control.store.usage_reading import UsageReports
 from control.usage_report import UsageQuery, parse_query
 from control.usage_resources import QuotaUse, Statement, StatementLine, UsageItem, UsagePage
 from control.usage_tiers import Dimension, Step
-from registry.access import Actor, Role
+from registry.access import EVERYONE, Actor
 from registry.clock import Clock
 
-USERS: Final[tuple[Role, ...]] = ("admin", "publisher", "consumer", "auditor")
-"""Who may read usage: each as far as they reach applications and models."""
 _FIGURES: Final = (
     "requests",
     "rows",
@@ -39,7 +37,8 @@ Format = Annotated[
     Query(description="`csv`: the whole as CSV; left out: what `Accept` prefers, else JSON."),
 ]
 Accept = Annotated[str, Header(include_in_schema=False)]
-Reader = Annotated[Actor, Depends(require(*USERS))]
+Reader = Annotated[Actor, Depends(require(*EVERYONE))]
+"""Each reads as far as they reach applications and models."""
 
 
 def _with_csv(*statuses: int) -> dict[int | str, dict[str, Any]]:

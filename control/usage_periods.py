@@ -11,7 +11,7 @@ MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 1440
 DAY_MS: Final = DAY_MINUTES * MINUTE_MS
 _EPOCH: Final = date(1970, 1, 1)
-_MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class Period(NamedTuple):

@@ -5,6 +5,7 @@ is true, and a log that was cut off or computed anew, as far as checkpoints reac
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -86,7 +87,8 @@ class Verifier:
         self._findings: list[Finding] = []
         self._further = 0
         self._entries = 0
-        self._checkpoints = 0
+        self._checkpoints: Counter[str] = Counter()
+        """By where they are: the copies in the file are no further ones."""
         self._first: int | None = None
         self._last = 0
         self._hash = GENESIS
@@ -126,7 +128,7 @@ class Verifier:
             first=self._first,
             last=self._last if self._entries else None,
             hash=self._hash,
-            checkpoints=self._checkpoints,
+            checkpoints=max(self._checkpoints.values(), default=0),
             checked_signatures=self._keys is not None,
             findings=tuple(self._findings),
             further=self._further,
@@ -167,7 +169,7 @@ class Verifier:
         except msgspec.ValidationError:
             self._find(self._last, "checkpoint", f"a checkpoint in the {stored.source} is damaged")
             return
-        self._checkpoints += 1
+        self._checkpoints[stored.source] += 1
         name = f"checkpoint {checkpoint.number} in the {stored.source}"
         self._link(checkpoint, stored.source, name)
         problem = None if self._keys is None else self._keys.problem(checkpoint)

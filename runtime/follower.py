@@ -1,6 +1,7 @@
 """Follows control's change stream, and keeps a disk copy to start from without control."""
 
 import asyncio
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from sys import intern
@@ -17,6 +18,8 @@ WAIT_MS = 20_000
 """How long control may hold a request open until something changes."""
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
+START_S = 15.0
+"""How long control may need at a start of everything before its absence is worth a line."""
 COMPACT_AFTER = 1000
 """Changes that the journal may have beyond twice the live documents before it is written anew: the
 work of that is spread over at least as many changes as there are documents."""
@@ -118,12 +121,14 @@ class ChangeFollower:
         log = logger("follower")
         delay = RETRY_MIN_S
         told = False
+        present = asyncio.get_running_loop().time
+        begin = present()
         while True:
             try:
                 page = await self._fetch()
             except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
                 # At a start of everything, control may well be the last to be there.
-                if not told and (self.connected or delay >= RETRY_MAX_S):
+                if not told and (self.connected or present() - begin >= START_S):
                     log.warning("control is not answering", error=repr(error))
                     told = True
                 self.connected = False
@@ -223,7 +228,9 @@ class ChangeFollower:
             more=page.more,
             kinds=self._kinds,
         )
-        with self._journal.open("ab") as file:
+        # For this user alone, as when it is written whole.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        with os.fdopen(os.open(self._journal, flags, 0o600), "ab") as file:
             file.write(msgspec.json.encode(kept) + b"\n")
         self._lines += 1 + len(needed)
 

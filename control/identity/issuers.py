@@ -32,8 +32,14 @@ def _printable(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    if text and not all(text.split(".")):
+        raise ValueError("a claim is a name, or a path of names with one dot between them")
+    return text
+
+
 Value = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
-ClaimPath = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+ClaimPath = Annotated[str, Field(max_length=255), AfterValidator(_printable), AfterValidator(_path)]
 
 
 def _once_each(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,7 +77,8 @@ class IssuerRequest(Request):
         Field(default_factory=dict, max_length=MAX_MAPPING),
         AfterValidator(_applications),
     ]
-    """Value of that claim -> application; empty: the value is the application's name."""
+    """Value of that claim -> application; empty: the value is the application's name. One that
+    does not exist (yet) is taken: whom it stands for is refused until it does."""
     scope_claim: ClaimPath = ""
     """Claim that says what a token may be used for, and nothing else then; empty: everything that
     the plan allows."""
@@ -81,9 +88,9 @@ class IssuerRequest(Request):
     """Claim that says which management role a token's holder has; empty: none."""
     roles: dict[Value, Role] = Field(default_factory=dict, max_length=MAX_MAPPING)
     """Value of the role claim -> role."""
-    leeway_s: Annotated[int, Field(ge=0, le=MAX_LEEWAY_S)] = 30
+    leeway_s: Annotated[int, Field(strict=True, ge=0, le=MAX_LEEWAY_S)] = 30
     """Clock difference allowed for `exp`, `nbf` and `iat`."""
-    max_lifetime_s: Annotated[int, Field(ge=60, le=MAX_LIFETIME_S)] = 86_400
+    max_lifetime_s: Annotated[int, Field(strict=True, ge=60, le=MAX_LIFETIME_S)] = 86_400
     """A token that is valid for longer is refused."""
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ class UserRequest(_Request):
     """Left out for a new user: one of their own is made. Admins and auditors have none."""
     password: Password | None = None
     """Ends every session and token of the user when it changes."""
-    disabled: bool | None = None
+    disabled: Annotated[bool, Field(strict=True)] | None = None
 
 
 class User(_Resource):

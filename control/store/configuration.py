@@ -33,7 +33,7 @@ from control.store.subscription_rows import find_subscription, reachable, subscr
 from control.store.subscriptions import Subscriptions
 from control.store.tables import applications, consumers, plans, subscriptions
 from protocol.errors import Code, TollwayError
-from registry.access import Actor
+from registry.access import Actor, Role
 from registry.acting import acting, acting_as
 from registry.aliases import Aliases
 from registry.clock import Clock
@@ -75,7 +75,7 @@ class Configurations:
         it. A dry run does the same and takes it back: what it answers is what an application does.
         Raises what the changes raise, with the item's place in front; nothing is changed then.
         """
-        if wanted.plans is not None and actor.role != "admin":
+        if wanted.plans is not None and actor.role not in _planners(dry_run=dry_run):
             raise TollwayError(Code.FORBIDDEN, "plans: changing plans needs the role admin")
         origin = acting()
         why = reason or origin.reason or REASON
@@ -121,7 +121,7 @@ class Configurations:
                     row.name: PlanRequest.model_validate_json(row.terms)
                     for row in connection.execute(sa.select(plans))
                 }
-                if actor.role == "admin"
+                if actor.role in _planners(dry_run=True)
                 else None
             )
             return Configuration(
@@ -326,6 +326,11 @@ class _Run:
                     )
                     before = {"version": one.version}
                     self._note("alias", f"{model}/{one.alias}", before, None)
+
+
+def _planners(*, dry_run: bool) -> frozenset[Role]:
+    """Who may send plans: auditors only to see what would change."""
+    return frozenset({"admin", "auditor"}) if dry_run else frozenset({"admin"})
 
 
 def _texts(model: model_store.ModelRecord) -> State:

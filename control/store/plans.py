@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.plans import BUILT_IN, Plan, PlanRequest, plan_document
+from control.plans import BUILT_IN, Plan, PlanRequest, check_plan, plan_document
 from control.preconditions import NO_PRECONDITION, Precondition
 from control.resources import Page
 from control.store.directory import Put
@@ -40,6 +40,7 @@ class Plans:
     ) -> Put[Plan]:
         """Make the plan, or put ``request`` whole in its place. Subscriptions follow at once."""
         check_name(name, "plan")
+        check_plan(request)
         now = self._clock()
         with self._database.write() as connection:
             current = _find(connection, name, lock=True)
@@ -88,10 +89,14 @@ class Plans:
                 )
             used = _uses(connection, name)
             if used:
-                what = "1 subscription uses" if used == 1 else f"{used} subscriptions use"
+                what = (
+                    f"1 subscription uses plan {name!r} or asks for it: move it"
+                    if used == 1
+                    else f"{used} subscriptions use plan {name!r} or ask for it: move them"
+                )
                 raise TollwayError(
                     Code.CONFLICT,
-                    f"{what} plan {name!r} or ask for it: move them to another plan first",
+                    f"{what} to another plan first",
                 )
             connection.execute(sa.delete(plans).where(plans.c.name == name))
             changes.append(connection, "plan", name, None)

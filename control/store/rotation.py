@@ -45,8 +45,8 @@ def rotate_row(
                 f"{MAX_OVERLAPS} earlier secrets of the key still work: wait for one to end, "
                 "or rotate with overlap_s 0, which ends all of them",
             )
-        # Gateways count in seconds: the promised time is whole, never a fraction less.
-        end = -(-(now + overlap_s * _SECOND_MS) // _SECOND_MS) * _SECOND_MS
+        # Gateways count in seconds: cut to whole ones, since the promise is "at most".
+        end = (now + overlap_s * _SECOND_MS) // _SECOND_MS * _SECOND_MS
         end = end if row.expires_ms is None else min(end, row.expires_ms)
         last = Overlap(row.generation, row.hash, row.prefix, end)
         kept = _ended_by([*earlier, last], end)

@@ -5,6 +5,7 @@ import ipaddress
 import ssl
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -32,8 +33,9 @@ def check_uri(uri: str, *, allow_http: bool) -> str:
     ``allow_http`` says so, by ``http`` too.
     """
     try:
+        urlsplit(uri)  # takes no unfinished IPv6 address, which the other lets through
         parsed = httpx.URL(uri)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         parsed = httpx.URL("")
     if len(uri) > MAX_URI or parsed.scheme not in {"http", "https"} or not parsed.host:
         raise TollwayError(

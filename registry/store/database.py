@@ -1,7 +1,9 @@
 """The one SQL database: SQLite in WAL mode by default, PostgreSQL through psycopg 3."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -87,7 +89,20 @@ class OneTransaction(Database):
         """Nothing: the connection is its owner's."""
 
 
+def _make_private(url: URL) -> None:
+    """Make the file, and those beside it, readable by this user alone. What SQLite adds to them
+    gets the mode of the first."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return
+    for path in (url.database, f"{url.database}-wal", f"{url.database}-shm"):
+        if path == url.database:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(FileNotFoundError, PermissionError):  # another user's, who decides on it
+            Path(path).chmod(0o600)
+
+
 def _sqlite_engine(url: URL) -> Engine:
+    _make_private(url)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     @event.listens_for(engine, "connect")

@@ -188,28 +188,6 @@ async def test_a_job_that_fails_is_logged_counted_and_run_again() -> None:
     assert logged[0]["job"] == "flaky"
 
 
-async def test_a_job_that_waits_for_its_turn_does_not_begin_once_the_process_ends() -> None:
-    began = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    stop = threading.Event()
-    ran: list[str] = []
-
-    def long() -> None:
-        loop.call_soon_threadsafe(began.set)
-        assert stop.wait(5)
-
-    jobs = Jobs(
-        [Job("long", 0, 3600, long), Job("next", 0, 3600, lambda: ran.append("next"))],
-        stop,
-        Metrics(),
-    )
-    jobs.open()
-    await began.wait()
-    jobs.stop()
-    await asyncio.wait_for(jobs.close(), 5)
-    assert ran == []
-
-
 async def test_a_long_scan_stops_when_the_process_does(tmp_path: Path) -> None:
     stop = threading.Event()
     store: BlobStore = InterruptibleStore(open_blob_store(str(tmp_path / "blobs")), stop)

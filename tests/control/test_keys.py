@@ -135,6 +135,15 @@ async def test_an_overlap_keeps_the_earlier_secret_for_exactly_its_time(control:
     assert shown["overlaps"] == []
 
 
+async def test_an_overlap_is_never_longer_than_was_asked_for(control: Control) -> None:
+    made = await make(control)
+    control.clock.advance(0.7)
+    await rotate(control, made["id"], 10)
+    control.clock.advance(10)
+
+    assert known_as(control, made["secret"]) is None
+
+
 async def test_an_overlap_of_zero_ends_every_earlier_secret_now(control: Control) -> None:
     first = await make(control)
     second = (await rotate(control, first["id"], DAY_S)).json()

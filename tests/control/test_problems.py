@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from protocol import problems
 from protocol.errors import STATUS, Code, TollwayError
-from tests.control.running import Control
+from tests.control.running import Control, connect
 
 
 @pytest.fixture
@@ -107,3 +107,65 @@ async def test_a_refusal_asks_for_the_right_credential(control: Control) -> None
     answer = await control.anonymous.get("/api/v1/plans")
 
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="tollway"'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("plans/x", {"scopes": []}, "body.scopes: must have at least 1 item"),
+        ("plans/x", {"concurrency": True}, "body.concurrency: must be a whole number"),
+        ("plans/x", {"concurrency": "5"}, "body.concurrency: must be a whole number"),
+        ("plans/x", {"quota": {}}, "body.quota.limit: is required"),
+        ("plans/x", {"quotas": 1}, "body.quotas: is not known here"),
+        ("plans/x", {"concurrency": 0}, "body.concurrency: must be greater than or equal to 1"),
+        ("consumers/x", {"title": "a\0"}, "body.title: text must not contain NUL"),
+        ("users/x", {"disabled": "no"}, "body.disabled: must be true or false"),
+    ],
+)
+async def test_what_is_wrong_with_a_field_is_said_in_plain_words(
+    control: Control, path: str, body: object, message: str
+) -> None:
+    answer = await control.admin.put(f"/api/v1/{path}", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == message
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+async def test_a_request_that_its_quota_could_never_hold_makes_no_plan(
+    control: Control, wrap: bool
+) -> None:
+    plan = {"quota": {"limit": 10, "unit": "rows"}, "max_rows": 11}
+    path, body = ("configuration", {"plans": {"x": plan}}) if wrap else ("plans/x", plan)
+    answer = await control.admin.put(f"/api/v1/{path}", json=body)
+
+    assert answer.status_code == 422
+    assert "max_rows 11 is more than the 10 rows" in answer.json()["detail"]
+    assert (await control.admin.put("/api/v1/plans/y", json=plan | {"max_rows": 10})).is_success
+
+
+async def test_an_auditor_compares_a_configuration_and_changes_nothing(control: Control) -> None:
+    wish = {"role": "auditor", "password": "correct horse battery staple"}
+    assert (await control.admin.put("/api/v1/users/ann", json=wish)).is_success
+    made = await control.admin.post("/api/v1/tokens", json={"user": "ann"})
+    wanted = {"plans": {"x": {"title": "X"}}, "consumers": {"acme": {}}}
+    async with connect(control.app, made.json()["secret"]) as auditor:
+        path = "/api/v1/configuration"
+        assert (await auditor.get(path)).json()["plans"]
+        compared = await auditor.put(path, json=wanted, params={"dry_run": "true"})
+        applied = await auditor.put(path, json=wanted)
+
+    assert [change["key"] for change in compared.json()["changes"]] == ["acme", "x"]
+    assert applied.status_code == 403
+    assert (await control.admin.get("/api/v1/plans/x")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["usage?aplication=a", "quotas?x=1", "audit?since=1", "keys?app=a", "models?q=1"]
+)
+async def test_a_query_parameter_that_is_not_there_is_named(control: Control, path: str) -> None:
+    answer = await control.admin.get(f"/api/v1/{path}")
+
+    assert answer.status_code == 422
+    name = path.partition("?")[2].partition("=")[0]
+    assert answer.json()["detail"].startswith(f"query.{name}: there is no such query parameter")

@@ -94,6 +94,8 @@ def test_the_first_start_makes_its_secrets_for_the_owner_alone(started: Process)
     assert keys.well_formed(token.encode())
     with started.client(token) as client:
         assert client.get("/api/v1/plans").status_code == 200
+    for file in (started.data / "control").glob("tollway.db*"):
+        assert S_IMODE(file.stat().st_mode) == 0o600, file.name
     database = (started.data / "control" / "tollway.db").read_bytes()
     assert token.encode() not in database
 

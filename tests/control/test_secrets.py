@@ -56,13 +56,27 @@ async def test_what_only_looks_like_the_beginning_of_a_secret_is_stored(control:
         assert answer.is_success, answer.text
 
 
-async def test_reason_and_request_id_are_recorded_without_the_secret(control: Control) -> None:
-    secret = generate("live")
-    headers = {"Tollway-Reason": f"lost {secret}", "X-Request-Id": secret}
+async def test_a_reason_with_a_secret_is_refused(control: Control) -> None:
+    headers = {"Tollway-Reason": f"lost {generate('live')}"}
     answer = await control.admin.put("/api/v1/consumers/acme", headers=headers)
+    assert answer.status_code == 422
+    assert "exposed" in answer.json()["detail"]
+    assert (await control.admin.get("/api/v1/consumers/acme")).status_code == 404
+
+
+async def test_a_reason_is_utf_8_or_refused(control: Control) -> None:
+    latin = [(b"tollway-reason", b"gr\xf6\xdfer")]
+    answer = await control.admin.put("/api/v1/consumers/acme", headers=latin)
+    assert answer.status_code == 400
+    assert "UTF-8" in answer.json()["detail"]
+
+
+async def test_a_request_id_is_recorded_without_the_secret(control: Control) -> None:
+    secret = generate("live")
+    answer = await control.admin.put("/api/v1/consumers/acme", headers={"X-Request-Id": secret})
     assert answer.status_code == 201
     stored = b"".join(path.read_bytes() for path in database_files(control))
-    assert b"lost tw_live_" in stored
+    assert b"tw_live_" in stored
     assert secret.encode() not in stored
 
 

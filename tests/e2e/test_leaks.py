@@ -44,7 +44,8 @@ DATA_PLANE = (
     ("GET", "/metrics"),
 )
 OTHER_HEADERS = (
-    ("Tollway-Reason", "X-Request-Id", "X-Forwarded-For"),
+    ("Tollway-Reason",),
+    ("X-Request-Id", "X-Forwarded-For"),
     ("Idempotency-Key",),
     ("User-Agent",),
     ("If-Match", "Origin"),

@@ -93,6 +93,7 @@ async def test_changes_arrive_in_order(control: FakeControl, tmp_path: Path) -> 
     control.add("a", stable=1)
     task = asyncio.create_task(follower(control, seen, tmp_path).run())
     await seen.until({"a": {"stable": 1}})
+    assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
     control.add("b")
     control.add("a", stable=2)
     await seen.until({"a": {"stable": 2}, "b": {}})
