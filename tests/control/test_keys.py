@@ -341,7 +341,7 @@ async def test_a_secret_pasted_as_an_id_is_not_repeated(control: Control, rest: 
     ]
 
     for answer in answers:
-        assert answer.status_code in (404, 405)
+        assert answer.status_code in (404, 405, 422)
         assert secret not in answer.text
 
 
@@ -356,7 +356,7 @@ def ingest(control: Control, uses: list[tuple[str, int]]) -> None:
         for key, at_ms in uses
     ]  # fmt: skip
     body = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
-    usage = control.services.usage
+    usage = control.services.usage.store
     segment = f"s{len(uses)}-{uses[-1][1]}"
     taken = usage.ingest("gateway", segment, 0, body)
     assert taken.records == len(uses)
