@@ -219,12 +219,18 @@ class _Run:
             for name in self._others(applications, wanted.applications):
                 if reach.consumer is None or self._is_theirs(name):
                     self._delete(
-                        "application", name, partial(stores.directory.delete_application, name)
+                        "application",
+                        name,
+                        partial(stores.directory.delete_application, name, reach=reach),
                     )
         if wanted.consumers is not None:
             for name in self._others(consumers, wanted.consumers):
                 if reach.has_consumer(name):
-                    self._delete("consumer", name, partial(stores.directory.delete_consumer, name))
+                    self._delete(
+                        "consumer",
+                        name,
+                        partial(stores.directory.delete_consumer, name, reach=reach),
+                    )
         if wanted.plans is not None:
             for name in self._others(plans, wanted.plans):
                 if not stores.plans.get(name).built_in:
