@@ -94,10 +94,11 @@ def _make_private(url: URL) -> None:
     gets the mode of the first."""
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return
+    with suppress(OSError):  # SQLite says next what it cannot open
+        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     for path in (url.database, f"{url.database}-wal", f"{url.database}-shm"):
-        if path == url.database:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with suppress(FileNotFoundError, PermissionError):  # another user's, who decides on it
+        # What is another user's is theirs to decide on.
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             Path(path).chmod(0o600)
 
 
