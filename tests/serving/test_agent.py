@@ -1,6 +1,7 @@
 """The agent: real engine processes, kept as the configuration says."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -85,7 +86,13 @@ async def answers(engine: EngineDoc | None) -> int:
 
 
 def pids() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if child.status() != "zombie"}
+    """This process's children that run."""
+    running = set()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two looks
+            if child.status() != "zombie":
+                running.add(child.pid)
+    return running
 
 
 async def test_a_version_is_served_from_registration_to_unloading(place: Place) -> None:

@@ -87,7 +87,7 @@ async def test_the_commands_tell_what_they_did(
         assert "the receiver answered 500" in err
         receiver.answer = status(204)
         happen(control)
-        await in_state(control, id, "delivered")
+        await in_state(control, id, "delivered", type="key.created")
         code, out, _ = await command("deliveries", id, "--state", "delivered")
         assert "key.created" in out
         _, listed, _ = await command()

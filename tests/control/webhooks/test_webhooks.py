@@ -47,7 +47,7 @@ async def make(control: Control, receiver: Receiver, **more: object) -> dict[str
 
 
 async def until(look: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):  # a busy machine takes its time
         while not await look():  # noqa: ASYNC110 -- what is looked at is behind the API
             await asyncio.sleep(0.01)
 
@@ -58,15 +58,18 @@ async def deliveries(control: Control, id: str, **query: str) -> list[dict[str, 
     return items
 
 
-async def in_state(control: Control, id: str, state: str, attempts: int = 1) -> dict[str, object]:
-    """The newest delivery, once it is in this state after so many attempts."""
+async def in_state(
+    control: Control, id: str, state: str, attempts: int = 1, **query: str
+) -> dict[str, object]:
+    """The newest delivery (of those that ``query`` picks), once it is in this state after so many
+    attempts."""
 
     async def look() -> bool:
-        items = await deliveries(control, id)
+        items = await deliveries(control, id, **query)
         return bool(items) and items[0]["state"] == state and len(items[0]["attempts"]) == attempts  # type: ignore[arg-type]
 
     await until(look)
-    return (await deliveries(control, id))[0]
+    return (await deliveries(control, id, **query))[0]
 
 
 def opened(control: Control, request: Received, secret: str) -> Event:
