@@ -1,8 +1,11 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+PEERS := $(basename $(notdir $(wildcard requirements/peers/*.txt)))
 
 .PHONY: help setup setup-dev demo run test check format bench lock clean
+
+.SECONDARY:
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +21,12 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# Every peer has an environment of its own: what they pin would not fit into one.
+build/peers/%/setup.stamp: requirements/peers/%.txt
+	@test -x build/peers/$*/bin/python || $(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 setup: .venv/setup.stamp ## make .venv and install the locked requirements
 
 setup-dev: .venv/setup-dev.stamp ## the same, with what tests and checks need
@@ -28,7 +37,7 @@ demo: setup ## the embedded stack on port 8080 with two trained models
 run: setup ## the embedded stack without demo data
 	@$(BIN)/tollwayd up --port 8080 --data data
 
-test: setup-dev ## the whole suite, real servers included
+test: setup-dev build/peers/mlserver/setup.stamp ## the whole suite, real servers included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup-dev ## lint, types, import rules
@@ -41,9 +50,7 @@ format: setup-dev ## format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup-dev ## requests per CPU-second and latency beside a hand-written service
-	@test -x build/bench-venv/bin/python || $(PYTHON) -m venv build/bench-venv
-	@build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+bench: setup-dev $(PEERS:%=build/peers/%/setup.stamp) ## requests per CPU-second and latency beside the peers
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.policies
 

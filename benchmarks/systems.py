@@ -16,7 +16,7 @@ from benchmarks.models import CLASSIFIER
 from benchmarks.processes import free_port, started, tail, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-PEER_PYTHON = ROOT / "build" / "bench-venv" / "bin" / "python"
+PEER_PYTHON = ROOT / "build" / "peers" / "handwritten" / "bin" / "python"
 PEER_SCRIPT = ROOT / "benchmarks" / "peers" / "handwritten.py"
 START_S = 90.0
 APPLICATION = "bench"

@@ -7,7 +7,9 @@ lock() {
         --no-header --quiet "$@"
 }
 lock -o dev.txt dev.in
-for name in server sdk demo; do
+for name in server sdk demo otel; do
     lock -c dev.txt -o "$name.txt" "$name.in"
 done
-lock -o bench.txt bench.in
+for peer in peers/*.in; do
+    lock -o "${peer%.in}.txt" "$peer"
+done
