@@ -42,6 +42,7 @@ class Chain:
 
     def _go_through(self, steps: Iterator[Step], call: Call, decided: Decided) -> None:
         """Take the steps that are left. The iterator remembers where a step has to wait."""
+        refusal: TollwayError | None = None
         try:
             for step in steps:
                 waiting = step(call)
@@ -49,9 +50,11 @@ class Chain:
                     waiting.add_done_callback(partial(self._go_on, steps, call, decided))
                     return
         except TollwayError as error:
-            decided(error)
-            return
-        decided(None)
+            refusal = error
+        except Exception as error:
+            # A defect of one step must not leave the call without an answer.
+            refusal = _failed(error)
+        decided(refusal)
 
     def _go_on(
         self, steps: Iterator[Step], call: Call, decided: Decided, waited: asyncio.Future[None]
@@ -62,5 +65,9 @@ class Chain:
         elif isinstance(error, TollwayError):
             decided(error)
         else:
-            logger("policies").error("a policy failed", error=repr(error))
-            decided(TollwayError(Code.INTERNAL, "an internal error of the gateway"))
+            decided(_failed(error))
+
+
+def _failed(error: BaseException) -> TollwayError:
+    logger("policies").error("a policy failed", error=repr(error))
+    return TollwayError(Code.INTERNAL, "an internal error of the gateway")

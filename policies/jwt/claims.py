@@ -1,6 +1,5 @@
 """What a token says, judged by its issuer's document: for whom, until when, which application."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -113,6 +112,7 @@ def _time(claims: JsonObject, name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenError(Reason.CLAIMS, f"the token's '{name}' is not a number of seconds")
-    if not math.isfinite(value) or not 0 <= value <= MAX_UNIX_S:
+    # NaN fails this as well. No other question is asked first: a whole number may have any length.
+    if not 0 <= value <= MAX_UNIX_S:
         raise TokenError(Reason.CLAIMS, f"the token's '{name}' is not a time")
     return float(value)

@@ -173,6 +173,7 @@ FORGED: dict[str, Callable[[], bytes]] = {
     "exp in a century": lambda: token(claims(exp=NOW + 3_000_000_000)),
     "exp negative": lambda: token(claims(exp=-NOW)),
     "exp infinite": lambda: raw(GOOD_HEADER, GOOD_PAYLOAD.replace(b"1790000600", b"1e999")),
+    "exp of many digits": lambda: token(claims(exp=10**400)),
     "exp not a number": lambda: raw(GOOD_HEADER, GOOD_PAYLOAD.replace(b"1790000600", b"NaN")),
     "nbf in the future": lambda: token(claims(nbf=NOW + 31)),
     "nbf in words": lambda: token(claims(nbf="now")),

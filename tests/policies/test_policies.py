@@ -1,10 +1,13 @@
 """Each policy decides by its own data, and forgets at once what was taken back."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Identity
+from policies.chain import Chain
 from policies.lifecycle import LifecyclePolicy
 from policies.plans import Plans
 from policies.request_size import RequestSizePolicy
@@ -143,3 +146,24 @@ def test_declared_size_over_the_limit_is_refused() -> None:
     policy = RequestSizePolicy(100)
     assert refusal(policy, Call(model="m", content_length=100)) is None
     assert refusal(policy, Call(model="m", content_length=101)) is Code.TOO_LARGE
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_defect_of_a_step_is_an_answer_and_no_silence(waits: bool) -> None:
+    def wait(_call: Call) -> asyncio.Future[None] | None:
+        if not waits:
+            return None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_result, None)
+        return future
+
+    def broken(_call: Call) -> None:
+        raise OverflowError("a number is too large")
+
+    with pytest.raises(TollwayError) as refused:
+        async with asyncio.timeout(5):
+            await Chain([wait, broken]).passed(Call(model="m"))
+    assert (refused.value.code, refused.value.public) == (
+        Code.INTERNAL,
+        "an internal error of the gateway",
+    )
