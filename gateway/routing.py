@@ -12,6 +12,8 @@ _V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _V1 = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?:(predict|explain)")
 MAX_VERSION_DIGITS = 9
 CACHED_PATHS = 4096
+CACHED_PATH_LENGTH = 256
+"""Longer paths are parsed each time: what anybody can send must not fill the memory."""
 
 
 class Target(NamedTuple):
@@ -35,6 +37,8 @@ class Router:
             return self._cache[path]
         except KeyError:
             target = parse(path)
+            if len(path) > CACHED_PATH_LENGTH:
+                return target
             if len(self._cache) >= CACHED_PATHS:
                 self._cache.clear()
             self._cache[path] = target

@@ -9,12 +9,21 @@ Address = IPv4Address | IPv6Address
 _MAPPED_BITS = 96
 """Leading bits of ``::ffff:0:0/96``, below which IPv6 has the addresses of IPv4."""
 REMEMBERED_ADDRESSES = 4096
+MAX_ADDRESS = 100
+"""Characters of an address with a zone and a port. Longer texts are no addresses, and are not
+remembered."""
+MAX_HOPS = 50
+"""Proxies that one request may have passed."""
 
 
-@lru_cache(REMEMBERED_ADDRESSES)
 def parse_address(text: str) -> Address | None:
     """An address as systems and proxies write it: with a zone, in brackets, with a port. One of
     IPv4 in IPv6's form (RFC 4291, 2.5.5.2) is the address of IPv4. None when it is no address."""
+    return _parsed(text) if len(text) <= MAX_ADDRESS else None
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _parsed(text: str) -> Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -70,20 +79,19 @@ class TrustedProxies:
         """Address of the client: the TCP peer's, unless that is a trusted proxy. Then the rightmost
         hop of ``X-Forwarded-For`` that is none: what stands left of it anybody may have written.
 
-        Empty where the proxies name no address: such a caller is in no network.
+        Empty where the proxies name no address, or too many: such a caller is in no network.
         """
         if not self._networks or not forwarded_for:
             return peer
         address = parse_address(peer)
         if address is None or address not in self._networks:
             return peer
-        hops = forwarded_for
-        while hops:
-            hops, _, hop = hops.rpartition(b",")
+        hops = forwarded_for.rsplit(b",", MAX_HOPS)
+        for hop in reversed(hops[-MAX_HOPS:]):
             found = parse_address(hop.strip().decode("latin-1"))
             if found is None:
                 return ""
             peer = str(found)
             if found not in self._networks:
-                break
-        return peer
+                return peer
+        return peer if len(hops) <= MAX_HOPS else ""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.addresses import Networks, TrustedProxies, parse_address
+from policies import addresses
+from policies.addresses import MAX_ADDRESS, MAX_HOPS, Networks, TrustedProxies, parse_address
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 32))
@@ -91,3 +92,21 @@ def test_without_trusted_proxies_the_peer_is_the_client(peer: str, forwarded_for
 @given(st.binary(max_size=200))
 def test_any_header_of_a_trusted_proxy_is_read_without_an_error(forwarded_for: bytes) -> None:
     TrustedProxies(Networks.parse(["10.0.0.0/8"])).client("10.0.0.1", forwarded_for)
+
+
+PROXIES = TrustedProxies(Networks.parse(["10.0.0.0/8"]))
+
+
+def test_a_client_behind_more_proxies_than_there_are_is_in_no_network() -> None:
+    hops = b"203.0.113.9" + b",10.0.0.1" * (MAX_HOPS - 1)
+    assert PROXIES.client("10.0.0.2", hops) == "203.0.113.9"
+    assert PROXIES.client("10.0.0.2", hops + b",10.0.0.1") == ""
+    assert PROXIES.client("10.0.0.2", b"10.0.0.1," * 7000) == ""
+
+
+def test_texts_of_any_length_are_not_remembered() -> None:
+    parse_address("203.0.113.1")
+    before = addresses._parsed.cache_info().currsize
+    for n in range(10):
+        assert parse_address("1" * (MAX_ADDRESS + 1 + n)) is None
+    assert addresses._parsed.cache_info().currsize == before
