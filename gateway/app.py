@@ -283,6 +283,7 @@ class Gateway:
         app.include_router(self.routes.router())
         app.add_exception_handler(TollwayError, _prediction_error)
         app.add_exception_handler(HTTPException, _http_error)
+        app.add_exception_handler(Exception, _defect)
         proxy = ControlProxy(self._proxy, proxies)
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -312,6 +313,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = f"{request.method} {request.url.path[:200]}: {error.detail}"
     return JSONResponse({"error": redacted(text)}, error.status_code, error.headers)
+
+
+async def _defect(_request: Request, _error: Exception) -> Response:
+    """The server logs it; the client learns nothing of it but whose fault it is."""
+    return refusal(TollwayError(Code.INTERNAL, "an internal error of the gateway"))
 
 
 def _proxy_client(url: str) -> httpx.AsyncClient:

@@ -107,7 +107,7 @@ class CounterKeeper:
             return msgspec.json.decode(self._path.read_bytes(), type=CounterCopy)
         except FileNotFoundError:
             return CounterCopy()
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # Written atomically, so this is a disk's or a person's doing. The log still counts.
             logger("counters").error("the copy of the counters is damaged", error=str(error))
             return CounterCopy()
@@ -135,7 +135,7 @@ class CounterKeeper:
             for line in lines:
                 try:
                     record = decode(line)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError):
                     continue  # a torn line was never acknowledged; a damaged one is the shipper's
                 subscription = (record.application, record.model)
                 if subscription not in known:

@@ -51,7 +51,11 @@ class Heartbeat:
         try:
             await self._send(FIRST_TIMEOUT_S)
         except httpx.HTTPError as error:
-            logger("gateway").info("started without control's word", error=repr(error))
+            logger("gateway").info(
+                "control does not answer yet: serving by the configuration on disk meanwhile. "
+                "Nothing is to be done while control is starting",
+                error=repr(error),
+            )
 
     async def run(self) -> None:
         """Report until cancelled. Raises :class:`StartError` when control refuses: another gateway

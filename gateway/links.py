@@ -80,8 +80,11 @@ class Links:
                     )
                 # A peer that accepts and says nothing is no engine.
                 await connection.greeted
-        except (OSError, TimeoutError):
+        except BaseException as error:
+            # Also when the engine has left the configuration meanwhile: nobody holds this link.
             if connection is not None:
                 connection.close()
-            return None
+            if isinstance(error, OSError | TimeoutError):
+                return None
+            raise
         return connection

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from gateway import metadata
+from gateway.answer import error_answer
 from gateway.catalog import Catalog, ModelEntry
 from gateway.lane import peer_of, read_headers
 from gateway.routing import choose_version, hide_unseen, parse_version
@@ -23,7 +24,7 @@ from policies.chain import Chain
 from policies.lifecycle import LifecyclePolicy
 from policies.plan_limits import PlanLimitsPolicy
 from protocol.configuration import VersionDoc
-from protocol.errors import STATUS, Code, TollwayError
+from protocol.errors import Code, TollwayError
 
 MAX_INDEX_BODY_BYTES = 4096
 
@@ -202,8 +203,9 @@ def _call(model: str, version: str | None, label: str | None = None) -> Call:
 
 def refusal(error: TollwayError, headers: dict[str, str] | None = None) -> Response:
     """``{"error": "..."}``, as clients of the prediction protocols expect it."""
-    retry = {"Retry-After": "1"} if error.status == STATUS[Code.UNAVAILABLE] else {}
-    return JSONResponse({"error": error.public}, error.status, (headers or {}) | retry)
+    answer = error_answer(error)
+    found = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, answer.status, (headers or {}) | found)
 
 
 async def _wants_ready_only(request: Request) -> bool:

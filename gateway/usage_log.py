@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from protocol.usage import UsageRecord
+from runtime.logs import logger
 
 SUFFIX = ".usage"
 CLOSED = -1
@@ -73,7 +74,10 @@ class UsageLog:
             self.failures += 1
             recorded = False
         for release in waiting:
-            release(recorded)
+            try:
+                release(recorded)
+            except Exception:  # a defect at one request's end must not keep the others waiting
+                logger("usage").exception("an answer could not be let go")
 
     def _write(self, data: bytes) -> None:
         if self.written and self.written + len(data) > self._segment_bytes:
@@ -85,7 +89,11 @@ class UsageLog:
         except OSError:
             # Requests that are answered 503 must not be counted: take the half-written batch back.
             if self._descriptor != CLOSED:
-                os.ftruncate(self._descriptor, self.written)
+                try:
+                    os.ftruncate(self._descriptor, self.written)
+                except OSError:
+                    # What follows half a line would be lost with it: the next batch begins anew.
+                    self.written = self._segment_bytes
             raise
         self.written += done
 

@@ -43,8 +43,10 @@ def lock_folder(folder: Path) -> int:
     lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(lock)
+        if not isinstance(error, BlockingIOError):  # a file system without locks, or too many
+            raise
         raise StartError(
             f"{folder} is in use by another process: stop it, or choose another data directory"
         ) from None
@@ -68,14 +70,24 @@ def read_secret(path: Path) -> bytes:
 def secret_file(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(32)) -> bytes:
     """What ``path`` holds; made by ``make`` (mode 0600) when there is no such file yet.
 
-    Of several processes that start at once, all get the secret of the one that was first.
+    Of several processes that start at once, all get the secret of the one that was first. Raises
+    :class:`StartError` for an empty file: anybody knows the secret that it holds.
     """
-    try:
-        return path.read_bytes().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        _make_secret(path, make())
+    secret = path.read_bytes().strip()
+    if not secret:
+        raise StartError(
+            f"the secret file {path} is empty: restore it from a backup. A new one is made when "
+            "the file is removed, and what was made with the old one holds no longer"
+        )
+    return secret
+
+
+def _make_secret(path: Path, secret: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_atomically(temporary, make().encode() + b"\n", 0o600)
+    write_atomically(temporary, secret.encode() + b"\n", 0o600)
     try:
         os.link(temporary, path)  # fails when another process was first; a rename would replace
     except FileExistsError:
@@ -83,4 +95,3 @@ def secret_file(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(
     finally:
         temporary.unlink()
     sync_directory(path.parent)
-    return path.read_bytes().strip()

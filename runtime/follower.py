@@ -100,7 +100,7 @@ class ChangeFollower:
         while (end := data.find(b"\n", start)) >= 0:
             try:
                 page = msgspec.json.decode(memoryview(data)[start:end], type=_JournalPage)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 # What follows builds on what cannot be read: stop here, control sends the rest.
                 logger("follower").error("the disk copy is damaged", error=str(error))
                 return False
@@ -182,7 +182,7 @@ class ChangeFollower:
                 continue
             try:
                 document = decoder.decode(change.doc)
-            except msgspec.ValidationError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 # What cannot be understood must not leave an earlier, wider right in force.
                 logger("follower").error("document refused", key=change.key, error=str(error))
                 live.pop(change.key, None)

@@ -125,10 +125,11 @@ async def test_a_segment_is_not_deleted_before_a_copy_has_counted_it(tmp_path: P
     assert len(list((tmp_path / "usage").glob("*" + SUFFIX))) == 2
 
 
-async def test_a_damaged_copy_and_a_torn_line_are_survived(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b'{"counted":', b'{"counted":{"\xff":1},"totals":[]}'])
+async def test_a_damaged_copy_and_a_torn_line_are_survived(tmp_path: Path, damaged: bytes) -> None:
     life = Life(tmp_path, NOON)
     await life.call(5)
-    (tmp_path / "counters.json").write_bytes(b'{"counted":')
+    (tmp_path / "counters.json").write_bytes(damaged)
     with (tmp_path / "usage" / (life.usage.segment + SUFFIX)).open("ab") as file:
-        file.write(b'[1,"shop"')
+        file.write(b'[1,"\xff","k"]\n[1,"shop"')
     assert Life(tmp_path, NOON + 1).left()[1] == 100_000 - 5

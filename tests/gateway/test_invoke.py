@@ -1,12 +1,14 @@
 """What a prediction request meets on its way, through the whole gateway with a fake engine."""
 
 import asyncio
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
 from gateway.app import Gateway
+from gateway.routing import Router
 from gateway.settings import GatewaySettings
 from protocol.frames import Frame, Operation
 from protocol.keys import generate
@@ -214,6 +216,36 @@ async def test_restarted_engine_is_found_again_at_its_address(
     await engine.start()
     await until(lambda: gateway.upstream.is_ready(("iris", 2)))
     assert (await client.post(INFER, content=b"{}")).status_code == 200
+
+
+async def test_an_engine_that_leaves_before_it_has_spoken_gets_no_connection(
+    gateway: Gateway, run_dir: Path
+) -> None:
+    ended: list[bytes] = []
+    opened = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.set()
+        ended.append(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, run_dir / "silent.sock")
+    gateway.catalog.apply([worker((2, run_dir / "silent.sock"))], False)
+    async with asyncio.timeout(5):
+        await opened.wait()
+    gateway.catalog.apply([("worker", "w1", None)], False)
+    await until(lambda: ended == [b""])
+    server.close()
+
+
+def test_long_paths_are_parsed_and_not_remembered() -> None:
+    router = Router()
+    long = f"/v2/models/{'a' * 300}/infer"
+    target = router.target(long)
+    assert target is not None
+    assert target.model == "a" * 300
+    router.target("/v2/models/iris/infer")
+    assert list(router._cache) == ["/v2/models/iris/infer"]
 
 
 async def test_draining_engine_answers_what_it_has_and_gets_nothing_new(

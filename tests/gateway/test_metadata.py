@@ -100,6 +100,25 @@ async def test_statistics_need_the_right_to_the_model(
 ) -> None:
     answer = await client.get("/v2/models/iris/stats", headers={"x-api-key": world.stranger_key})
     assert answer.status_code == 403
+    answer = await client.get("/v2/models/iris/stats", headers={"x-api-key": "tw_live_no"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="tollway"'
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_defect_is_told_as_one_and_in_the_protocols_form(
+    gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_key: object) -> list[object]:
+        raise OverflowError("a secret of the inside")
+
+    monkeypatch.setattr(gateway.upstream, "connections", broken)
+    transport = httpx.ASGITransport(gateway.application, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        key = {"x-api-key": world.key}
+        answer = await client.get("/v2/models/iris/stats", headers=key)
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "an internal error of the gateway"}
 
 
 async def test_server_is_not_ready_while_a_stable_version_has_no_engine(

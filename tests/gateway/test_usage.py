@@ -182,3 +182,41 @@ async def test_closed_log_writes_to_no_descriptor(tmp_path: Path) -> None:
     kept = asyncio.get_running_loop().create_future()
     log.append(record(1), kept.set_result)
     assert await kept is False
+
+
+async def test_what_follows_half_a_line_is_not_lost_with_it(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = UsageLog(tmp_path, segment_bytes=1 << 20, now=lambda: 1000.0)
+    await write(log, range(2))
+    whole = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        if len(data) > 20:
+            return whole(descriptor, data[:20])
+        raise OSError(5, "Input/output error")
+
+    def stuck(_descriptor: int, _length: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.write", half)
+        broken.setattr("os.ftruncate", stuck)
+        log.append(record(2), lambda kept: None)
+        log.flush()
+    await write(log, range(3, 5))
+    await shipper(log, tmp_path, ledger).ship()
+    assert identifiers(ledger) == ["p0", "p1", "p3", "p4"]
+
+
+async def test_an_answer_that_fails_to_leave_keeps_no_other_waiting(tmp_path: Path) -> None:
+    log = UsageLog(tmp_path, segment_bytes=1 << 20, now=lambda: 1000.0)
+
+    def broken(_kept: bool) -> None:
+        raise ValueError("a defect")
+
+    released: list[bool] = []
+    log.append(record(0), broken)
+    log.append(record(1), released.append)
+    log.flush()
+    assert released == [True]

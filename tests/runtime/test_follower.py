@@ -208,14 +208,15 @@ async def test_a_disk_copy_without_a_kind_that_is_needed_now_serves_until_contro
     assert control.asked[0] == ("s1", 1)
 
 
-async def test_torn_last_line_is_dropped(control: FakeControl, tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [b'{"stream":"s1","reset":false,"chan', b'{"stream":"\xff"}\n'])
+async def test_torn_last_line_is_dropped(control: FakeControl, tmp_path: Path, torn: bytes) -> None:
     seen = Seen()
     control.add("a", stable=1)
     task = asyncio.create_task(follower(control, seen, tmp_path).run())
     await seen.until({"a": {"stable": 1}})
     task.cancel()
     with (tmp_path / "journal").open("ab") as file:
-        file.write(b'{"stream":"s1","reset":false,"chan')
+        file.write(torn)
     again = Seen()
     assert follower(control, again, tmp_path).load()
     assert again.models == {"a": {"stable": 1}}
