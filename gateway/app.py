@@ -137,6 +137,10 @@ class Gateway:
                     "Requests sent again because their engine was lost.",
                     lambda: self.upstream.retries,
                 ),
+                "tollway_unreachable_deadlines_total": (
+                    "Requests refused because no engine could have kept their deadline.",
+                    lambda: self.upstream.unreachable,
+                ),
                 "tollway_usage_write_failures_total": (
                     "Usage log writes that failed; their requests were answered 503.",
                     lambda: self.usage.failures,

@@ -7,12 +7,15 @@ sent once more, to another engine, before anybody hears of it: an inference is p
 import asyncio
 import socket
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol, cast
 
 import msgspec
 
+from gateway.reach import Reach
 from protocol.errors import Code, TollwayError
 from protocol.frames import (
+    TURNED_AWAY,
     Frame,
     FrameDecoder,
     Hello,
@@ -48,7 +51,7 @@ def notice_a_dead_host(raw: socket.socket) -> None:
 class Exchange:
     """A request on its way to an engine and back."""
 
-    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried")
+    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried", "sent")
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Exchange:
         self.c = max_rows
         self.kind = kind
         self.retried = False
+        self.sent = 0.0
 
 
 class EngineConnection(asyncio.Protocol):
@@ -87,6 +91,7 @@ class EngineConnection(asyncio.Protocol):
         self.hello: Hello | None = None
         self.draining = False
         self.congested = False
+        self.reach = Reach()
         self.greeted: asyncio.Future[None] = self._loop.create_future()
         """Done when the engine has said who it is, or is gone."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -95,7 +100,8 @@ class EngineConnection(asyncio.Protocol):
         """Put the exchange's frame into this tick's write. Returns its id."""
         self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF
         self.in_flight[id_] = exchange
-        left_ms = max(1, int((exchange.deadline - self._loop.time()) * 1000))
+        now = exchange.sent = self._loop.time()
+        left_ms = max(1, int(self.reach.left(exchange.deadline, now) * 1000))
         header = encode_header(
             exchange.kind,
             len(exchange.body),
@@ -147,12 +153,22 @@ class EngineConnection(asyncio.Protocol):
                 if frame.kind == Kind.REPLY:
                     # An id that is not in flight was cancelled or timed out meanwhile.
                     if (exchange := self.in_flight.pop(frame.id, None)) is not None:
-                        exchange.done(frame)
+                        self._replied(exchange, frame)
                 else:
                     self._control_frame(frame)
         except (ProtocolError, msgspec.DecodeError) as error:
             logger("upstream").error("engine broke the protocol", error=str(error))
             self.close()
+
+    def _replied(self, exchange: Exchange, frame: Frame) -> None:
+        now = self._loop.time()
+        if frame.flags == TURNED_AWAY:
+            self.reach.turned_away(now, frame.b)
+            self._pool.turned_away(self, exchange)
+        else:
+            if not frame.flags:
+                self.reach.answered(now - exchange.sent, frame.a + frame.b)
+            exchange.done(frame)
 
     def _control_frame(self, frame: Frame) -> None:
         if frame.kind == Kind.HELLO and self.hello is None:
@@ -197,6 +213,9 @@ class Pool(Protocol):
     def left(self, connection: EngineConnection) -> None:
         """The engine takes nothing new; what is in flight will be answered."""
 
+    def turned_away(self, connection: EngineConnection, exchange: Exchange) -> None:
+        """The engine could not have kept the deadline."""
+
     def lost(self, connection: EngineConnection, unanswered: list[Exchange]) -> None:
         """The connection is closed."""
 
@@ -217,6 +236,8 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self.retries = 0
         """Exchanges that were sent again because their engine was lost."""
+        self.unreachable = 0
+        """Requests refused because no engine could have kept their deadline."""
 
     def is_ready(self, key: VersionKey) -> bool:
         """Whether an engine would take a request for this version now."""
@@ -231,7 +252,10 @@ class Upstream:
         return sum(len(connection.in_flight) for connection in self._open)
 
     def send(self, key: VersionKey, exchange: Exchange) -> None:
-        """Send to the least loaded engine. Raises ``NOT_READY`` or ``QUEUE_FULL``."""
+        """Send to the least loaded engine that can keep the deadline.
+
+        Raises ``NOT_READY``, ``QUEUE_FULL`` or ``DEADLINE_UNREACHABLE``.
+        """
         group = self._ready.get(key)
         if not group:
             raise TollwayError(
@@ -239,14 +263,28 @@ class Upstream:
                 f"no engine is ready for '{key[0]}' version {key[1]}: try again soon",
             )
         connection = group[0]
+        now, deadline = self._loop.time(), exchange.deadline
         if len(group) > 1:
-            connection = min(group, key=lambda c: (c.congested, len(c.in_flight)))
+            connection = min(
+                group, key=lambda c: (c.congested, c.reach.late(deadline, now), len(c.in_flight))
+            )
+        if late_s := connection.reach.late(deadline, now):
+            raise self._unreachable(key, late_s)
         if connection.congested or len(connection.in_flight) >= self._max_in_flight:
             raise TollwayError(Code.QUEUE_FULL, f"the queue of '{key[0]}' is full: try again soon")
         connection.send(exchange)
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(self.SWEEP_S, self._sweep)
+
+    def _unreachable(self, key: VersionKey, late_s: float) -> TollwayError:
+        self.unreachable += 1
+        return TollwayError(
+            Code.DEADLINE_UNREACHABLE,
+            f"'{key[0]}' is too busy to answer within the request's deadline: try again soon, or "
+            "allow more time",
+            retry_after_s=max(1, ceil(late_s)),
+        )
 
     async def close(self) -> None:
         """Close every connection; what is still in flight is answered ``NOT_READY``."""
@@ -289,6 +327,24 @@ class Upstream:
         if not group:
             self._ready.pop(key, None)
 
+    def turned_away(self, connection: EngineConnection, exchange: Exchange) -> None:
+        hello = connection.hello
+        assert hello is not None
+        key = (hello.model, hello.version)
+        if exchange.retried:
+            late_s = connection.reach.late(exchange.deadline, self._loop.time())
+            exchange.done(self._unreachable(key, late_s))
+            return
+        self._again(key, exchange)
+
+    def _again(self, key: VersionKey, exchange: Exchange) -> None:
+        """Send once more, to an engine that can take it."""
+        exchange.retried = True
+        try:
+            self.send(key, exchange)
+        except TollwayError as error:
+            exchange.done(error)
+
     def lost(self, connection: EngineConnection, unanswered: list[Exchange]) -> None:
         self._open.discard(connection)
         self.left(connection)
@@ -300,12 +356,8 @@ class Upstream:
             if not again or exchange.deadline <= self._loop.time():
                 exchange.done(_stopped(hello))
                 continue
-            exchange.retried = True
             self.retries += 1
-            try:
-                self.send((hello.model, hello.version), exchange)
-            except TollwayError as error:
-                exchange.done(error)
+            self._again((hello.model, hello.version), exchange)
 
     def _sweep(self) -> None:
         """Answer what has passed its deadline: one timer for all requests, none per request."""

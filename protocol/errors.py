@@ -62,6 +62,8 @@ class Code(StrEnum):
     """No engine can answer for this version now."""
     QUEUE_FULL = "queue_full"
     """The engines' queues are full."""
+    DEADLINE_UNREACHABLE = "deadline_unreachable"
+    """The request could not have been answered within its deadline, and was not begun."""
     DEADLINE_EXCEEDED = "deadline_exceeded"
     """The request's deadline passed before the answer was there."""
     UNAVAILABLE = "unavailable"
@@ -100,6 +102,7 @@ STATUS: dict[Code, int] = {
     Code.TOO_MANY_IN_FLIGHT: 429,
     Code.NOT_READY: 503,
     Code.QUEUE_FULL: 503,
+    Code.DEADLINE_UNREACHABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
     Code.BODY_TIMEOUT: 504,
     Code.UNAVAILABLE: 503,

@@ -4,11 +4,12 @@ A frame is a fixed header and a body::
 
     length u32   bytes that follow this field
     kind   u8    see Kind
-    flags  u8    INFER: operation (see Operation); REPLY: 1 when the body is an error
+    flags  u8    INFER: operation (see Operation); REPLY: see FAILED, TURNED_AWAY
     status u16   REPLY: HTTP status
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
-    b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run
+    b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run;
+                 TURNED_AWAY: microseconds that the request would have needed
     c      u32   INFER: rows that the request may have (0: no limit); REPLY: rows
     d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
 
@@ -29,6 +30,11 @@ HEADER_BYTES: Final = HEADER.size
 LENGTH_BYTES: Final = 4
 MAX_U32: Final = 0xFFFFFFFF
 NO_HEADER: Final = MAX_U32
+FAILED: Final = 1
+"""Flag of a REPLY whose body is an error."""
+TURNED_AWAY: Final = 2
+"""Flag of a REPLY without a body: the deadline could not be kept, so nothing was done. Until the
+time in ``b`` has run down, requests that have less time left need not be sent either."""
 MAX_FRAME_BYTES: Final = 1 << 30
 """Upper bound on a frame whatever the settings say; a longer length means a broken peer."""
 
@@ -82,6 +88,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     success_ns: int = 0
     fail_count: int = 0
     fail_ns: int = 0
+    turned_away_count: int = 0
+    """Of ``fail_count``: requests whose deadline could not be kept."""
     queue_ns: int = 0
     compute_infer_ns: int = 0
     batching: bool = True

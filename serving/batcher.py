@@ -54,7 +54,7 @@ class Batcher:
         self._max_bytes = max_bytes
         self._max_rows = max_rows
         self._queue: deque[Call] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes = self._queued_rows = 0
         self._mergeable = merging
         self._why_not = why_not
         self.cost = cost or Cost()
@@ -83,6 +83,11 @@ class Batcher:
         """Queue a decoded request."""
         self._queue.append(call)
         self._queued_bytes += call.size
+        self._queued_rows += call.rows
+
+    def _leaves(self, call: Call) -> None:
+        self._queued_bytes -= call.size
+        self._queued_rows -= call.rows
 
     def take(self) -> tuple[list[Call], list[Call]]:
         """The next requests to run together, and those whose deadline passed while they waited.
@@ -99,10 +104,10 @@ class Batcher:
         while queue:
             call = queue.popleft()
             if call.cancelled:
-                self._queued_bytes -= call.size
+                self._leaves(call)
                 continue
             if call.deadline_ns and now >= call.deadline_ns:
-                self._queued_bytes -= call.size
+                self._leaves(call)
                 late.append(call)
                 continue
             if not group:
@@ -117,7 +122,7 @@ class Batcher:
                     break
                 continue
             call.taken_ns = now
-            self._queued_bytes -= call.size
+            self._leaves(call)
             group.append(call)
             rows += call.rows
             if not merge or rows >= room:
@@ -136,6 +141,15 @@ class Batcher:
     def predict(self, group: list[Call]) -> float:
         """Seconds that running ``group`` will take, as far as runs so far tell."""
         return self.cost.predict(sum(call.rows for call in group))
+
+    def backlog_s(self, rows: int) -> float:
+        """Seconds of runs until a request of ``rows`` rows that came now would have run."""
+        cost = self.cost
+        requests, rows = len(self._queue) + 1, self._queued_rows + rows
+        runs = requests
+        if requests > 1 and self._mergeable and cost.pays:
+            runs = min(requests, -(-rows // self._room()))
+        return runs * cost.fixed_s + rows * cost.row_s
 
     def run(self, group: list[Call]) -> None:
         """Run ``group`` and give each of its calls results or an error. Never raises for a call."""

@@ -55,6 +55,7 @@ class Call:
         "deadline_ns",
         "encoder",
         "error",
+        "expected_s",
         "feeds",
         "id",
         "key",
@@ -80,6 +81,8 @@ class Call:
         self.arrived_ns = 0
         self.deadline_ns = 0
         """When the answer is no longer wanted; 0: never."""
+        self.expected_s = 0.0
+        """Seconds that it was expected to take when it was admitted; 0: nobody looked."""
         self.taken_ns = 0
         self.cancelled = False
         self.results: Results | None = None

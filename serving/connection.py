@@ -13,6 +13,7 @@ from protocol.frames import (
     HEADER_BYTES,
     LENGTH_BYTES,
     NO_HEADER,
+    TURNED_AWAY,
     Frame,
     FrameDecoder,
     Hello,
@@ -156,6 +157,11 @@ class Connection(asyncio.Protocol):
         self.calls.pop(id, None)
         self._append(id, STATUS[error.code], error_body(error), flags=1, queue_us=queue_us)
 
+    def turn_away(self, id: int, needed_us: int) -> None:
+        """Answer that the deadline cannot be kept: ``needed_us`` would be needed now."""
+        self._out.append(encode_header(Kind.REPLY, 0, flags=TURNED_AWAY, id=id, b=needed_us))
+        self._flush_soon()
+
     def _append(
         self, id: int, status: int, body: bytes, *, flags: int = 0, queue_us: int = 0
     ) -> None:
@@ -163,6 +169,9 @@ class Connection(asyncio.Protocol):
             Kind.REPLY, len(body), flags=flags, status=status, id=id, a=queue_us, d=NO_HEADER
         )
         self._out += (header, body)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)

@@ -15,6 +15,7 @@ import msgspec
 
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
+from serving.admission import SLACK, Admission, too_many_rows_in_time
 from serving.batcher import Batcher, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
@@ -53,6 +54,7 @@ class Engine:
         self.connections: set[Connection] = set()
         self._signature = signature
         self._batcher = batcher
+        self._admission = Admission(batcher, clock_ns)
         self._clock_ns = clock_ns
         self._report_defect = report_defect
         replies = V2Replies(signature)
@@ -69,11 +71,19 @@ class Engine:
     # frames in -> decode -> queue
 
     def infer(self, connection: Connection, frame: Frame) -> None:
-        """Decode a request and queue it, or answer at once why not."""
+        """Decode a request and queue it, or answer at once why not.
+
+        A deadline that the queue alone makes unreachable is told before anything is decoded.
+        """
         arrived = self._clock_ns()
         size = len(frame.body)
+        left_s = frame.a / 1000
         if frame.id in connection.calls:
             connection.abort()  # two answers of one id could reach the wrong clients
+            return
+        expected = self._admission.expects(1, arrived)
+        if left_s and (needed := self._admission.late(expected, left_s, arrived)):
+            self._turn_away(connection, frame.id, needed)
             return
         try:
             if self._batcher.full(size):
@@ -90,6 +100,15 @@ class Engine:
             self._report_defect(error)
             connection.refuse(frame.id, _internal())
             return
+        decoded = self._clock_ns()
+        self._admission.decoded(decoded - arrived)
+        if call.rows > 1:
+            expected = self._admission.expects(call.rows, decoded)
+            if left_s and self._admission.late(expected, left_s, decoded):
+                self._failed += 1
+                connection.refuse(frame.id, too_many_rows_in_time(call.rows))
+                return
+        call.expected_s = expected
         call.sink = connection
         call.id = frame.id
         call.size = size
@@ -101,6 +120,10 @@ class Engine:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn_away(self, connection: Connection, id: int, needed_s: float) -> None:
+        self._failed += 1
+        connection.turn_away(id, min(int(needed_s * (1 + SLACK) * 1e6), MAX_US))
 
     def _decode(self, frame: Frame) -> Call:
         operation = frame.flags
@@ -129,6 +152,7 @@ class Engine:
             if self._batcher.predict(group) >= INLINE_S:
                 self._run_in_thread(group)
                 return
+            self._admission.begins(group)
             self._run(group)
             self._answer(group)
             if self._clock_ns() >= until:
@@ -149,6 +173,7 @@ class Engine:
     def _run_in_thread(self, group: list[Call]) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "run")
+        self._admission.begins(group)
         self._running = group
         loop = asyncio.get_running_loop()
 
@@ -203,6 +228,8 @@ class Engine:
         self._queue_ns += queue_ns
         for sink in touched:
             sink.flush()
+        done = self._clock_ns()
+        self._admission.ends(group, done - now, done)
 
     def _fail(self, call: Call, error: TollwayError) -> None:
         now = self._clock_ns()
@@ -231,6 +258,7 @@ class Engine:
                 success_ns=self._success_ns,
                 fail_count=self._failed,
                 fail_ns=self._fail_ns,
+                turned_away_count=self._admission.refused,
                 queue_ns=self._queue_ns,
                 compute_infer_ns=batcher.run_ns,
                 batching=batching,

@@ -28,6 +28,13 @@ _METRICS: Final = (
     ("tollway_engine_requests_total", "counter", "Requests answered.", "success_count", 1.0),
     ("tollway_engine_errors_total", "counter", "Requests refused or failed.", "fail_count", 1.0),
     (
+        "tollway_engine_turned_away_total",
+        "counter",
+        "Requests whose deadline could not be kept.",
+        "turned_away_count",
+        1.0,
+    ),
+    (
         "tollway_engine_queue_seconds_total",
         "counter",
         "Time that requests waited.",
