@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 import rfc8785
+from msgspec import UNSET, UnsetType
 
 Task = Literal["classification", "regression", "clustering", "outlier", "transform", "unknown"]
 ColumnType = Literal["float", "integer", "boolean", "string"]
@@ -26,6 +27,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     datatype: str
     shape: tuple[int, ...]
     optional: bool = False
+    """An input that a request may leave out; an output that an answer may lack."""
+    symbols: tuple[str | None, ...] | UnsetType = UNSET
+    """The name of each dimension that has one; absent where none has. Dimensions of one name have
+    one size in a request."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,13 +11,18 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import checker
 
-from protocol.datatypes import ONNX_ELEMENT_TYPES
+from protocol.datatypes import DATATYPES, ONNX_ELEMENT_TYPES
 from protocol.manifest import Tensor
 from registry.inspect import Inspection, Job
 
 DEFAULT_DOMAIN = "ai.onnx"
 MAX_NAMED = 5
 """Operators named in one refusal."""
+MAX_DIMENSIONS = 64
+"""What an array can have in numpy."""
+IR_OF_DEFAULTS = 4
+"""From this version of the format on, an initializer of an input's name is the default of what a
+caller may give; before it, every weight had to be listed among the inputs."""
 
 
 class Refused(Exception):  # noqa: N818 -- a decision, not an error
@@ -46,8 +51,7 @@ def inspect_graph(job: Job) -> Inspection:
     """Inspect the artifact. Raises :class:`Refused`."""
     model = _parsed(job.artifact)
     # Before the checker, whose words for the same things do not say what to do.
-    inputs = tuple(_tensor(value, "input") for value in _true_inputs(model))
-    outputs = tuple(_tensor(value, "output") for value in model.graph.output)
+    inputs, outputs = signature_of(model)
     _check_external_data(model, job.files)
     _check_with_checker(job.artifact)
     _check_runtime(model, supported_operators())
@@ -130,39 +134,81 @@ def _check_runtime(model: onnx.ModelProto, table: Operators) -> None:
         raise Refused(f"onnxruntime {table.runtime} lacks operators of the model: {shown}{more}")
 
 
-def _true_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that a request must bring: those without a default among the initializers."""
+def signature_of(model: onnx.ModelProto) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs. Raises :class:`Refused` for one that the protocol cannot carry."""
+    inputs = tuple(_inputs(model))
+    outputs = tuple(_tensor(value, "output") for value in model.graph.output)
+    strings = [tensor.name[:80] for tensor in inputs if tensor.datatype == "BYTES"]
+    bf16 = [tensor.name[:80] for tensor in outputs if tensor.datatype == "BF16"]
+    if strings and bf16:
+        raise Refused(
+            f"input {strings[0]!r} is BYTES and output {bf16[0]!r} is BF16, which the runtime "
+            "cannot do in one graph; cast the output inside the graph, to FP32 for example"
+        )
+    return inputs, outputs
+
+
+def _inputs(model: onnx.ModelProto) -> Iterator[Tensor]:
+    """What a request brings, and what it may bring: inputs with a default in the graph."""
     defaults = {tensor.name for tensor in model.graph.initializer}
-    defaults |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in defaults]
+    sparse = {tensor.values.name for tensor in model.graph.sparse_initializer}
+    for value in model.graph.input:
+        if value.name not in defaults | sparse:
+            yield _tensor(value, "input")
+        elif model.ir_version >= IR_OF_DEFAULTS and value.name not in sparse:
+            element = value.type.tensor_type.elem_type
+            if element in ONNX_ELEMENT_TYPES and value.type.tensor_type.HasField("shape"):
+                yield msgspec.structs.replace(_tensor(value, "input"), optional=True)
 
 
 def _tensor(value: onnx.ValueInfoProto, what: str) -> Tensor:
-    kind = value.type.WhichOneof("value")
     name = value.name[:80]
+    tensor_type, optional = value.type, False
+    if tensor_type.WhichOneof("value") == "optional_type":
+        tensor_type, optional = tensor_type.optional_type.elem_type, True
+    kind = tensor_type.WhichOneof("value")
     if kind != "tensor_type":
         found = (kind or "no type").removesuffix("_type")
-        hint = "; convert with zipmap=False" if found in ("sequence", "map") else ""
+        if optional:
+            found = f"optional {found}"
+        hint = "; convert with zipmap=False" if kind in ("sequence_type", "map_type") else ""
         raise Refused(f"{what} {name!r} is of type {found}; only dense tensors can be served{hint}")
-    element = value.type.tensor_type.elem_type
+    element = tensor_type.tensor_type.elem_type
     datatype = ONNX_ELEMENT_TYPES.get(element)
     if datatype is None:
         known = onnx.TensorProto.DataType.values()
         label = onnx.TensorProto.DataType.Name(element) if element in known else str(element)
-        raise Refused(f"{what} {name!r} has element type {label}, which cannot be served")
-    return Tensor(name=value.name, datatype=datatype, shape=_shape(value, what))
-
-
-def _shape(value: onnx.ValueInfoProto, what: str) -> tuple[int, ...]:
-    if not value.type.tensor_type.HasField("shape"):
         raise Refused(
-            f"{what} {value.name[:80]!r} declares no shape; declare one, with a name or nothing "
-            "for each dimension that may vary"
+            f"{what} {name!r} has element type {label}, which cannot be served; cast it inside the "
+            f"graph from or to one of {', '.join(DATATYPES)}"
         )
-    return tuple(
-        dimension.dim_value if dimension.WhichOneof("value") == "dim_value" else -1
-        for dimension in value.type.tensor_type.shape.dim
+    shape, symbols = _shape(tensor_type.tensor_type, f"{what} {name!r}")
+    return Tensor(
+        name=value.name,
+        datatype=datatype,
+        shape=shape,
+        optional=optional,
+        symbols=symbols if any(symbols) else msgspec.UNSET,
     )
+
+
+def _shape(
+    tensor: onnx.TypeProto.Tensor, what: str
+) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
+    """Sizes, -1 for those that may vary, and the names that the graph gives them."""
+    if not tensor.HasField("shape"):
+        raise Refused(
+            f"{what} declares no shape; declare one, with a name or nothing for each dimension "
+            "that may vary"
+        )
+    dimensions = tensor.shape.dim
+    if len(dimensions) > MAX_DIMENSIONS:
+        raise Refused(f"{what} has {len(dimensions)} dimensions; {MAX_DIMENSIONS} can be served")
+    sizes = tuple(
+        max(dimension.dim_value, -1) if dimension.WhichOneof("value") == "dim_value" else -1
+        for dimension in dimensions
+    )
+    return sizes, tuple(dimension.dim_param or None for dimension in dimensions)
 
 
 def _node_lists(

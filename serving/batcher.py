@@ -27,8 +27,9 @@ everybody waits for the last row."""
 class Runner(Protocol):
     """The part of :class:`serving.session.Session` that batching needs."""
 
-    def run(self, feeds: list[Array | None]) -> list[Array]:
-        """Outputs for the inputs; raises ``TollwayError`` when the graph fails on them."""
+    def run(self, feeds: list[Array | None]) -> list[Array | None]:
+        """Outputs for the inputs, None for an optional one that the run did not give. Raises
+        ``TollwayError`` when the graph fails on them."""
         ...
 
 
@@ -174,7 +175,7 @@ class Batcher:
         arrays = self._runner.run(feeds)
         run_ns = self._clock_ns() - begun
         self._count(rows, len(group), run_ns)
-        if any(array.ndim == 0 or array.shape[0] != rows for array in arrays):
+        if any(array is None or not array.ndim or array.shape[0] != rows for array in arrays):
             self._mergeable = False
             self._why_not = "an output's first dimension does not follow the input's"
             return False
@@ -200,7 +201,8 @@ class Batcher:
         call.start, call.stop = 0, call.rows
 
     def _count(self, rows: int, requests: int, run_ns: int) -> None:
-        self.cost.observe(rows, requests, run_ns * 1e-9)
+        # A run of no rows costs what a run of one does, and would divide by its rows.
+        self.cost.observe(max(rows, 1), requests, run_ns * 1e-9)
         self.runs += 1
         self.rows += rows
         self.run_ns += run_ns

@@ -96,8 +96,9 @@ class Results:
 
     __slots__ = ("_flat", "arrays", "run_ns", "shared")
 
-    def __init__(self, arrays: list[Array], run_ns: int, shared: bool) -> None:
+    def __init__(self, arrays: list[Array | None], run_ns: int, shared: bool) -> None:
         self.arrays = arrays
+        """One per output; None for an optional one that the run did not give."""
         self.run_ns = run_ns
         self.shared = shared
         """Whether rows of several requests are in here: outputs are then cut by rows."""
@@ -105,19 +106,25 @@ class Results:
 
     def values(self, output: int, start: int, stop: int) -> tuple[list[object], tuple[int, ...]]:
         """Elements of a request's share in row-major order, and the share's shape."""
-        array = self.arrays[output]
+        array = self.given(output)
         flat = self._flat[output]
         if flat is None:
             # Once per run, not per request: tolist() on the whole costs little more than on a row.
             flat = self._flat[output] = array.reshape(-1).tolist()
         if not self.shared:
             return flat, array.shape
-        width = len(flat) // array.shape[0]
+        width = len(flat) // (array.shape[0] or 1)
         return flat[start * width : stop * width], (stop - start, *array.shape[1:])
+
+    def given(self, output: int) -> Array:
+        """The whole of an output that the run gave."""
+        array = self.arrays[output]
+        assert array is not None, "the encoder leaves out what the run did not give"
+        return array
 
     def array(self, output: int, start: int, stop: int) -> Array:
         """A request's share of an output, as a view."""
-        array = self.arrays[output]
+        array = self.given(output)
         return array[start:stop] if self.shared else array
 
 

@@ -58,10 +58,12 @@ def replay(golden: Golden, call: Call, runner: Runner, signature: Signature) -> 
 
 
 def _compare(
-    expected: _Output, got: Array, index: int, signature: Signature, golden: Golden
+    expected: _Output, got: Array | None, index: int, signature: Signature, golden: Golden
 ) -> None:
     spec = signature.outputs[index]
     what = f"golden rows: output {show(spec.name)}"
+    if got is None:
+        raise GoldenError(f"{what} is not given")
     if list(got.shape) != expected.shape:
         raise GoldenError(f"{what} has shape {list(got.shape)}, expected {expected.shape}")
     try:
@@ -75,7 +77,7 @@ def _compare(
         # JSON writes NaN and the infinities as null, so null stands for any of them.
         same |= ~np.isfinite(left) & np.isnan(right)
     else:
-        same = got == wanted
+        same = np.asarray(got == wanted)  # of strings without dimensions it is a plain bool
     if not same.all():
         place = tuple(int(i) for i in np.argwhere(~same)[0])
         raise GoldenError(

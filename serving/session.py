@@ -51,16 +51,19 @@ class Session:
         self._names = [spec.name for spec in signature.inputs]
         self._outputs = [spec.name for spec in signature.outputs]
         self._check(signature)
-        self._bf16_inputs = {s.name for s in signature.inputs if s.datatype == "BF16"}
-        self._plain = not self._bf16_inputs and all(
-            spec.datatype != "BF16" for spec in signature.outputs
-        )
+        self._bf16_inputs = [s.name for s in signature.inputs if s.datatype == "BF16"]
+        self._bf16_outputs = any(spec.datatype == "BF16" for spec in signature.outputs)
         self._options = ort.RunOptions()
         self._options.log_severity_level = _FATAL_ONLY
 
     def _check(self, signature: Signature) -> None:
         for what, declared, actual in (
-            ("input", signature.inputs, self._session.get_inputs()),
+            (
+                "input",
+                signature.inputs,
+                # What has a default in the graph may be given, and counts as no input there.
+                [*self._session.get_inputs(), *self._session.get_overridable_initializers()],
+            ),
             ("output", signature.outputs, self._session.get_outputs()),
         ):
             types = {port.name: _datatype(port.type) for port in actual}
@@ -71,19 +74,22 @@ class Session:
                         f"{types.get(spec.name, 'missing')} in the graph"
                     )
 
-    def run(self, feeds: list[Array | None]) -> list[Array]:
-        """Outputs for ``feeds``, both in the signature's order.
+    def run(self, feeds: list[Array | None]) -> list[Array | None]:
+        """Outputs for ``feeds``, both in the signature's order; an optional one may be None.
 
         Raises ``INFERENCE_FAILED`` when the graph refuses the values.
         """
-        named = {
+        named: dict[str, Array | ort.OrtValue] = {
             name: feed for name, feed in zip(self._names, feeds, strict=True) if feed is not None
         }
         try:
-            if self._plain:
-                outputs: list[Array] = self._session.run(self._outputs, named, self._options)
-                return outputs
-            return self._run_bf16(named)
+            for name in self._bf16_inputs:
+                if name in named:
+                    named[name] = _bf16(named[name])
+            if self._bf16_outputs:
+                return self._run_bf16(named)
+            outputs: list[Array | None] = self._session.run(self._outputs, named, self._options)
+            return outputs
         except Exception as error:
             raise TollwayError(
                 Code.INFERENCE_FAILED,
@@ -91,22 +97,33 @@ class Session:
                 repr(error),
             ) from error
 
-    def _run_bf16(self, named: dict[str, Array]) -> list[Array]:
-        """BF16 has no numpy type: its 16 bits go in and out as they are."""
+    def _run_bf16(self, named: dict[str, Array | ort.OrtValue]) -> list[Array | None]:
+        """The runtime gives BF16 in values of its own only, and takes no strings in those."""
         values = {
-            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(feed), _BF16)
-            if name in self._bf16_inputs
-            else ort.OrtValue.ortvalue_from_numpy(feed)
+            name: ort.OrtValue.ortvalue_from_numpy(feed) if isinstance(feed, np.ndarray) else feed
             for name, feed in named.items()
         }
         return [
-            _bits(value) if value.element_type() == _BF16 else value.numpy()
+            _array(value)
             for value in self._session.run_with_ort_values(self._outputs, values, self._options)
         ]
 
 
-def _bits(value: ort.OrtValue) -> Array:
+def _bf16(bits: Array) -> ort.OrtValue:
+    """BF16 has no numpy type: its 16 bits go in and out as they are."""
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.asarray(bits, order="C"), _BF16)
+
+
+def _array(value: ort.OrtValue) -> Array | None:
+    # First of all: asking an absent optional for its type crashes the process.
+    if not value.has_value():
+        return None
+    if value.element_type() != _BF16:
+        array: Array = value.numpy()
+        return array
     shape = value.shape()
+    if 0 in shape:
+        return np.empty(shape, np.uint16)
     count = int(np.prod(shape, dtype=np.int64))
     pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint16))
     return np.ctypeslib.as_array(pointer, (count,)).copy().reshape(shape)
@@ -114,7 +131,7 @@ def _bits(value: ort.OrtValue) -> Array:
 
 def _datatype(onnx_type: str) -> str:
     """``tensor(float)`` -> ``FP32``; what is no tensor stays as ONNX Runtime spells it."""
-    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
+    inner = onnx_type.removeprefix("optional(").removeprefix("tensor(").rstrip(")")
     return ONNX_ELEMENT_TYPES.get(_ONNX_NAMES.get(inner, 0), onnx_type)
 
 

@@ -1,8 +1,12 @@
 """What the model takes and gives, as the decoders, the batcher and the encoders need it."""
 
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Manifest
-from serving.call import Key
+from serving.call import Key, first_rows
 from serving.tensors import Array, TensorSpec, invalid, show
 
 
@@ -17,17 +21,19 @@ class Signature:
         self.outputs = [TensorSpec(tensor) for tensor in manifest.outputs]
         self.position = {spec.name: index for index, spec in enumerate(self.inputs)}
         self.output_position = {spec.name: index for index, spec in enumerate(self.outputs)}
-        self.dynamic = bool(self.inputs) and all(
-            spec.dynamic for spec in (*self.inputs, *self.outputs)
+        self.required = [spec for spec in self.inputs if not spec.optional]
+        self.dynamic = (
+            bool(self.required)
+            and all(spec.dynamic for spec in (*self.required, *self.outputs))
+            and not any(spec.optional for spec in self.outputs)
         )
-        """Whether every tensor's first dimension may vary, so that rows could share a run."""
+        """Whether the first dimension of all that always comes may vary, so that rows could share a
+        run."""
         self.simple_key: Key = (
             ()
             if self.dynamic
-            and all(
-                all(size >= 0 for size in spec.trailing) and not spec.optional
-                for spec in self.inputs
-            )
+            and len(self.required) == len(self.inputs)
+            and all(size >= 0 for spec in self.inputs for size in spec.trailing)
             else None
         )
         """The key of every request, where only the number of rows can differ between them."""
@@ -39,11 +45,19 @@ class Signature:
         )
         """Whether every input holds columns of the same rows. Of a graph without columns nobody
         knows: it may broadcast one input over the others."""
+        self._symbols = _shared_symbols(manifest)
+        self.bound = self.of_rows or bool(self._symbols)
+        """Whether there is something to check between dimensions."""
 
     def key(self, feeds: list[Array | None]) -> Key:
         """What must be equal for requests to share a run: inputs given, other dimensions."""
         if not self.dynamic:
             return None
+        if self.simple_key is None and any(
+            spec.optional and feed is not None
+            for spec, feed in zip(self.inputs, feeds, strict=True)
+        ):
+            return None  # the warm-up saw no run with it: its rows may not be the others'
         present = [feed for feed in feeds if feed is not None]
         if any(feed.shape[0] != present[0].shape[0] for feed in present):
             return None  # the graph may broadcast one input over the others: not ours to cut
@@ -51,17 +65,44 @@ class Signature:
             return self.simple_key
         return tuple(None if feed is None else feed.shape[1:] for feed in feeds)
 
+    def rows(self, feeds: list[Array | None]) -> int:
+        """Rows of a request: the most of any input that takes any number of them."""
+        sizes = [
+            feed.shape[0]
+            for spec, feed in zip(self.inputs, feeds, strict=True)
+            if spec.dynamic and feed is not None
+        ]
+        return int(max(sizes)) if sizes else first_rows(feeds)
+
     def check_complete(self, feeds: list[Array | None]) -> None:
-        """Refuse a request that leaves out an input which is not optional, and, where the manifest
-        says that the inputs are columns of the same rows, inputs of different numbers of rows."""
+        """Refuse a request that leaves out an input which is not optional, or whose inputs do not
+        agree on a dimension that they share."""
         for spec, feed in zip(self.inputs, feeds, strict=True):
             if feed is None and not spec.optional:
                 raise invalid(f"input {show(spec.name)} is missing")
-        if self.of_rows:
-            self.check_rows(feeds)
+        self.check_bound(feeds)
 
-    def check_rows(self, feeds: list[Array | None]) -> None:
-        """Refuse inputs that do not have the same number of rows."""
+    def check_bound(self, feeds: list[Array | None]) -> None:
+        """Refuse columns of different numbers of rows, and different sizes of dimensions that the
+        graph calls by one name."""
+        if self.of_rows:
+            self._check_rows(feeds)
+        for symbol, places in self._symbols:
+            first: tuple[int, int, int] | None = None
+            for index, axis in places:
+                feed = feeds[index]
+                if feed is None:
+                    continue
+                size = int(feed.shape[axis])
+                first = first or (index, axis, size)
+                if size != first[2]:
+                    raise invalid(
+                        f"dimension {show(symbol)} is {first[2]} in input "
+                        f"{show(self.inputs[first[0]].name)} shape[{first[1]}] but {size} in input "
+                        f"{show(self.inputs[index].name)} shape[{axis}]"
+                    )
+
+    def _check_rows(self, feeds: list[Array | None]) -> None:
         first: tuple[str, int] | None = None
         for spec, feed in zip(self.inputs, feeds, strict=True):
             if feed is None or not feed.ndim:
@@ -88,6 +129,22 @@ class Signature:
             known = ", ".join(repr(spec.name) for spec in self.inputs)
             raise invalid(f"unknown input {show(name)}: the model takes {known[:400]}")
         return index
+
+
+def _shared_symbols(manifest: Manifest) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Names of dimensions that occur in several places of the inputs, with their (input, axis)."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for index, axis, symbol in _named_dimensions(manifest):
+        places.setdefault(symbol, []).append((index, axis))
+    return [(symbol, found) for symbol, found in places.items() if len(found) > 1]
+
+
+def _named_dimensions(manifest: Manifest) -> Iterator[tuple[int, int, str]]:
+    for index, tensor in enumerate(manifest.inputs):
+        symbols = () if tensor.symbols is UNSET else tensor.symbols
+        for axis, symbol in enumerate(symbols[: len(tensor.shape)]):
+            if symbol:
+                yield index, axis, symbol
 
 
 def malformed(message: str) -> TollwayError:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from protocol.datatypes import NUMPY_NAMES
+from protocol.datatypes import BINARY_ONLY, NUMPY_NAMES
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Tensor
 
@@ -17,6 +17,10 @@ Where = Callable[[int], str]
 
 SHOWN_CHARACTERS: Final = 80
 """How much of a client's value an error may repeat."""
+MAX_EMPTY: Final = 1 << 20
+"""What the varying dimensions of an empty tensor, but for its zeros, may multiply to. A tensor with
+elements is bounded by its body; an empty one could have the graph fill any other shape with few
+bytes."""
 FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
 _PYTHON_TYPES: Final[dict[str, frozenset[type]]] = {
     "BOOL": frozenset({bool}),
@@ -55,14 +59,14 @@ class TensorSpec:
         self.optional = tensor.optional
 
     def check_shape(self, shape: list[int]) -> None:
-        """Refuse a shape that is not one the model takes, or that has an empty dimension."""
+        """Refuse a shape that is not one the model takes. A dimension that varies may be 0."""
         if len(shape) != len(self.shape):
             raise invalid(
                 f"input {show(self.name)} has {len(shape)} dimensions in shape {show(shape)}, "
                 f"but the model takes {_spelled(self.shape)}"
             )
         for index, (given, wanted) in enumerate(zip(shape, self.shape, strict=True)):
-            if given < 1 or given > np.iinfo(np.int64).max:
+            if given < 0 or given > np.iinfo(np.int64).max:
                 raise invalid(
                     f"input {show(self.name)} shape[{index}]: {show(given)} is not a dimension"
                 )
@@ -71,6 +75,18 @@ class TensorSpec:
                     f"input {show(self.name)} has shape {show(shape)}, "
                     f"but the model takes {_spelled(self.shape)}"
                 )
+        if 0 in shape:
+            self._check_empty(shape)
+
+    def _check_empty(self, shape: list[int]) -> None:
+        varying = [
+            given for given, wanted in zip(shape, self.shape, strict=True) if given and wanted < 0
+        ]
+        if element_count(varying) > MAX_EMPTY:
+            raise invalid(
+                f"input {show(self.name)} has no elements, but the other dimensions of its shape "
+                f"{show(shape)} multiply to more than {MAX_EMPTY}"
+            )
 
 
 def _spelled(shape: tuple[int, ...]) -> str:
@@ -98,7 +114,7 @@ def show(value: object) -> str:
 
 
 def element_count(shape: list[int]) -> int:
-    """Elements of a shape whose dimensions are all positive."""
+    """Elements of a shape."""
     count = 1
     for size in shape:
         count *= size
@@ -128,6 +144,8 @@ def to_elements(values: list[object], datatype: str, where: Where) -> Array:
 
     Floats take null as NaN; nothing else takes null. Integers take integer literals only.
     """
+    if datatype in BINARY_ONLY:
+        raise invalid(f"{where(0)}: {datatype} has no JSON form: send it as binary, over V2")
     allowed = _PYTHON_TYPES.get(datatype, _INTEGER)
     if not set(map(type, values)) <= allowed:
         index = next(i for i, value in enumerate(values) if type(value) not in allowed)
@@ -174,7 +192,9 @@ def to_tensor(data: object, spec: TensorSpec, shape: list[int]) -> Array:
         raise invalid(f"{what} is not an array")
     elements, nested = unnest(data, what)
     count = element_count(shape)
-    if len(nested) > 1 and nested != shape:
+    # Nested lists cannot say what is inside of an empty one: [[], []] may be of shape [2, 0, 3].
+    known = shape[: len(nested)] if nested[-1] == 0 else shape
+    if len(nested) > 1 and nested != known:
         raise invalid(f"{what} is nested as {show(nested)}, but its shape is {show(shape)}")
     if len(elements) != count:
         raise invalid(

@@ -11,14 +11,13 @@ import numpy as np
 
 from protocol.datatypes import BINARY_ONLY
 from protocol.manifest import Column
-from serving.call import Call, first_rows
+from serving.call import Call
 from serving.json_text import parse
 from serving.signature import Signature, malformed
 from serving.tensors import (
     FLOATS,
     Array,
     TensorSpec,
-    element_count,
     invalid,
     position,
     show,
@@ -46,6 +45,8 @@ class V1:
         self._by_row = RowEncoder(signature)
         self._by_column = ColumnEncoder(signature)
         self._no_json = [s.name for s in signature.outputs if s.datatype in BINARY_ONLY]
+        self._only = signature.required[0] if len(signature.required) == 1 else None
+        """The input that a request without names means."""
         single = signature.inputs[0] if len(signature.inputs) == 1 else None
         self._matrix = (
             single
@@ -79,7 +80,11 @@ class V1:
         for spec, feed in zip(signature.inputs, feeds, strict=True):
             if feed is not None:
                 spec.check_shape(list(feed.shape))
-        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+        return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
+
+    def _alone(self, array: Array) -> list[Array | None]:
+        """The one input that the request means, without the optional ones."""
+        return [array if spec is self._only else None for spec in self._signature.inputs]
 
     def _fast(self, body: bytes) -> list[Array | None] | None:
         """Rows of floats for a model of one matrix; None for anything else or amiss."""
@@ -106,12 +111,12 @@ class V1:
             raise malformed("'instances' mixes objects and other rows")
         if objects:
             return self._from_objects(instances)
-        specs = self._signature.inputs
-        if len(specs) == 1:
-            return [_stack(instances, specs[0], "instances")]
+        if self._only is not None:
+            return self._alone(_stack(instances, self._only, "instances"))
         if not self._columns:
             raise malformed(
-                f"the model has {len(specs)} inputs: each instance must be an object keyed by input"
+                f"the model has {len(self._signature.inputs)} inputs: "
+                "each instance must be an object keyed by input"
             )
         return self._from_lists(instances)
 
@@ -160,11 +165,11 @@ class V1:
     def _from_inputs(self, inputs: object) -> list[Array | None]:
         specs = self._signature.inputs
         if not isinstance(inputs, dict):
-            if len(specs) != 1:
+            if self._only is None:
                 raise malformed(
                     f"the model has {len(specs)} inputs: 'inputs' must be an object keyed by name"
                 )
-            return [_whole(inputs, specs[0])]
+            return self._alone(_whole(inputs, self._only))
         columns: dict[str, list[object]] = {}
         feeds: list[Array | None] = [None] * len(specs)
         for name, value in inputs.items():
@@ -236,10 +241,12 @@ def _stack(rows: list[object], spec: TensorSpec, what: str, of: str = "") -> Arr
     elements, shape = unnest(rows, what + of)
     if len(shape) == 1 and spec.shape[1:] in ((1,), (-1,)):
         shape = [len(rows), 1]  # one value a row, given without brackets
+    if not spec.shape:
+        raise invalid(f"input {show(spec.name)} is a scalar and has no rows: ask with 'inputs'")
     if len(shape) != len(spec.shape):
         raise invalid(
             f"{what}{of}: rows have {len(shape) - 1} dimensions, "
-            f"the model takes {max(len(spec.shape) - 1, 0)}"
+            f"the model takes {len(spec.shape) - 1}"
         )
     array = to_elements(
         elements, spec.datatype, lambda index: f"{what}{position(index, shape)}{of}"
@@ -260,6 +267,4 @@ def _whole(value: object, spec: TensorSpec) -> Array:
     array = to_elements(
         elements, spec.datatype, lambda index: f"{what} data{position(index, shape)}"
     )
-    if element_count(shape) != len(elements):
-        raise invalid(f"{what} has an empty dimension")
     return array.reshape(shape)

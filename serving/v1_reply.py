@@ -35,7 +35,9 @@ class ColumnEncoder:
         return _json({"outputs": dict(zip(self._names, tensors, strict=True))}), NO_HEADER
 
     def nested(self, results: Results, output: int, start: int, stop: int) -> object:
-        """A request's share of an output as nested lists."""
+        """A request's share of an output as nested lists; None for one that the run lacks."""
+        if results.arrays[output] is None:
+            return None
         array = results.array(output, start, stop)
         if self._squeeze and array.ndim > 1 and array.shape[1:] == (1,):
             array = array.reshape(-1)

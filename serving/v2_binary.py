@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import UNSET
 
 from protocol.datatypes import DATATYPES
-from serving.call import Call, first_rows
+from serving.call import Call
 from serving.signature import Signature, malformed
 from serving.tensors import Array, TensorSpec, element_count, invalid, show, to_elements, to_tensor
 from serving.v2_reply import V2Replies
@@ -66,7 +66,7 @@ class V2Binary:
                 signature, self._replies, request.id, request.parameters, request.outputs
             )
         feeds = self._feeds(inputs, body, header_bytes)
-        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+        return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
 
     def _feeds(self, inputs: list[GivenInput], body: bytes, offset: int) -> list[Array | None]:
         signature = self._signature
@@ -96,18 +96,18 @@ class V2Binary:
     def _raw(self, body: bytes) -> Call:
         """A body that is one tensor and nothing else; its reply is binary too, as Triton has it."""
         signature = self._signature
-        required = [spec for spec in signature.inputs if not spec.optional]
-        if len(signature.inputs) != 1 or not required:
+        if len(signature.required) != 1:
             raise malformed(
                 "a raw binary request needs a model with one input; "
-                f"this one has {len(signature.inputs)}"
+                f"this one has {len(signature.required)}"
             )
-        spec = required[0]
+        spec = signature.required[0]
         shape = _raw_shape(spec, len(body))
         array = _view(body, 0, len(body), spec, shape)
-        feeds: list[Array | None] = [array]
+        feeds = [array if other is spec else None for other in signature.inputs]
+        signature.check_complete(feeds)
         encoder = choose_encoder(signature, self._replies, UNSET, UNSET, UNSET, binary_default=True)
-        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+        return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
 
 
 def _required_size(size: int | None, name: str) -> int:
@@ -117,29 +117,29 @@ def _required_size(size: int | None, name: str) -> int:
 
 
 def _raw_shape(spec: TensorSpec, body_bytes: int) -> list[int]:
-    """The shape of a raw tensor: the first dimension follows from the size; one string if BYTES."""
-    if any(size < 0 for size in spec.trailing):
+    """The shape of a raw tensor: the one dimension that varies follows from the size, if any does;
+    of strings it is 1."""
+    varying = [axis for axis, size in enumerate(spec.shape) if size < 0]
+    if len(varying) > 1:
         raise malformed(
             f"a raw binary request cannot tell the shape of input {show(spec.name)}: "
-            "more than its first dimension is dynamic"
+            "more than one of its dimensions is dynamic"
         )
+    shape = [1 if size < 0 else size for size in spec.shape]
     item = DATATYPES[spec.datatype]
-    if not item:
-        rows = 1
-    else:
-        row_bytes = element_count(spec.trailing) * item
-        if body_bytes == 0 or body_bytes % row_bytes:
+    if varying and item:
+        part = element_count(shape) * item
+        if body_bytes == 0 or part == 0 or body_bytes % part:
             raise invalid(
                 f"input {show(spec.name)} data has {body_bytes} bytes, "
-                f"which is no positive multiple of {row_bytes}, the size of a row"
+                f"which is no positive multiple of {part}, the size of a row"
             )
-        rows = body_bytes // row_bytes
-    shape = [rows, *spec.trailing] if spec.shape else []
-    spec.check_shape(shape)
+        shape[varying[0]] = body_bytes // part
     return shape
 
 
 def _view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
+    """A tensor's bytes as an array: a view of ``body`` where it lies as its type must in memory."""
     count = element_count(shape)
     item = DATATYPES[spec.datatype]
     what = f"input {show(spec.name)} data"
@@ -150,6 +150,8 @@ def _view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int])
             f"{what} has {end - start} bytes, but shape {show(shape)} of {spec.datatype} "
             f"has {count * item}"
         )
+    if not count:
+        return np.empty(shape, spec.dtype)
     if spec.datatype == "BOOL":
         bits = np.frombuffer(body, np.uint8, count, start)
         if bits.max() > 1:
@@ -157,6 +159,9 @@ def _view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int])
             raise invalid(f"{what}[{index}]: the byte {bits[index]} is not BOOL")
         return bits.view(np.bool_).reshape(shape)
     array = np.frombuffer(body, spec.dtype.newbyteorder("<"), count, start)
+    if not array.flags.aligned:
+        # The JSON part may have any length. The runtime's kernels take alignment for granted.
+        array = array.copy()
     return array.astype(spec.dtype, copy=False).reshape(shape)
 
 

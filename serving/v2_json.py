@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from protocol.datatypes import BINARY_ONLY
-from serving.call import Call, first_rows
+from serving.call import Call
 from serving.signature import Signature, malformed
 from serving.tensors import FLOATS, Array, TensorSpec, element_count, invalid, show, to_tensor
 from serving.v2_reply import V2Replies
@@ -77,20 +77,28 @@ class V2Json:
         encoder = choose_encoder(
             signature, self._replies, request.id, request.parameters, request.outputs
         )
-        if signature.of_rows:
-            signature.check_rows(feeds)
+        if signature.bound:
+            signature.check_bound(feeds)
         if signature.simple_key is not None and len(feeds) == 1:
             return Call(feeds, len(feeds[0]), signature.simple_key, encoder)  # type: ignore[arg-type]
-        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+        return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
 
     def _fast(self, request: InferRequest) -> list[Array | None] | None:
         inputs = request.inputs
         specs = self._signature.inputs
-        if len(inputs) != len(specs) or self._binary_only:
+        if len(inputs) > len(specs) or self._binary_only:
             return None
         feeds: list[Array | None] = []
+        left_out = 0
         for index, spec in enumerate(specs):
-            given = inputs[index]
+            place = index - left_out
+            if spec.optional and (place == len(inputs) or inputs[place].name != spec.name):
+                left_out += 1
+                feeds.append(None)
+                continue
+            if place == len(inputs):
+                return None
+            given = inputs[place]
             shape = given.shape
             if (
                 given.name != spec.name
@@ -105,7 +113,7 @@ class V2Json:
             if array is None:
                 return None
             feeds.append(array)
-        return feeds
+        return feeds if len(inputs) == len(specs) - left_out else None
 
     def _slow(self, body: bytes) -> Call:
         signature = self._signature
@@ -122,13 +130,9 @@ class V2Json:
                     "but the request has no Inference-Header-Content-Length"
                 )
             check_input(given.datatype, given.shape, spec)
-            if spec.datatype in BINARY_ONLY:
-                raise invalid(
-                    f"input {show(spec.name)}: {spec.datatype} has no JSON form: send it as binary"
-                )
             feeds[index] = to_tensor(given.data, spec, given.shape)
         signature.check_complete(feeds)
-        return Call(feeds, first_rows(feeds), signature.key(feeds), encoder)
+        return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
 
 
 def _fits(shape: list[int], spec: TensorSpec) -> bool:

@@ -69,7 +69,8 @@ class V2Replies:
 
 
 class V2Encoder:
-    """A JSON reply: flat data, non-finite floats as null."""
+    """A JSON reply: flat data, non-finite floats as null. An optional output that the run did not
+    give is left out."""
 
     __slots__ = ("head", "replies", "wanted")
 
@@ -82,8 +83,12 @@ class V2Encoder:
         """See :class:`serving.call.Encoder`."""
         parts = [self.head]
         for output, _ in self.wanted:
+            if results.arrays[output] is None:
+                continue
             values, shape = results.values(output, start, stop)
             parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
+        if len(parts) == 1:  # only optional outputs were asked for, and the run gave none
+            return self.head + b"]}", NO_HEADER
         parts[-1] = b"}]}"
         return b"".join(parts), NO_HEADER
 
@@ -97,6 +102,8 @@ class BinaryEncoder(V2Encoder):
         """See :class:`serving.call.Encoder`."""
         parts, tail = [self.head], []
         for output, binary in self.wanted:
+            if results.arrays[output] is None:
+                continue
             if binary:
                 array = results.array(output, start, stop)
                 data = to_binary(array)
@@ -106,7 +113,7 @@ class BinaryEncoder(V2Encoder):
             else:
                 values, shape = results.values(output, start, stop)
                 parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
-        header = b"".join(parts)[:-1] + b"]}"
+        header = b"".join(parts).removesuffix(b",") + b"]}"
         return b"".join((header, *tail)), len(header)
 
 

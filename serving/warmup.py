@@ -51,12 +51,12 @@ def _check(runner: Runner, feeds: Feeds) -> str:
     """Why rows may not share a run; empty when they may."""
     alone: list[list[Array]] = []
     for row in range(max(_CHECKED_ROWS)):
-        arrays = _try(runner, _rows(feeds, 1, row))
+        arrays = _whole(runner, _rows(feeds, 1, row))
         if arrays is None:
             return "a warm-up run failed"
         alone.append(arrays)
     for rows in _CHECKED_ROWS:
-        together = _try(runner, _rows(feeds, rows))
+        together = _whole(runner, _rows(feeds, rows))
         if together is None:
             return "a warm-up run failed"
         for output, array in enumerate(together):
@@ -77,7 +77,14 @@ def _same(one: Array, other: Array) -> bool:
     return bool((one == other).all())
 
 
-def _try(runner: Runner, feeds: Feeds) -> list[Array] | None:
+def _whole(runner: Runner, feeds: Feeds) -> list[Array] | None:
+    """Every output; None when the run fails or leaves one out."""
+    arrays = _try(runner, feeds) or []
+    given = [array for array in arrays if array is not None]
+    return given if given and len(given) == len(arrays) else None
+
+
+def _try(runner: Runner, feeds: Feeds) -> list[Array | None] | None:
     try:
         return runner.run(feeds)
     except TollwayError:

@@ -47,10 +47,17 @@ def test_every_element_type_of_the_protocol_is_recognised(
     assert found.inputs == (expected,)
 
 
-@pytest.mark.parametrize("element", [TensorProto.COMPLEX64, TensorProto.COMPLEX128])
-def test_complex_tensors_are_refused(inspected: Inspected, element: int) -> None:
-    with pytest.raises(graph.Refused, match="input 'x' has element type COMPLEX"):
+UNKNOWN = sorted(set(TensorProto.DataType.values()) - set(ONNX_ELEMENT_TYPES))
+
+
+@pytest.mark.parametrize("element", UNKNOWN, ids=map(TensorProto.DataType.Name, UNKNOWN))
+def test_other_element_types_are_refused_with_the_way_out(
+    inspected: Inspected, element: int
+) -> None:
+    name = TensorProto.DataType.Name(element)
+    with pytest.raises(graph.Refused, match="cast it inside the graph") as refused:
         inspected(one_node("Identity", element=element))
+    assert f"'x' has element type {name}, which" in str(refused.value).replace("'y'", "'x'")
 
 
 def typed(value_type: onnx.TypeProto) -> onnx.ModelProto:
@@ -60,17 +67,28 @@ def typed(value_type: onnx.TypeProto) -> onnx.ModelProto:
     return models_onnx.model_of(helper.make_graph([node], "g", values[:1], values[1:]))
 
 
-def test_sequences_maps_and_optionals_are_refused_with_the_way_out(inspected: Inspected) -> None:
+def test_sequences_and_maps_are_refused_with_the_way_out(inspected: Inspected) -> None:
     tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [None])
     mapped = helper.make_map_type_proto(TensorProto.INT64, tensor)
     for value_type, name in (
         (helper.make_sequence_type_proto(tensor), "sequence"),
         (helper.make_sequence_type_proto(mapped), "sequence"),
-        (helper.make_optional_type_proto(tensor), "optional"),
+        (mapped, "map"),
+        (
+            helper.make_optional_type_proto(helper.make_sequence_type_proto(tensor)),
+            "optional sequence",
+        ),
+        (helper.make_sparse_tensor_type_proto(TensorProto.FLOAT, [2]), "sparse_tensor"),
     ):
         with pytest.raises(graph.Refused, match=f"of type {name}") as refused:
             inspected(typed(value_type))
-        assert ("zipmap=False" in str(refused.value)) == (name == "sequence")
+        assert ("zipmap=False" in str(refused.value)) == (name != "sparse_tensor")
+
+
+def test_an_optional_tensor_is_recognised(inspected: Inspected) -> None:
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [None, 2])
+    found = inspected(typed(helper.make_optional_type_proto(tensor)))
+    assert found.inputs == (Tensor(name="x", datatype="FP32", shape=(-1, 2), optional=True),)
 
 
 def test_dimensions_without_a_number_are_dynamic(inspected: Inspected) -> None:
@@ -80,6 +98,34 @@ def test_dimensions_without_a_number_are_dynamic(inspected: Inspected) -> None:
     ]
     found = inspected(models_onnx.model_of(helper.make_graph([node], "g", values[:1], values[1:])))
     assert found.inputs[0].shape == found.outputs[0].shape == (-1, -1, 3)
+    assert found.inputs[0].symbols == ("n", None, None)
+
+
+def test_strings_in_and_bf16_out_are_refused_because_the_runtime_cannot(
+    inspected: Inspected,
+) -> None:
+    kinds = {"x": TensorProto.STRING, "y": TensorProto.BFLOAT16}
+    nodes = [helper.make_node("Identity", [name], [name * 2]) for name in kinds]
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name * times, kind, [1]) for name, kind in kinds.items()]
+        for times in (1, 2)
+    )
+    with pytest.raises(graph.Refused, match="input 'x' is BYTES and output 'yy' is BF16"):
+        inspected(models_onnx.model_of(helper.make_graph(nodes, "g", inputs, outputs)))
+
+
+def test_a_negative_size_is_a_dynamic_dimension(inspected: Inspected) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [-5, 3]) for name in "xy"]
+    found = inspected(models_onnx.model_of(helper.make_graph([node], "g", values[:1], values[1:])))
+    assert found.inputs == (Tensor(name="x", datatype="FP32", shape=(-1, 3)),)
+
+
+def test_more_dimensions_than_an_array_can_have_are_refused(inspected: Inspected) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1] * 65) for name in "xy"]
+    with pytest.raises(graph.Refused, match="has 65 dimensions; 64 can be served"):
+        inspected(models_onnx.model_of(helper.make_graph([node], "g", values[:1], values[1:])))
 
 
 @pytest.mark.parametrize("what", ["input", "output"])
@@ -90,10 +136,16 @@ def test_a_tensor_without_a_rank_is_refused(inspected: Inspected, what: str) -> 
         inspected(model)
 
 
-def test_inputs_that_have_a_default_are_not_asked_for(inspected: Inspected) -> None:
-    model = models_onnx.linear()
+@pytest.mark.parametrize(("ir_version", "optional"), [(3, []), (4, ["weights"])])
+def test_an_input_with_a_default_is_optional_where_the_format_knows_defaults(
+    inspected: Inspected, ir_version: int, optional: list[str]
+) -> None:
+    model = models_onnx.linear(opset=8)
+    model.ir_version = ir_version
     model.graph.input.append(helper.make_tensor_value_info("weights", TensorProto.FLOAT, [3, 1]))
-    assert [tensor.name for tensor in inspected(model).inputs] == ["input"]
+    inputs = inspected(model).inputs
+    assert [tensor.name for tensor in inputs if not tensor.optional] == ["input"]
+    assert [tensor.name for tensor in inputs if tensor.optional] == optional
 
 
 def test_an_opset_that_the_runtime_lacks_is_refused(inspected: Inspected) -> None:

@@ -7,16 +7,17 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from protocol.datatypes import ONNX_ELEMENT_TYPES
-from protocol.manifest import Blob, Column, Manifest, Task, Tensor, sha256_digest
+from protocol.manifest import Blob, Column, Manifest, Task, sha256_digest
+from registry.graph import signature_of
 
 OPSET = 17
 IR_VERSION = 9
 ELEMENTS = {name: number for number, name in ONNX_ELEMENT_TYPES.items()}
-Shape = Sequence[int | None]
+Shape = Sequence[int | str | None]
 
 
 def tensor(name: str, datatype: str, shape: Shape) -> ValueInfoProto:
-    """A graph input or output; None is a dynamic dimension."""
+    """A graph input or output; None or a name is a dynamic dimension."""
     return helper.make_tensor_value_info(name, ELEMENTS[datatype], shape)
 
 
@@ -149,23 +150,18 @@ def manifest_of(
 ) -> Manifest:
     """The manifest that the registry would make of a graph."""
     data = graph.SerializeToString()
+    inputs, outputs = signature_of(graph)
     return Manifest(
         model=name,
         task=task,
         artifact=Blob(digest=sha256_digest(data), size=len(data)),
         golden=None if golden is None else Blob(digest=sha256_digest(golden), size=len(golden)),
-        inputs=tuple(_described(value) for value in graph.graph.input),
-        outputs=tuple(_described(value) for value in graph.graph.output),
+        inputs=inputs,
+        outputs=outputs,
         columns=columns,
         opsets={"": OPSET},
         ir_version=IR_VERSION,
     )
-
-
-def _described(value: ValueInfoProto) -> Tensor:
-    kind = value.type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
-    return Tensor(name=value.name, datatype=ONNX_ELEMENT_TYPES[kind.elem_type], shape=shape)
 
 
 def golden_bytes(request: object, response: object) -> bytes:

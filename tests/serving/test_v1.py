@@ -137,7 +137,7 @@ def test_what_is_wrong_is_named(rig: MakeRig, request_: object, reason: str) -> 
         ({"instances": [[1, 2]]}, "has shape [1, 2], but the model takes [-1, 3]"),
         ({"instances": [1, 2]}, "rows have 0 dimensions, the model takes 1"),
         ({"instances": [[1, 2, 3], [1, 2]]}, "arrays of different lengths"),
-        ({"instances": [[]]}, "is not a dimension"),
+        ({"instances": [[]]}, "has shape [1, 0], but the model takes [-1, 3]"),
         ({"inputs": [[1, 2, 1e39]]}, "input 'x' data[0][2]: 1e+39 is out of range for FP32"),
     ],
 )
