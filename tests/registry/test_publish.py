@@ -21,8 +21,12 @@ from tests.registry.conftest import Bench, Crowd, make_bench
 def test_a_version_says_what_its_graph_says(bench: Bench) -> None:
     version = bench.publish()
     assert (version.number, version.state, version.loaded) == (1, "registered", True)
-    assert version.manifest.inputs == (Tensor(name="input", datatype="FP32", shape=(-1, 3)),)
-    assert version.manifest.outputs == (Tensor(name="prediction", datatype="FP32", shape=(-1, 1)),)
+    assert version.manifest.inputs == (
+        Tensor(name="input", datatype="FP32", shape=(-1, 3), symbols=("rows", None)),
+    )
+    assert version.manifest.outputs == (
+        Tensor(name="prediction", datatype="FP32", shape=(-1, 1), symbols=("rows", None)),
+    )
     assert version.manifest.opsets == {"ai.onnx": 17}
     assert version.manifest.ir_version == 8
 
