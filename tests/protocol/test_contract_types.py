@@ -27,6 +27,15 @@ def test_other_names_are_refused(name: str) -> None:
     assert refusal.value.code is Code.INVALID
 
 
+def test_a_manifest_without_named_dimensions_has_the_digest_it_always_had() -> None:
+    tensor = Tensor(name="i", datatype="FP32", shape=(-1, 2))
+    plain = msgspec.to_builtins(tensor)
+    assert plain == {"name": "i", "datatype": "FP32", "shape": (-1, 2), "optional": False}
+    assert msgspec.convert(plain, Tensor) == tensor
+    named = msgspec.structs.replace(tensor, symbols=("rows", None))
+    assert msgspec.json.decode(msgspec.json.encode(named), type=Tensor) == named
+
+
 @given(metrics=st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False), max_size=5))
 def test_manifest_digest_does_not_depend_on_the_order_of_its_maps(
     metrics: dict[str, float],
