@@ -119,8 +119,13 @@ class Limiting(Collector):
             )
             yield CounterMetricFamily(
                 "tollway_settlements_lost",
-                "Admitted requests whose end Redis did not confirm: what they used is not counted.",
+                "Admitted requests whose end was given up: what they used is not counted.",
                 value=self._redis.settlements_lost,
+            )
+            yield GaugeMetricFamily(
+                "tollway_settlements_waiting",
+                "Admitted requests whose end Redis has not confirmed yet.",
+                value=self._redis.settlements_waiting,
             )
 
 

@@ -64,7 +64,8 @@ class GatewaySettings(BaseSettings):
     """File that holds the URL, used instead of ``redis_url``: a password does not belong in an
     environment."""
     redis_timeout_ms: int = Field(default=50, ge=1, le=10_000)
-    """Time in which Redis must answer; then the plan's fail mode applies."""
+    """Time in which the plan's fail mode applies when Redis does not answer: six tenths of it are
+    Redis', the rest is for noticing and for answering."""
     shutdown_grace_s: float = Field(default=8.0, ge=0, le=300)
     """Time that requests in flight get to finish at shutdown."""
     jwks_timeout_ms: int = Field(default=3_000, ge=10, le=60_000)

@@ -6,7 +6,7 @@ background has had an answer again.
 """
 
 import asyncio
-import hashlib
+import re
 import secrets
 from functools import partial
 
@@ -14,101 +14,43 @@ import hiredis
 
 from policies.limits import COMPUTE, COMPUTE_SCALE, Limits
 from policies.stores.base import UNREACHABLE, Subscription, Used, Verdict
+from policies.stores.outbox import End, Outbox
+from policies.stores.redis_commands import PREFIX, Prepared, Script
 from policies.stores.redis_connection import (
     LOST,
     RedisAddress,
     RedisConnection,
     Reply,
-    bulk,
     connect,
 )
 from policies.stores.redis_scripts import CLOCK, settle_script, take_script
-from policies.windows import SECOND_US, SLOTS
+from policies.windows import SECOND_US
 from runtime.logs import logger
 
-PREFIX = "tollway:"
 PROBE_MIN_S = 0.1
 PROBE_MAX_S = 1.0
 CONNECT_TIMEOUT_S = 1.0
+PATIENCE = 0.6
+"""Share of the timeout that Redis gets. The rest is for noticing that it does not answer and for
+telling those who wait: the timeout holds for them."""
 GRACE_S = 0.002
-"""After the timeout: replies that lie in our own socket's buffer are read before Redis is blamed
+"""After Redis' time: replies that lie in our own socket's buffer are read before Redis is blamed
 for a pause of this process."""
 LEASE_SLACK_S = 1.0
 """A call is answered by its deadline; this is for the clocks and the timers between."""
-LEASES_TTL_MS = 900_000
-"""Longer than any request may take."""
+BATCH = 100
+"""Ends of calls that Redis is told at once when it answers again."""
+STATES = re.compile(
+    r"\b(OOM|READONLY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|BUSY|NOAUTH|NOPERM|CLUSTERDOWN|MOVED)\b"
+)
+"""What Redis says when it counts for nobody at present. Its other errors are about one key."""
+MAX_PREPARED = 20_000
+"""Subscriptions whose commands are kept written out."""
 LATE_US = 100_000
 """How much later than the timeout the script may still charge: clocks are compared over a round
 trip, and a call that was given up meanwhile must not be charged."""
 HEAD = 3
 """Elements of an answer before the numbers."""
-FLAG = b"$1\r\n%d\r\n"
-LEASE = b"$25\r\n%b\r\n"
-NO_LEASE = b"$0\r\n%.0b\r\n"
-AMOUNT = b"$15\r\n%015d\r\n"
-MICROS = b"$20\r\n%020d\r\n"
-"""Bulk strings of one length, whatever the number: the scripts read leading zeros as nothing."""
-
-
-class _Script:
-    """A script, called by its digest, and sent whole where Redis does not know it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        self._by_digest = bulk("EVALSHA") + bulk(digest)
-        self._by_text = bulk("EVAL") + bulk(text)
-
-    def template(self, keys: list[str], given: list[bytes], fixed: list[str | int]) -> bytes:
-        """The command by digest as it is written. What is ``given`` at each call, as formats of
-        bulk strings, comes before what is ``fixed``."""
-        parts = 3 + len(keys) + len(given) + len(fixed)
-        head = b"*%d\r\n" % parts + self._by_digest + bulk(len(keys))
-        head += b"".join(map(bulk, keys))
-        tail = b"".join(map(bulk, fixed))
-        return head.replace(b"%", b"%%") + b"".join(given) + tail.replace(b"%", b"%%")
-
-    def whole(self, command: bytes) -> bytes:
-        """The command with the script itself, which Redis then knows."""
-        return command.replace(self._by_digest, self._by_text, 1)
-
-
-class _Prepared:
-    """What does not change from call to call of a subscription under a plan document: most of its
-    commands, written out once. Only a few numbers are formatted in at each call."""
-
-    __slots__ = ("limits", "settle", "take")
-
-    def __init__(
-        self, subscription: Subscription, limits: Limits, take: _Script, settle: _Script
-    ) -> None:
-        self.limits = limits
-        base = f"{PREFIX}{{{subscription[0]}/{subscription[1]}}}:"
-        keys = [base + "used", base + "leases"]
-        quota = limits.quota
-        unit = "" if quota is None else quota.unit
-        hold = 0 if quota is None else quota.hold
-        lease = LEASE if limits.leased else NO_LEASE
-        self.settle = settle.template(keys, [lease, MICROS, *3 * [AMOUNT]], [unit, hold])
-        """Of the lease, when it was taken, and the three units used."""
-        fixed: list[str | int] = [
-            unit,
-            "" if quota is None else "m" if quota.monthly else "d",
-            -1 if quota is None else quota.limit,
-            hold,
-            -1 if limits.concurrency is None else limits.concurrency,
-            int(limits.leased),
-            LEASES_TTL_MS,
-        ]
-        for rate in limits.rates:
-            keys += [
-                f"{base}window:{rate.window_us // SECOND_US}",
-                f"{base}pace:{rate.window_us // SECOND_US}:{rate.requests}:{rate.burst}",
-            ]
-            slot = rate.window_us // SLOTS
-            fixed += [rate.requests, rate.window_us, slot, rate.burst]
-        self.take = take.template(keys, [FLAG, LEASE, AMOUNT, MICROS], fixed)
-        """Of whether to charge, the lease, its milliseconds, and when that is too late."""
 
 
 class RedisCounters:
@@ -121,17 +63,19 @@ class RedisCounters:
         timeout_s: float = 0.05,
         clock: str = CLOCK,
     ) -> None:
-        """Make it inside a running event loop. ``timeout_s``: how long a call waits for
-        Redis. ``clock``: Lua for the time that counts; Redis' own but for tests."""
+        """Make it inside a running event loop. ``timeout_s``: in which a call is decided, with
+        Redis or without. ``clock``: Lua for the time that counts; Redis' own but for tests."""
         self._address = address
         self._timeout_s = timeout_s
+        self._patience_s = PATIENCE * timeout_s
         self._loop = asyncio.get_running_loop()
         self._clock = clock
-        self._take = _Script(take_script(clock))
-        self._settle = _Script(settle_script(clock))
+        self._take = Script(take_script(clock))
+        self._settle = Script(settle_script(clock))
         self._connection: RedisConnection | None = None
-        self._prepared: dict[Subscription, _Prepared] = {}
-        self._lease_prefix = secrets.token_hex(6).encode() + b"-"
+        self._prepared: dict[Subscription, Prepared] = {}
+        self._gateway = secrets.token_hex(6)
+        self._lease_prefix = self._gateway.encode() + b"-"
         self._leases = 0
         self._offset_us: float | None = None
         """Redis' clock minus the loop's, at most."""
@@ -139,8 +83,7 @@ class RedisCounters:
         self._reason = ""
         self.takes = 0
         """Calls that asked Redis."""
-        self.settlements_lost = 0
-        """Admitted calls whose end Redis was not told, or did not confirm."""
+        self._outbox = Outbox()
         self.ready = asyncio.Event()
         """Set while Redis answers."""
 
@@ -153,6 +96,16 @@ class RedisCounters:
     def round_trips(self) -> int:
         """Writes to Redis so far, each with what one tick of the event loop had to ask."""
         return self._writes + (self._connection.writes if self._connection else 0)
+
+    @property
+    def settlements_lost(self) -> int:
+        """Admitted calls whose end was given up: Redis refused it, or was away for too long."""
+        return self._outbox.lost
+
+    @property
+    def settlements_waiting(self) -> int:
+        """Admitted calls whose end Redis has not confirmed yet."""
+        return len(self._outbox)
 
     def take(
         self, subscription: Subscription, limits: Limits, deadline: float, charge: bool = True
@@ -180,23 +133,31 @@ class RedisCounters:
         return verdict
 
     def settle(self, verdict: Verdict, used: Used) -> None:
-        """See :class:`policies.stores.base.Counters`. While Redis is away this is lost, and counted
-        as such: the hold stays counted, and the lease ends by itself. Nothing is kept to be sent
-        later: what was sent without an answer may have been counted, and would be counted twice."""
-        connection = self._connection
-        if connection is None:
-            self.settlements_lost += 1
-            return
+        """See :class:`policies.stores.base.Counters`. While Redis is away it is kept, and told when
+        Redis answers again. Until then the hold stays counted, and the lease ends by itself."""
+        end = End(verdict, used)
+        number = self._outbox.add(end)
+        if (connection := self._connection) is not None:
+            self._tell(connection, number, end)
+
+    def _tell(
+        self, connection: RedisConnection, number: int, end: End, whole: bool = False
+    ) -> None:
+        verdict = end.verdict
         prepared = self._prepare(verdict.subscription, verdict.limits)
-        command = prepared.settle % (verdict.lease, verdict.taken_us, *used)
-        connection.send(command, partial(self._settled, connection, command))
+        command = prepared.settle % (number, verdict.lease, verdict.taken_us, *end.used)
+        if whole:
+            command = self._settle.whole(command)
+        connection.send(command, partial(self._settled, connection, number))
         if not connection.watched:
             self._watch(connection)
 
-    def _prepare(self, subscription: Subscription, limits: Limits) -> _Prepared:
+    def _prepare(self, subscription: Subscription, limits: Limits) -> Prepared:
         prepared = self._prepared.get(subscription)
         if prepared is None or prepared.limits is not limits:
-            prepared = _Prepared(subscription, limits, self._take, self._settle)
+            prepared = Prepared(subscription, limits, self._take, self._settle, self._gateway)
+            if len(self._prepared) >= MAX_PREPARED:
+                self._prepared.clear()
             self._prepared[subscription] = prepared
         return prepared
 
@@ -254,11 +215,21 @@ class RedisCounters:
                 time = await connection.ask("EVAL", f"return {self._clock}", 0)
                 if not isinstance(time, list):
                     raise ConnectionError("Redis tells no time")
+                await self._catch_up(connection)
             except BaseException:
                 connection.abort()
                 raise
         self._offset_us = int(time[0]) * 1e6 + int(time[1]) - self._loop.time() * 1e6
         return connection
+
+    async def _catch_up(self, connection: RedisConnection) -> None:
+        """Tell Redis of the calls that ended while it was away, a batch at a time: it has to answer
+        each in time. Raises ``OSError``."""
+        while batch := self._outbox.unconfirmed(BATCH):
+            for number, end in batch:
+                self._tell(connection, number, end)
+            if await connection.ask("PING") is LOST:
+                raise ConnectionError(self._reason or "Redis closed the connection")
 
     def _lost(self, connection: RedisConnection) -> None:
         if self._connection is connection:
@@ -269,20 +240,20 @@ class RedisCounters:
     def _watch(self, connection: RedisConnection) -> None:
         """See that Redis answers in time: one timer, whatever is under way."""
         connection.watched = True
-        self._loop.call_later(self._timeout_s, self._look, connection, False)
+        self._loop.call_later(self._patience_s, self._look, connection, False)
 
     def _look(self, connection: RedisConnection, again: bool) -> None:
         oldest = connection.oldest
         if oldest is None:
             connection.watched = False
             return
-        left = oldest + self._timeout_s - self._loop.time()
+        left = oldest + self._patience_s - self._loop.time()
         if left > 0:
             self._loop.call_later(left, self._look, connection, False)
         elif not again:
             self._loop.call_later(GRACE_S, self._look, connection, True)
         else:
-            self._reason = f"no answer in {self._timeout_s * 1000:g} ms"
+            self._reason = f"no answer in {self._patience_s * 1000:g} ms"
             # Those who wait are answered by this, and nobody waits from now on.
             self._lost(connection)
             connection.abort()
@@ -319,27 +290,29 @@ class RedisCounters:
         if not waiting.done():
             waiting.set_result(verdict)
 
-    def _settled(self, connection: RedisConnection, command: bytes, reply: Reply) -> None:
-        if _is_unknown_script(reply):
-            connection.send(
-                self._settle.whole(command), partial(self._settled, connection, command)
-            )
-        elif isinstance(reply, hiredis.ReplyError):
-            self.settlements_lost += 1
-            self._refused(connection, reply)
-        elif reply is LOST:
-            self.settlements_lost += 1
+    def _settled(self, connection: RedisConnection, number: int, reply: Reply) -> None:
+        if reply is LOST:
+            return  # sent again on the next connection
+        if not isinstance(reply, hiredis.ReplyError):
+            self._outbox.confirmed(number)
+        elif _is_unknown_script(reply):
+            again = self._outbox.renumbered(number)
+            if again is not None:
+                self._tell(connection, *again, whole=True)
+        elif self._refused(connection, reply):
+            self._outbox.give_up(number)
 
-    def _refused(self, connection: RedisConnection, reply: Reply) -> None:
-        """Redis answers, but does not count."""
-        if "WRONGTYPE" in str(reply):
+    def _refused(self, connection: RedisConnection, reply: Reply) -> bool:
+        """Redis answers, but does not count. Returns whether it never will."""
+        if STATES.search(str(reply)) is None:
             # Somebody else has written one subscription's key: the others are well.
             logger("counters").error("a counter's key holds something else", error=str(reply)[:200])
-            return
+            return True
         # No memory left, a replica, loading: the probe finds out when that is over.
         self._reason = str(reply)[:200]
         self._lost(connection)
         connection.abort()
+        return False
 
 
 def _is_unknown_script(reply: Reply) -> bool:

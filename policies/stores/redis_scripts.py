@@ -14,7 +14,8 @@ def take_script(clock: str = CLOCK) -> str:
 
 
 def settle_script(clock: str = CLOCK) -> str:
-    """End an admitted call: its lease goes, and what it used replaces what it held."""
+    """End an admitted call: its lease goes, and what it used replaces what it held. Once, however
+    often it is sent: see :mod:`policies.stores.outbox`."""
     return f"local time = {clock}" + _CALENDAR + _SETTLE
 
 
@@ -207,19 +208,28 @@ return answer
 """
 
 _SETTLE = """
--- KEYS: usage, leases. ARGV: 1 lease or empty, 2 when it was taken, 3 requests, 4 rows,
--- 5 microseconds, 6 unit or empty, 7 hold.
-if ARGV[1] ~= '' then redis.call('ZREM', KEYS[2], ARGV[1]) end
+-- KEYS: usage, leases, the highest number counted of this gateway. ARGV: 1 number, 2 lease or
+-- empty, 3 when it was taken, 4 requests, 5 rows, 6 microseconds, 7 unit or empty, 8 hold, 9 TTL of
+-- the highest number in ms.
+if ARGV[2] ~= '' then redis.call('ZREM', KEYS[2], ARGV[2]) end
+if tonumber(ARGV[1]) <= tonumber(redis.call('GET', KEYS[3]) or '0') then return 0 end
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[9])
 turn(KEYS[1])
-local taken = math.floor(tonumber(ARGV[2]) / 86400000000)
+local taken = math.floor(tonumber(ARGV[3]) / 86400000000)
+-- What was held is not there if Redis has lost its memory meanwhile: nothing falls below zero.
+local function count(field, number)
+  if number ~= 0 and redis.call('HINCRBY', KEYS[1], field, num(number)) < 0 then
+    redis.call('HSET', KEYS[1], field, 0)
+  end
+end
 for unit = 0, 2 do
-  local used = tonumber(ARGV[3 + unit])
-  local held = ARGV[6] == tostring(unit) and tonumber(ARGV[7]) or 0
+  local used = tonumber(ARGV[4 + unit])
+  local held = ARGV[7] == tostring(unit) and tonumber(ARGV[8]) or 0
   -- What was held in an earlier period was held there.
   local daily = used - (taken == day and held or 0)
   local monthly = used - (month_of(taken) == month and held or 0)
-  if daily ~= 0 then redis.call('HINCRBY', KEYS[1], 'd' .. unit, num(daily)) end
-  if monthly ~= 0 then redis.call('HINCRBY', KEYS[1], 'm' .. unit, num(monthly)) end
+  count('d' .. unit, daily)
+  count('m' .. unit, monthly)
 end
 return 1
 """

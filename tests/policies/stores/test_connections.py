@@ -1,6 +1,7 @@
 """Redis behind a password, a Unix socket and TLS; and what of it may be told."""
 
 import asyncio
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from policies.limits import Limits
-from policies.stores.base import ADMITTED, UNREACHABLE
+from policies.stores.base import ADMITTED, NOTHING, UNREACHABLE, Verdict
+from policies.stores.outbox import KEPT, End, Outbox
 from policies.stores.redis import RedisCounters
 from policies.stores.redis_connection import parse_address
 from protocol.configuration import PlanDoc, QuotaDoc
@@ -104,42 +106,112 @@ async def test_what_redis_or_its_certificate_refuses_is_told_without_the_passwor
     assert "hunter2" not in str(logged)
 
 
-async def test_calls_whose_end_redis_did_not_confirm_are_counted(own_redis: RedisServer) -> None:
-    store = RedisCounters(parse_address(own_redis.url), timeout_s=0.2)
-
-    async def left() -> int:
-        return (await admitted(store.take(SHOP, LIMITS, 0.0, charge=False))).numbers[0]
-
-    async with running(store):
-        first = await admitted(store.take(SHOP, LIMITS, 0.0))
-        second = await admitted(store.take(SHOP, LIMITS, 0.0))
-        store.settle(first, (1, 3, 0))
-        assert (await left(), store.settlements_lost) == (3, 0)
-        own_redis.stop()
-        store.settle(second, (1, 1, 0))
-        async with asyncio.timeout(10):
-            while store.settlements_lost != 1:  # noqa: ASYNC110 -- the connection's state
-                await asyncio.sleep(0.005)
-        store.settle(second, (1, 1, 0))
-        assert store.settlements_lost == 2
+async def left(store: RedisCounters) -> int:
+    """Rows of the quota that nobody has used or reserved."""
+    return (await admitted(store.take(SHOP, LIMITS, 0.0, charge=False))).numbers[0]
 
 
-async def test_a_lost_end_leaves_in_a_quota_what_was_reserved(
+async def lost(store: RedisCounters, server: RedisServer) -> None:
+    """Cut every connection, and wait until the store knows."""
+    server.command("CLIENT", "KILL", "TYPE", "normal")
+    async with asyncio.timeout(10):
+        while store.ready.is_set():  # noqa: ASYNC110 -- the connection's state
+            await asyncio.sleep(0.001)
+
+
+async def test_calls_that_end_while_redis_is_away_are_counted_when_it_is_back(
     redis_server: RedisServer,
 ) -> None:
     redis_server.command("FLUSHALL")
     store = RedisCounters(parse_address(redis_server.url), timeout_s=5)
     async with running(store):
-        lost = await admitted(store.take(SHOP, LIMITS, 0.0))
-        redis_server.command("CLIENT", "KILL", "TYPE", "normal")
-        async with asyncio.timeout(10):
-            while store.ready.is_set():  # noqa: ASYNC110 -- the connection's state
-                await asyncio.sleep(0.001)
-        store.settle(lost, (1, 1, 0))
-        assert store.settlements_lost == 1
+        one = await admitted(store.take(SHOP, LIMITS, 0.0))
+        assert await left(store) == 6
+        await lost(store, redis_server)
+        store.settle(one, (1, 1, 0))
+        assert (store.settlements_waiting, store.settlements_lost) == (1, 0)
         await store.ready.wait()
-        after = await admitted(store.take(SHOP, LIMITS, 0.0, charge=False))
-        assert after.numbers[0] == 6  # four rows reserved and kept, of which one was used
+        assert await left(store) == 9
+        assert (store.settlements_waiting, store.settlements_lost) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_ends_count_once_however_often_the_connection_breaks(
+    own_redis: RedisServer, seed: int
+) -> None:
+    chance = random.Random(seed)
+    limits = Limits(PlanDoc(name="p", quota=QuotaDoc(limit=1_000_000, unit="rows"), max_rows=50))
+    store = RedisCounters(parse_address(own_redis.url), timeout_s=1)
+    used = 0
+    async with running(store):
+        for _ in range(6):
+            await store.ready.wait()
+            calls = [await admitted(store.take(SHOP, limits, 0.0)) for _ in range(30)]
+            # Frozen, it reads later what was written before the connection was given up.
+            freezes = chance.random() < 0.5
+            if freezes:
+                own_redis.freeze()
+            for call in calls:
+                assert call.refused == ADMITTED
+                rows = chance.randrange(50)
+                used += rows
+                store.settle(call, (1, rows, 0))
+                if chance.random() < 0.05:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(chance.random() * 0.002)
+            assert store._connection is not None
+            store._connection.abort()
+            if freezes:
+                own_redis.thaw()
+            if chance.random() < 0.3:
+                own_redis.command("SCRIPT", "FLUSH")
+            while store.ready.is_set():  # noqa: ASYNC110 -- the connection's state
+                await asyncio.sleep(0)
+        await store.ready.wait()
+        async with asyncio.timeout(10):
+            while store.settlements_waiting:  # noqa: ASYNC110 -- Redis' answers
+                await asyncio.sleep(0.002)
+        found = await admitted(store.take(SHOP, limits, 0.0, charge=False))
+    assert (found.numbers[0], store.settlements_lost) == (1_000_000 - used, 0)
+
+
+async def test_an_end_that_redis_will_never_count_is_given_up(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    store = RedisCounters(parse_address(redis_server.url), timeout_s=5)
+    async with running(store):
+        one = await admitted(store.take(SHOP, LIMITS, 0.0))
+        redis_server.command("SET", "tollway:{shop/iris}:used", "another's")
+        store.settle(one, (1, 1, 0))
+        async with asyncio.timeout(10):
+            while store.settlements_waiting:  # noqa: ASYNC110 -- Redis' answer
+                await asyncio.sleep(0.001)
+        assert store.settlements_lost == 1
+        assert store.ready.is_set()
+
+
+async def test_a_redis_that_has_lost_its_memory_counts_nothing_below_zero(
+    redis_server: RedisServer,
+) -> None:
+    redis_server.command("FLUSHALL")
+    store = RedisCounters(parse_address(redis_server.url), timeout_s=5)
+    async with running(store):
+        one = await admitted(store.take(SHOP, LIMITS, 0.0))
+        redis_server.command("FLUSHALL")
+        store.settle(one, (1, 1, 0))
+        assert await left(store) == 10
+
+
+def test_of_too_many_ends_the_oldest_are_given_up() -> None:
+    outbox = Outbox()
+    verdict = Verdict(SHOP, LIMITS, ADMITTED)
+    numbers = [outbox.add(End(verdict, NOTHING)) for _ in range(KEPT + 2)]
+    assert numbers == sorted(numbers)
+    assert (len(outbox), outbox.lost) == (KEPT, 2)
+    assert outbox.unconfirmed(1) == [(numbers[2], End(verdict, NOTHING))]
+    again = outbox.renumbered(numbers[2])
+    assert again is not None
+    assert again[0] > numbers[-1]
+    assert outbox.renumbered(numbers[2]) is None
 
 
 @pytest.fixture
