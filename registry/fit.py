@@ -72,9 +72,10 @@ def check_golden(data: bytes, inputs: Iterable[Tensor], outputs: Iterable[Tensor
 def _check_names(
     what: Literal["input", "output"], names: set[str], tensors: Iterable[Tensor]
 ) -> None:
-    known = {tensor.name for tensor in tensors}
+    optional = {tensor.name: tensor.optional for tensor in tensors}
+    known = set(optional)
     unknown = names - known
-    missing = known - names if what == "input" else set()
+    missing = {name for name in known - names if what == "input" and not optional[name]}
     if unknown or missing:
         verb, which = ("has", unknown) if unknown else ("lacks", missing)
         raise TollwayError(

@@ -22,12 +22,16 @@ class Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """An input or output; ``shape`` has -1 for a dimension that varies."""
+    """An input or output; ``shape`` has -1 for a dimension that varies.
+
+    ``symbols`` holds the names of the dimensions, None for one without; empty where none has one.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     optional: bool = False
+    symbols: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
