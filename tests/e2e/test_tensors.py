@@ -86,5 +86,5 @@ def test_what_cannot_be_carried_is_refused_when_it_is_deployed(stack: RunningSta
     graph = models.identity("FP32", (None, 2))
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.elem_type = models.TensorProto.COMPLEX64
-    with stack.client() as client, pytest.raises(Exception, match="(?i)complex64"):
+    with stack.client() as client, pytest.raises(Exception, match=r"(?i)complex64"):
         client.deploy(graph, name="complex")
