@@ -6,8 +6,9 @@ from typing import Protocol
 import msgspec
 
 from policies.addresses import Networks
+from policies.limits import Limits
 from policies.stores.base import Verdict
-from protocol.configuration import CALLABLE_STATES, Environment, PlanDoc, Scope, VersionState
+from protocol.configuration import CALLABLE_STATES, Environment, Scope, VersionState
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
 """Roles whose management tokens call models; the others' see and decide, they do not predict."""
@@ -83,7 +84,7 @@ class Call(msgspec.Struct, gc=False):
     identity: Identity | None = None
     version: int = 0
     """Number of the version that answers; 0 until it is chosen."""
-    plan: PlanDoc | None = None
+    plan: Limits | None = None
     """Terms of the application's subscription to the model; None for a management token, and until
     the subscription is checked."""
     state: VersionState = "registered"

@@ -1,13 +1,19 @@
-"""A plan's limits, in the form in which the counters check them."""
+"""A plan's limits, in the form in which the counters check them and callers are told of them.
+
+The headers are those of draft-ietf-httpapi-ratelimit-headers: ``RateLimit-Policy`` says what is
+allowed, ``RateLimit`` what is left (``r``) and in how many seconds there will be more (``t``).
+"""
 
 import re
 from typing import NamedTuple
 
 import msgspec
 
+from policies.calendar import DAY_S, month_of, month_start
 from policies.windows import SECOND_US
 from protocol.configuration import PlanDoc, QuotaUnit, RateDoc
 
+Header = tuple[bytes, bytes]
 UNITS: tuple[QuotaUnit, ...] = ("requests", "rows", "compute_ms")
 """The order in which usage is counted. Compute is counted in microseconds."""
 COMPUTE = UNITS.index("compute_ms")
@@ -45,12 +51,18 @@ class Quota(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limits:
-    """What a plan limits. Made once for each plan document; compared by identity."""
+    """What a plan limits, with all about it that does not change from call to call. Made once for
+    each plan document; compared by identity."""
 
-    __slots__ = ("concurrency", "counted", "fail_open", "leased", "plan", "quota", "rates")
+    __slots__ = ("_from", "_policy", "_until", "concurrency", "counted", "fail_open", "leased",
+                 "max_body_bytes", "max_rows", "name", "policy", "quota", "rates", "scopes",
+                 "template")  # fmt: skip
 
     def __init__(self, plan: PlanDoc) -> None:
-        self.plan = plan
+        self.name = plan.name
+        self.scopes = plan.scopes
+        self.max_rows = plan.max_rows
+        self.max_body_bytes = plan.max_body_bytes
         self.rates = tuple(_rate(rate) for rate in plan.rates)
         self.quota = _quota(plan)
         self.concurrency = plan.concurrency
@@ -61,6 +73,41 @@ class Limits:
             self.quota is not None and self.quota.hold > 1
         )
         """Whether it matters how many requests are under way."""
+        template = [f"{quoted(rate.name).replace('%', '%%')};r=%d;t=%d" for rate in self.rates]
+        if self.quota is not None:
+            template.append('"quota";r=%d;t=%d')
+        if self.concurrency is not None:
+            template.append('"concurrency";r=%d')
+        self.template = ", ".join(template).encode()
+        """``RateLimit``, with a place for each number of a verdict."""
+        monthly = self.quota is not None and self.quota.monthly
+        self.policy = None if monthly else self._header(DAY_S)
+        """``RateLimit-Policy``; None where it is another every month."""
+        self._policy: Header = (b"ratelimit-policy", b"")
+        self._from = self._until = 0.0
+
+    def policy_at(self, now: float) -> Header:
+        """``RateLimit-Policy`` at ``now``, UNIX seconds: months are not of the same length."""
+        if not self._from <= now < self._until:
+            month = month_of(now)
+            begins, ends = month_start(month), month_start(month + 1)
+            self._from, self._until = begins, ends
+            self._policy = self._header(ends - begins)
+        return self._policy
+
+    def _header(self, period_s: int) -> Header:
+        """``period_s``: seconds of the quota's period."""
+        found = [
+            f"{quoted(rate.name)};q={rate.requests};w={rate.window_us // SECOND_US}"
+            for rate in self.rates
+        ]
+        if (quota := self.quota) is not None:
+            allowed = quota.limit // COMPUTE_SCALE if quota.unit == COMPUTE else quota.limit
+            unit = "" if quota.unit == 0 else f';qu="{UNITS[quota.unit]}"'
+            found.append(f'"quota";q={allowed}{unit};w={period_s}')
+        if self.concurrency is not None:
+            found.append(f'"concurrency";q={self.concurrency};qu="concurrent-requests"')
+        return (b"ratelimit-policy", ", ".join(found).encode())
 
 
 def quoted(name: str) -> str:

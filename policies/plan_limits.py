@@ -11,7 +11,7 @@ from functools import partial
 
 from policies.base import Call, Identity
 from policies.calendar import day_of, day_start, month_of, month_start
-from policies.limits import COMPUTE, COMPUTE_SCALE, UNITS, Limits, quoted
+from policies.limits import COMPUTE, COMPUTE_SCALE, UNITS, Header, Limits
 from policies.plans import Plans
 from policies.stores.base import (
     ADMITTED,
@@ -23,10 +23,8 @@ from policies.stores.base import (
     Verdict,
 )
 from policies.windows import SECOND_US
-from protocol.configuration import PlanDoc
 from protocol.errors import Code, TollwayError
 
-Header = tuple[bytes, bytes]
 PAID = frozenset({200, 400, 422})
 """Answers that count against a quota: what the model answered, and what it could not answer because
 of the request itself. Refusals and failures of this system are free."""
@@ -39,56 +37,6 @@ HIDDEN = frozenset({Code.MODEL_NOT_FOUND, Code.VERSION_NOT_FOUND})
 def used_of(status: int, rows: int, compute_us: int) -> Used:
     """What an answer counts against a quota."""
     return (1, rows, compute_us) if status in PAID else NOTHING
-
-
-class PlanTerms:
-    """A plan's limits with everything about them that does not change from call to call."""
-
-    __slots__ = ("_from", "_policy", "_until", "limits", "template")
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        names = [quoted(rate.name) for rate in limits.rates]
-        template = [f"{name.replace('%', '%%')};r=%d;t=%d" for name in names]
-        if limits.quota is not None:
-            template.append('"quota";r=%d;t=%d')
-        if limits.concurrency is not None:
-            template.append('"concurrency";r=%d')
-        self.template = ", ".join(template).encode()
-        """``RateLimit``, with a place for each number of a verdict."""
-        self._policy: Header = (b"ratelimit-policy", b"")
-        self._from = self._until = 0.0
-
-    def policy_header(self, now: float) -> Header:
-        """What is allowed. A month's seconds differ from month to month."""
-        if not self._from <= now < self._until:
-            month = month_of(now)
-            if self._is_monthly():
-                self._from, self._until = month_start(month), month_start(month + 1)
-            else:
-                self._from, self._until = float("-inf"), float("inf")
-            self._policy = (b"ratelimit-policy", self._policies(month).encode())
-        return self._policy
-
-    def _is_monthly(self) -> bool:
-        return self.limits.quota is not None and self.limits.quota.monthly
-
-    def _policies(self, month: int) -> str:
-        limits = self.limits
-        found = [
-            f"{quoted(rate.name)};q={rate.requests};w={rate.window_us // SECOND_US}"
-            for rate in limits.rates
-        ]
-        if (quota := limits.quota) is not None:
-            allowed = quota.limit // COMPUTE_SCALE if quota.unit == COMPUTE else quota.limit
-            seconds = 86_400
-            if quota.monthly:
-                seconds = month_start(month + 1) - month_start(month)
-            unit = "" if quota.unit == 0 else f';qu="{UNITS[quota.unit]}"'
-            found.append(f'"quota";q={allowed}{unit};w={seconds}')
-        if limits.concurrency is not None:
-            found.append(f'"concurrency";q={limits.concurrency};qu="concurrent-requests"')
-        return ", ".join(found)
 
 
 class PlanLimitsPolicy:
@@ -105,7 +53,6 @@ class PlanLimitsPolicy:
         self._counters = counters
         self._plans = plans
         self._now = now
-        self._terms: dict[str, PlanTerms] = {}
         self.refusals = {"rate": 0, "quota": 0, "concurrency": 0}
         """Calls refused, by the kind of limit."""
         self.uncounted = {"open": 0, "closed": 0}
@@ -114,8 +61,7 @@ class PlanLimitsPolicy:
     def check(self, call: Call) -> asyncio.Future[None] | None:
         """Charge all limits, or raise ``RATE_LIMITED``, ``QUOTA_EXCEEDED``, ``TOO_MANY_IN_FLIGHT``
         and charge none; ``UNAVAILABLE`` when the counters do not answer and the plan is closed."""
-        plan = call.plan
-        return None if plan is None else self._ask(call, plan, True)
+        return self._ask(call, True)
 
     def look(self, call: Call, refused: Code | None = None) -> asyncio.Future[None] | None:
         """Learn how the limits stand, for the answer to a call that was refused for something else,
@@ -125,8 +71,7 @@ class PlanLimitsPolicy:
         if unasked and identity is not None and _may_name(identity, call.model):
             # Refused before its subscription was looked at, which it may well have.
             call.plan = self._plans.of(identity.application, call.model)
-        plan = call.plan
-        return None if plan is None or call.verdict is not None else self._ask(call, plan, False)
+        return None if call.verdict is not None else self._ask(call, False)
 
     def settle(self, call: Call, status: int, rows: int, compute_us: int) -> None:
         """End a call: from here on it is not under way. Harmless for one that took nothing."""
@@ -138,34 +83,23 @@ class PlanLimitsPolicy:
 
     def limits_of(self, subscription: Subscription) -> Limits | None:
         """The present limits of a subscription; None without one."""
-        plan = self._plans.of(*subscription)
-        return None if plan is None else self._terms_of(plan).limits
+        return self._plans.of(*subscription)
 
     def headers(self, call: Call) -> tuple[Header, ...]:
         """``RateLimit-Policy`` and ``RateLimit``, as far as they are known."""
-        plan = call.plan
-        if plan is None:
-            return ()
-        terms = self._terms_of(plan)
-        limits = terms.limits
-        if not limits.counted:
-            return ()
-        policy = terms.policy_header(self._now())
         verdict = call.verdict
-        # Terms that have changed meanwhile do not fit the numbers of the verdict.
-        if verdict is None or not verdict.numbers or verdict.limits is not limits:
+        # Numbers are told by the terms that they were counted under.
+        limits = call.plan if verdict is None else verdict.limits
+        if limits is None or not limits.counted:
+            return ()
+        policy = limits.policy or limits.policy_at(self._now())
+        if verdict is None or not verdict.numbers:
             return (policy,)
-        return (policy, (b"ratelimit", terms.template % verdict.numbers))
+        return (policy, (b"ratelimit", limits.template % verdict.numbers))
 
-    def _terms_of(self, plan: PlanDoc) -> PlanTerms:
-        terms = self._terms.get(plan.name)
-        if terms is None or terms.limits.plan is not plan:
-            terms = self._terms[plan.name] = PlanTerms(Limits(plan))
-        return terms
-
-    def _ask(self, call: Call, plan: PlanDoc, charge: bool) -> asyncio.Future[None] | None:
-        limits = self._terms_of(plan).limits
-        if not limits.counted:
+    def _ask(self, call: Call, charge: bool) -> asyncio.Future[None] | None:
+        limits = call.plan
+        if limits is None or not limits.counted:
             return None
         identity = call.identity
         assert identity is not None
@@ -222,7 +156,7 @@ class PlanLimitsPolicy:
             self.refusals["rate"] += 1
             code = Code.RATE_LIMITED
             text = (
-                f"rate limit '{rate.name}' of plan '{limits.plan.name}' is used up: "
+                f"rate limit '{rate.name}' of plan '{limits.name}' is used up: "
                 f"{rate.requests} requests in {rate.window_us // SECOND_US} s"
                 + (f", {rate.burst} at once" if rate.burst else "")
             )
@@ -235,7 +169,7 @@ class PlanLimitsPolicy:
             self.refusals["concurrency"] += 1
             code = Code.TOO_MANY_IN_FLIGHT
             text = (
-                f"plan '{limits.plan.name}' allows {limits.concurrency} requests at once, and as "
+                f"plan '{limits.name}' allows {limits.concurrency} requests at once, and as "
                 "many are under way"
             )
         return TollwayError(code, f"{text}; {again}", retry_after_s=wait_s)
@@ -248,7 +182,7 @@ class PlanLimitsPolicy:
         scale = COMPUTE_SCALE if quota.unit == COMPUTE else 1
         left = verdict.numbers[2 * len(limits.rates)]
         text = (
-            f"the quota of plan '{limits.plan.name}', {quota.limit // scale} {unit} a "
+            f"the quota of plan '{limits.name}', {quota.limit // scale} {unit} a "
             f"{'month' if quota.monthly else 'day'}, "
         )
         if left:

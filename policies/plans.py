@@ -1,7 +1,9 @@
 """The plans, and which of them holds between an application and a model."""
 
 from collections.abc import Callable
+from sys import intern
 
+from policies.limits import Limits
 from protocol.configuration import PlanDoc, SubscriptionDoc
 
 
@@ -19,7 +21,10 @@ class Subscriptions:
 
     def put(self, document: SubscriptionDoc) -> None:
         """Learn of a subscription, or of another plan for it."""
-        self._plans[document.application, document.model] = document.plan
+        # A name is held once, whatever number of documents it is in: to compare is then to look at
+        # one address, and many subscriptions are fewer places in memory.
+        application, model = intern(document.application), intern(document.model)
+        self._plans[application, model] = intern(document.plan)
         self._changed()
 
     def remove(self, key: str) -> None:
@@ -39,34 +44,34 @@ class Plans:
     at which their change arrives."""
 
     def __init__(self) -> None:
-        self._joined: dict[tuple[str, str], PlanDoc] = {}
+        self._joined: dict[tuple[str, str], Limits] = {}
         """Answers of :meth:`of`, so that most questions are one look-up; none outlives a change."""
-        self._documents: dict[str, PlanDoc] = {}
+        self._terms: dict[str, Limits] = {}
         self.subscriptions = Subscriptions(self._joined.clear)
 
-    def of(self, application: str, model: str) -> PlanDoc | None:
+    def of(self, application: str, model: str) -> Limits | None:
         """The terms under which ``application`` uses ``model``. None without a subscription, or
         while the plan's own document has not arrived: never a reason to let a call pass."""
         return self._joined.get((application, model)) or self._join(application, model)
 
-    def _join(self, application: str, model: str) -> PlanDoc | None:
+    def _join(self, application: str, model: str) -> Limits | None:
         name = self.subscriptions.plan(application, model)
-        found = None if name is None else self._documents.get(name)
+        found = None if name is None else self._terms.get(name)
         if found is not None:
             self._joined[application, model] = found
         return found
 
     def put(self, document: PlanDoc) -> None:
         """Learn of a plan, or of other terms of it."""
-        self._documents[document.name] = document
+        self._terms[document.name] = Limits(document)
         self._joined.clear()
 
     def remove(self, key: str) -> None:
         """Forget the plan of this name."""
-        self._documents.pop(key, None)
+        self._terms.pop(key, None)
         self._joined.clear()
 
     def clear(self) -> None:
         """Forget every plan."""
-        self._documents.clear()
+        self._terms.clear()
         self._joined.clear()

@@ -7,7 +7,7 @@ import msgspec
 from policies.calendar import day_of, day_start, month_of, month_start
 from policies.limits import COMPUTE, COMPUTE_SCALE, Limits, Quota, Rate
 from policies.stores.base import ADMITTED, BUSY_RETRY_US, Subscription, Used, Verdict
-from policies.windows import Pace, RateCounter, SlidingWindow
+from policies.windows import Pace, RateCounter, RateCounters, SlidingWindow
 
 
 class WindowTotal(msgspec.Struct, frozen=True, array_like=True):
@@ -45,7 +45,7 @@ class _State:
         self.active: list[SlidingWindow] = []
         """Those of the present plan."""
         self.paces: dict[Rate, Pace] = {}
-        self.rates: list[RateCounter] = []
+        self.rates = RateCounters(())
         self.day = day
         self.month = month
         self.today = [0, 0, 0]
@@ -57,15 +57,16 @@ class _State:
     def adopt(self, limits: Limits, now_us: int) -> None:
         """Count by another plan document. Windows of the same length go on."""
         self.drop_idle(now_us)
-        self.rates = []
+        rates: list[RateCounter] = []
         for rate in limits.rates:
             window = self.windows.setdefault(rate.window_us, SlidingWindow(rate.window_us))
             pace = None
             if rate.burst:
                 pace = self.paces.setdefault(rate, Pace(rate.interval_us, rate.burst))
-            first = all(earlier.window is not window for earlier in self.rates)
-            self.rates.append(RateCounter(rate.requests, window, pace, counts=first))
-        self.active = [rate.window for rate in self.rates if rate.counts]
+            first = all(earlier.window is not window for earlier in rates)
+            rates.append(RateCounter(rate.requests, window, pace, counts=first))
+        self.rates = RateCounters(rates)
+        self.active = [rate.window for rate in rates if rate.counts]
         self.limits = limits
 
     def drop_idle(self, now_us: int) -> None:
@@ -74,7 +75,7 @@ class _State:
             window.advance(now_us)
             if not window.used and window not in self.active:
                 del self.windows[length]
-        active = [rate.pace for rate in self.rates]
+        active = [rate.pace for rate in self.rates.rates]
         for rate, pace in list(self.paces.items()):
             if pace not in active and pace.due_us <= now_us:
                 del self.paces[rate]
@@ -101,9 +102,10 @@ class MemoryCounters:
         self._monotonic = monotonic
         self._states: dict[Subscription, _State] = {}
         self._day = self._month = 0
-        self._day_begins = self._day_ends = self._month_ends = 0
+        # Seconds, as floats: they are compared with the clock at every request.
+        self._day_begins = self._day_ends = self._month_ends = 0.0
 
-    def take(  # noqa: C901, PLR0912 -- the path of every request, in one piece
+    def take(
         self,
         subscription: Subscription,
         limits: Limits,
@@ -115,34 +117,25 @@ class MemoryCounters:
         now_us = int(self._monotonic() * 1e6)
         if state.limits is not limits:
             state.adopt(limits, now_us)
-        refused, retry_us, place = ADMITTED, 0, 0
         rates, quota, places = state.rates, limits.quota, limits.concurrency
-        for rate in rates:
-            wait_us = rate.look(now_us)
-            if wait_us > retry_us:
-                refused, retry_us = place, wait_us
-            place += 1
+        refused, retry_us = rates.look(now_us)
         free = hold = 0
         ends_s = 0.0
         if quota is not None:
             free, ends_s, wait_us = self._look(state, quota, limits.leased)
             if wait_us > retry_us:
-                refused, retry_us = place, wait_us
-            place += 1
+                refused, retry_us = len(rates.rates), wait_us
         if places is not None and state.in_flight >= places and retry_us < BUSY_RETRY_US:
-            refused, retry_us = place, BUSY_RETRY_US
-        numbers: list[int] = []
+            refused, retry_us = len(rates.rates) + (quota is not None), BUSY_RETRY_US
         if charge and refused == ADMITTED:
             state.in_flight += 1
-            for rate in rates:
-                rate.take(now_us, numbers)
+            numbers = rates.take(now_us)
             if quota is not None:
                 hold = quota.hold
                 state.held += hold
                 free -= hold
         else:
-            for rate in rates:
-                rate.tell(numbers)
+            numbers = rates.tell()
         if quota is not None:
             left = free // COMPUTE_SCALE if quota.unit == COMPUTE else free
             numbers.append(left if left > 0 else 0)  # noqa: FURB136
@@ -242,9 +235,9 @@ class MemoryCounters:
         now = self._now()
         if not self._day_begins <= now < self._day_ends:
             self._day, self._month = day_of(now), month_of(now)
-            self._day_begins = day_start(self._day)
-            self._day_ends = day_start(self._day + 1)
-            self._month_ends = month_start(self._month + 1)
+            self._day_begins = float(day_start(self._day))
+            self._day_ends = float(day_start(self._day + 1))
+            self._month_ends = float(month_start(self._month + 1))
         return now
 
     def _look(self, state: _State, quota: Quota, leased: bool) -> tuple[int, float, int]:

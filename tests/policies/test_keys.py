@@ -8,6 +8,7 @@ from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Identity, is_visible
 from policies.environment import EnvironmentPolicy
 from policies.lifecycle import LifecyclePolicy
+from policies.limits import Limits
 from policies.network import NetworkPolicy
 from policies.origins import OriginPolicy
 from policies.plans import Plans
@@ -127,7 +128,7 @@ def test_key_and_plan_must_both_have_the_scope(
 ) -> None:
     scopes = None if of_key is None else frozenset(of_key)
     call = Call(model="m", scope=needed, identity=Identity("k", "a", scopes=scopes))
-    call.plan = PlanDoc(name="p", scopes=of_plan)
+    call.plan = Limits(PlanDoc(name="p", scopes=of_plan))
     passes = all(given is None or needed in given for given in (of_key, of_plan))
     assert refusal(ScopePolicy(), call) is (None if passes else Code.FORBIDDEN)
 
@@ -209,7 +210,7 @@ def test_an_origin_is_allowed_for_its_own_application_until_it_is_taken_back() -
 def test_the_smaller_of_the_gateways_and_the_plans_body_limit_holds() -> None:
     policy = RequestSizePolicy(100)
     for of_plan, limit in ((None, 100), (50, 50), (200, 100), (0, 0)):
-        call = Call(model="m", plan=PlanDoc(name="p", max_body_bytes=of_plan))
+        call = Call(model="m", plan=Limits(PlanDoc(name="p", max_body_bytes=of_plan)))
         assert policy.limit(call) == limit
         call.content_length = limit
         assert refusal(policy, call) is None
@@ -219,5 +220,5 @@ def test_the_smaller_of_the_gateways_and_the_plans_body_limit_holds() -> None:
 
 def test_a_plan_of_no_rows_does_not_become_one_of_any() -> None:
     for of_plan, sent in ((None, 0), (0, 1), (7, 7), (1 << 40, 0xFFFFFFFF)):
-        assert row_limit(Call(model="m", plan=PlanDoc(name="p", max_rows=of_plan))) == sent
+        assert row_limit(Call(model="m", plan=Limits(PlanDoc(name="p", max_rows=of_plan)))) == sent
     assert row_limit(Call(model="m")) == 0

@@ -182,7 +182,7 @@ async def test_the_plan_says_what_happens_while_nothing_can_be_counted(open_: bo
     store = RedisCounters(parse_address("redis://127.0.0.1:1/0"))
     policy = PlanLimitsPolicy(store, Plans(), now=time.time)
     plan = PlanDoc(name="p", rates=PLAN.rates, fail_open=open_)
-    call = Call(model="iris", identity=Identity(key="k", application="shop"), plan=plan)
+    call = Call(model="iris", identity=Identity(key="k", application="shop"), plan=Limits(plan))
     if open_:
         assert policy.check(call) is None
     else:
