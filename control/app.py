@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
 from typing import Any
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -15,9 +16,9 @@ from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentato
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from control.audit.answered import Answered
-from control.identity.throttle import Throttle, TooManyRequests
+from control.identity.throttle import TooManyRequests
 from control.middleware import (
     Authentication,
     BodyLimit,
@@ -44,9 +45,9 @@ from control.routes_plans import plan_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
 from control.routes_usage import billing_router, usage_router
-from control.routes_users import HashingThreads, user_router
+from control.routes_users import user_router
 from control.routes_webhooks import webhook_router
-from control.services import Services, build
+from control.services import build
 from control.settings import ControlSettings
 from control.store.failures import DatabaseAway, DatabaseRefusal
 from protocol import problems
@@ -68,7 +69,6 @@ _UNMEASURED = ["^/metrics$", "^/healthz$", "^/readyz$", "^/internal/v1/changes$"
 def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> FastAPI:
     """Build control. ``app.state.services`` holds the parts; nothing runs before the lifespan."""
     services = build(settings, clock)
-    throttle = Throttle(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -97,8 +97,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         # Behind the gateway a redirect would name a host and scheme that are not the client's.
         redirect_slashes=False,
         lifespan=lifespan,
-        dependencies=[Depends(known_query)],
-        generate_unique_id_function=_operation_id,
+        routes=_routes(),
         # From the outside in.
         middleware=[
             # First, so that a defect in any other layer is answered without its details.
@@ -113,7 +112,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
                 registry=services.metrics.registry,
             ),
             # Before credentials are looked up: a flood costs no query.
-            Middleware(Throttling, throttle=throttle, stage="address"),
+            Middleware(Throttling, throttle=services.throttle, stage="address"),
             # Before anything is stored, audited or logged, failed logins included.
             Middleware(NoSecrets),
             # Before bodies are read: nobody without a credential makes this process store bytes.
@@ -123,59 +122,54 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
                 cluster_token=services.cluster_token,
             ),
             # After it: whose request it is must be known.
-            Middleware(Throttling, throttle=throttle, stage="user"),
+            Middleware(Throttling, throttle=services.throttle, stage="user"),
             Middleware(BodyLimit, limit=settings.max_json_bytes),
             Middleware(JsonBodies),
         ],
     )
     app.state.services = services
+    app.state.registry = services.registry
     _add_error_handlers(app)
-    _add_routes(app, services, throttle)
     Instrumentator(registry=services.metrics.registry).expose(app, include_in_schema=False)
     return app
 
 
-def _add_routes(app: FastAPI, services: Services, throttle: Throttle) -> None:
-    app.include_router(health_router(services.stream.head))
-    app.include_router(registry_router(services.registry, require), prefix=API)
-    app.include_router(directory_router(services.directory), prefix=API)
-    app.include_router(plan_router(services.plans), prefix=API)
-    app.include_router(subscription_router(services.subscriptions), prefix=API)
-    app.include_router(key_router(services.keys), prefix=API)
-    app.include_router(issuer_router(services.issuers), prefix=API)
-    hashing = HashingThreads()
-    app.include_router(user_router(services.accounts, hashing), prefix=API)
-    app.include_router(session_router(services.accounts, hashing, throttle), prefix=API)
-    app.include_router(token_router(services.accounts), prefix=API)
-    https = services.settings.public_url.startswith("https:")
-    app.include_router(oidc_router(services.oidc, secure=https), prefix=API)
-    app.include_router(grant_router(services.accounts.grants, services.registry), prefix=API)
-    app.include_router(webhook_router(services.webhooks), prefix=API)
-    answered = Answered(services.database, services.clock)
-    app.include_router(audit_router(services.audit, answered), prefix=API)
-    app.include_router(usage_router(services.usage.reports, services.clock), prefix=API)
-    app.include_router(billing_router(services.usage.statements, services.usage.quotas), prefix=API)
-    app.include_router(configuration_router(services.configurations), prefix=API)
-    app.include_router(
-        observation_router(services.workers, services.gateways, services.stream), prefix=API
+@cache
+def _routes() -> list[BaseRoute]:
+    """Every route but the metrics'. Built once in a process, for all its applications: they find
+    the parts that they work with in ``app.state``."""
+    router = APIRouter(
+        dependencies=[Depends(known_query)], generate_unique_id_function=_operation_id
     )
-    app.include_router(
-        internal_router(
-            stream=services.stream,
-            notifier=services.notifier,
-            wait_max_ms=services.settings.change_wait_max_ms,
-            blobs=services.registry.blobs,
-            workers=services.workers,
-            gateways=services.gateways,
-            usage=services.usage.store,
-            metrics=services.metrics,
-        )
-    )
+    router.include_router(health_router())
+    router.include_router(internal_router())
+    for make in (
+        partial(registry_router, require),
+        directory_router,
+        plan_router,
+        subscription_router,
+        key_router,
+        issuer_router,
+        user_router,
+        session_router,
+        token_router,
+        oidc_router,
+        grant_router,
+        webhook_router,
+        audit_router,
+        usage_router,
+        billing_router,
+        configuration_router,
+        observation_router,
+    ):
+        router.include_router(make(), prefix=API)
 
-    @app.get(OPENAPI, include_in_schema=False)
-    def openapi() -> dict[str, Any]:
+    @router.get(OPENAPI, include_in_schema=False)
+    def openapi(request: Request) -> dict[str, Any]:
         """This API's own description."""
-        return openapi_document(app)
+        return openapi_document(request.app)
+
+    return router.routes
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:

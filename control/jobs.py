@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,15 +88,16 @@ class InterruptibleStore:
         """As the store does."""
         self._store.put(digest, source)
 
-    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+    def read(self, digest: str, start: int = 0) -> Generator[bytes, None, None]:
         """The bytes in chunks, for as long as the process goes on."""
         return self._watched(self._store.read(digest, start))
 
-    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stop.is_set():
-                raise Stopped
-            yield chunk
+    def _watched(self, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        with contextlib.closing(chunks):
+            for chunk in chunks:
+                if self._stop.is_set():
+                    raise Stopped
+                yield chunk
 
     def size(self, digest: str) -> int | None:
         """As the store does."""

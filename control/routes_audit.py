@@ -14,6 +14,7 @@ from control.audit.log import AuditLog
 from control.middleware import require
 from control.resources import Page, milliseconds
 from control.routes_conventions import INSPECTORS, errors
+from control.routes_parts import part
 from registry.access import EVERYONE, Actor
 from registry.clock import rfc3339
 from registry.store.audit_read import Filter, Recorded
@@ -110,14 +111,19 @@ def _filter(
 Wanted = Annotated[Filter, Depends(_filter)]
 
 
-def audit_router(log: AuditLog, answered: Answered) -> APIRouter:
+TheLog = Annotated[AuditLog, Depends(part(lambda services: services.audit))]
+TheAnswers = Annotated[Answered, Depends(part(lambda services: services.answered))]
+
+
+def audit_router() -> APIRouter:
     """``/audit``. The log itself is for admins and auditors: entries hold what every tenant did."""
     router = APIRouter(tags=["audit"])
     reads = [Depends(require(*INSPECTORS))]
-    _add_log(router, log, reads)
+    _add_log(router, reads)
 
     @router.get("/audit/answered", responses=errors(404, 422))
     def get_answered(
+        answered: TheAnswers,
         actor: Annotated[Actor, Depends(require(*EVERYONE))],
         application: Annotated[str, Query(max_length=63)],
         model: Annotated[str, Query(max_length=63)],
@@ -134,9 +140,10 @@ def audit_router(log: AuditLog, answered: Answered) -> APIRouter:
     return router
 
 
-def _add_log(router: APIRouter, log: AuditLog, reads: list[Any]) -> None:
+def _add_log(router: APIRouter, reads: list[Any]) -> None:
     @router.get("/audit", dependencies=reads, responses=errors(422))
     def list_entries(
+        log: TheLog,
         which: Wanted,
         limit: Annotated[int, Query(ge=1, le=1000, description="Items on the page.")] = 100,
         after: Annotated[
@@ -150,7 +157,7 @@ def _add_log(router: APIRouter, log: AuditLog, reads: list[Any]) -> None:
 
     @router.get("/audit/export", dependencies=reads, responses=errors(422))
     def export_entries(
-        which: Wanted, format: Literal["jsonl", "csv"] = "jsonl"
+        log: TheLog, which: Wanted, format: Literal["jsonl", "csv"] = "jsonl"
     ) -> StreamingResponse:
         """Download entries, oldest first.
 
@@ -169,7 +176,7 @@ def _add_log(router: APIRouter, log: AuditLog, reads: list[Any]) -> None:
         )
 
     @router.get("/audit/verify", dependencies=reads, responses=errors())
-    def get_verification() -> VerificationItem:
+    def get_verification(log: TheLog) -> VerificationItem:
         """Say how the log stands: its end, the last checkpoint, the last verification."""
         standing = log.standing()
         checkpoint, verified = standing.checkpoint, standing.verified

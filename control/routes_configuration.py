@@ -8,6 +8,7 @@ from control.configuration import Configuration, ConfigurationResult
 from control.identity.authentication import authorise
 from control.middleware import require
 from control.routes_conventions import READERS, WRITERS, errors
+from control.routes_parts import part
 from control.store.configuration import Configurations
 from registry.access import Actor
 
@@ -15,17 +16,23 @@ Reader = Annotated[Actor, Depends(require(*READERS))]
 """Auditors compare; who may change is judged where something would be."""
 
 
-def configuration_router(configurations: Configurations) -> APIRouter:
+TheConfigurations = Annotated[
+    Configurations, Depends(part(lambda services: services.configurations))
+]
+
+
+def configuration_router() -> APIRouter:
     """``/configuration``."""
     router = APIRouter(tags=["configuration"])
 
     @router.get("/configuration", response_model_exclude_none=True, responses=errors())
-    def export_configuration(actor: Reader) -> Configuration:
+    def export_configuration(configurations: TheConfigurations, actor: Reader) -> Configuration:
         """Read the present state as a configuration, as far as the caller reaches it."""
         return configurations.export(actor)
 
     @router.put("/configuration", responses=errors(404, 409, 422))
     def apply_configuration(
+        configurations: TheConfigurations,
         wanted: Configuration,
         actor: Reader,
         dry_run: Annotated[

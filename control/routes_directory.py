@@ -22,6 +22,7 @@ from control.routes_conventions import (
     errors,
     tagged,
 )
+from control.routes_parts import part
 from control.store.directory import Directory
 from registry.access import EVERYONE, Actor
 
@@ -30,22 +31,29 @@ Writer = Annotated[Actor, Depends(require(*WRITERS))]
 Owner = Annotated[Actor, Depends(require(*OWNERS))]
 
 
-def directory_router(directory: Directory) -> APIRouter:
+TheDirectory = Annotated[Directory, Depends(part(lambda services: services.directory))]
+
+
+def directory_router() -> APIRouter:
     """``/consumers`` and ``/applications``."""
     router = APIRouter(tags=["consumers"])
-    _add_consumers(router, directory)
-    _add_applications(router, directory)
+    _add_consumers(router)
+    _add_applications(router)
     return router
 
 
-def _add_consumers(router: APIRouter, directory: Directory) -> None:
+def _add_consumers(router: APIRouter) -> None:
     @router.get("/consumers", responses=errors(422))
-    def list_consumers(actor: Reader, limit: Limit = 100, after: After = "") -> Page[Consumer]:
+    def list_consumers(
+        directory: TheDirectory, actor: Reader, limit: Limit = 100, after: After = ""
+    ) -> Page[Consumer]:
         """List consumers by name."""
         return directory.consumers(limit, after, reach=reach_of(actor))
 
     @router.get("/consumers/{consumer}", responses=errors(404))
-    def get_consumer(consumer: str, response: Response, actor: Reader) -> Consumer:
+    def get_consumer(
+        directory: TheDirectory, consumer: str, response: Response, actor: Reader
+    ) -> Consumer:
         """Read a consumer."""
         found = directory.consumer(consumer, reach=reach_of(actor))
         tagged(response, found)
@@ -56,6 +64,7 @@ def _add_consumers(router: APIRouter, directory: Directory) -> None:
         responses={201: {"model": Consumer, "description": "Made."}, **errors(404, 412, 422)},
     )
     def put_consumer(
+        directory: TheDirectory,
         consumer: str,
         response: Response,
         condition: Condition,
@@ -70,6 +79,7 @@ def _add_consumers(router: APIRouter, directory: Directory) -> None:
 
     @router.delete("/consumers/{consumer}", status_code=204, responses=errors(404, 409, 412))
     def delete_consumer(
+        directory: TheDirectory,
         consumer: str,
         condition: Condition,
         actor: Annotated[Actor, Depends(require("admin"))],
@@ -81,9 +91,10 @@ def _add_consumers(router: APIRouter, directory: Directory) -> None:
         directory.delete_consumer(consumer, condition, cascade=cascade, reach=reach_of(actor))
 
 
-def _add_applications(router: APIRouter, directory: Directory) -> None:
+def _add_applications(router: APIRouter) -> None:
     @router.get("/applications", responses=errors(422))
     def list_applications(
+        directory: TheDirectory,
         actor: Reader,
         limit: Limit = 100,
         after: After = "",
@@ -93,7 +104,9 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
         return directory.applications(limit, after, consumer, reach=reach_of(actor))
 
     @router.get("/applications/{application}", responses=errors(404))
-    def get_application(application: str, response: Response, actor: Reader) -> Application:
+    def get_application(
+        directory: TheDirectory, application: str, response: Response, actor: Reader
+    ) -> Application:
         """Read an application."""
         found = directory.application(application, reach=reach_of(actor))
         tagged(response, found)
@@ -107,6 +120,7 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
         },
     )
     def put_application(
+        directory: TheDirectory,
         application: str,
         response: Response,
         condition: Condition,
@@ -121,7 +135,9 @@ def _add_applications(router: APIRouter, directory: Directory) -> None:
         return put.item
 
     @router.delete("/applications/{application}", status_code=204, responses=errors(404, 412))
-    def delete_application(application: str, condition: Condition, actor: Owner) -> None:
+    def delete_application(
+        directory: TheDirectory, application: str, condition: Condition, actor: Owner
+    ) -> None:
         """Delete an application: its keys are revoked and its subscriptions end, everywhere within
         a second. Its name stays its consumer's, because usage is filed under it."""
         directory.delete_application(application, condition, reach=reach_of(actor))

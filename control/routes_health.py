@@ -1,15 +1,19 @@
 """``/healthz`` and ``/readyz``: for supervisors and load balancers, without a credential."""
 
-from collections.abc import Callable
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse
 
+from control.routes_parts import part
+from control.store.stream import Stream
 from runtime.logs import logger
 
+TheStream = Annotated[Stream, Depends(part(lambda services: services.stream))]
 
-def health_router(probe: Callable[[], object]) -> APIRouter:
-    """``probe`` asks the database for something small, and raises when it does not answer."""
+
+def health_router() -> APIRouter:
+    """``/healthz`` and ``/readyz``, outside of the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/healthz")
@@ -18,10 +22,10 @@ def health_router(probe: Callable[[], object]) -> APIRouter:
         return JSONResponse({"status": "ok"})
 
     @router.get("/readyz")
-    def readyz() -> JSONResponse:
+    def readyz(stream: TheStream) -> JSONResponse:
         """The database answers: requests can be served."""
         try:
-            probe()
+            stream.head()
         except Exception as error:
             logger("health").error("the database does not answer", error=repr(error))
             return JSONResponse({"status": "the database does not answer"}, status_code=503)

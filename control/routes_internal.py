@@ -4,94 +4,96 @@ from typing import Annotated, TypeVar
 
 import anyio.to_thread
 import msgspec
-from anyio import CapacityLimiter
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from control.metrics import Metrics
-from control.notifier import ChangeNotifier
+from control.routes_parts import part
+from control.services import Services
 from control.store.gateways import Gateways
-from control.store.stream import Stream
-from control.store.usage import UsageStore
 from control.store.workers import Workers
 from protocol.configuration import ChangePage, WorkerDoc
 from protocol.errors import Code, TollwayError
 from protocol.gateways import GatewayReport
 from protocol.names import check_name
 from protocol.usage import UsageReceipt
-from registry.blobs import Blobs
+from registry.routes_application import TheRegistry
 from registry.routes_blobs import blob_response
 
 JSON = "application/json"
 Named = TypeVar("Named", WorkerDoc, GatewayReport)
 MAX_SEGMENT = 128
-STREAM_THREADS = 2
-INGEST_THREADS = 2
 
 
-def internal_router(
-    *,
-    stream: Stream,
-    notifier: ChangeNotifier,
-    wait_max_ms: int,
-    blobs: Blobs,
-    workers: Workers,
-    gateways: Gateways,
-    usage: UsageStore,
-    metrics: Metrics,
-) -> APIRouter:
+TheWorkers = Annotated[Workers, Depends(part(lambda services: services.workers))]
+TheGateways = Annotated[Gateways, Depends(part(lambda services: services.gateways))]
+TheParts = Annotated[Services, Depends(part(lambda services: services))]
+
+
+def internal_router() -> APIRouter:
     """``/internal/v1``. Not in the OpenAPI document: these are the roles' own affair."""
     router = APIRouter(prefix="/internal/v1", include_in_schema=False)
-    # Threads of their own: a revocation does not queue behind uploads and reports.
-    stream_threads = CapacityLimiter(STREAM_THREADS)
-    ingest_threads = CapacityLimiter(INGEST_THREADS)
+    _add_changes(router)
+    _add_heartbeats(router)
+    _add_usage(router)
+    return router
 
-    def page(name: str, after: int) -> tuple[ChangePage, bytes]:
-        found = stream.page(name, after)
-        return found, msgspec.json.encode(found)
 
+def _add_changes(router: APIRouter) -> None:
     @router.get("/changes")
     async def follow_changes(
+        parts: TheParts,
         stream: Annotated[str, Query(max_length=64)] = "",
         after: Annotated[int, Query(ge=0, lt=1 << 62)] = 0,
         wait_ms: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
         """Changes after ``after``; waits for one up to ``wait_ms`` where there is none yet."""
-        found, body = await anyio.to_thread.run_sync(page, stream, after, limiter=stream_threads)
+
+        def page() -> tuple[ChangePage, bytes]:
+            found = parts.stream.page(stream, after)
+            return found, msgspec.json.encode(found)
+
+        threads = parts.threads.stream
+        found, body = await anyio.to_thread.run_sync(page, limiter=threads)
         if wait_ms and not (found.changes or found.reset):
-            await notifier.wait(found.next, min(wait_ms, wait_max_ms) / 1000)
-            _, body = await anyio.to_thread.run_sync(page, stream, after, limiter=stream_threads)
+            wait_s = min(wait_ms, parts.settings.change_wait_max_ms) / 1000
+            await parts.notifier.wait(found.next, wait_s)
+            _, body = await anyio.to_thread.run_sync(page, limiter=threads)
         return Response(body, media_type=JSON)
 
     @router.get("/blobs/{digest}")
-    def read_blob(digest: str, request: Request) -> StreamingResponse:
+    def read_blob(registry: TheRegistry, digest: str, request: Request) -> StreamingResponse:
         """The bytes of a blob, from where a broken transfer stopped if the worker says so."""
-        return blob_response(blobs, digest, request.headers)
+        return blob_response(registry.blobs, digest, request.headers)
 
+
+def _add_heartbeats(router: APIRouter) -> None:
     @router.put("/workers/{worker}", status_code=204)
-    async def report_worker(worker: str, request: Request) -> None:
+    async def report_worker(workers: TheWorkers, worker: str, request: Request) -> None:
         """A worker's heartbeat with its engines."""
         document = _worker(worker, await request.body())
         await anyio.to_thread.run_sync(workers.report, document)
 
     @router.delete("/workers/{worker}", status_code=204)
-    def remove_worker(worker: str) -> None:
+    def remove_worker(workers: TheWorkers, worker: str) -> None:
         """A worker that ends, and its engines with it."""
         workers.remove(check_name(worker, "worker"))
 
     @router.put("/gateways/{gateway}", status_code=204)
-    async def report_gateway(gateway: str, request: Request) -> None:
+    async def report_gateway(gateways: TheGateways, gateway: str, request: Request) -> None:
         """A gateway's heartbeat; 409 when it must not run beside another that is alive."""
         document = _report(gateway, await request.body())
         await anyio.to_thread.run_sync(gateways.report, document)
 
     @router.delete("/gateways/{gateway}", status_code=204)
-    def remove_gateway(gateway: str) -> None:
+    def remove_gateway(gateways: TheGateways, gateway: str) -> None:
         """A gateway that ends."""
         gateways.remove(check_name(gateway, "gateway"))
 
+
+def _add_usage(router: APIRouter) -> None:
     @router.post("/usage")
     async def ingest_usage(
+        parts: TheParts,
         request: Request,
         gateway: str,
         segment: Annotated[str, Query(min_length=1, max_length=MAX_SEGMENT)],
@@ -101,12 +103,15 @@ def internal_router(
         check_name(gateway, "gateway")
         body = await request.body()
         done = await anyio.to_thread.run_sync(
-            usage.ingest, gateway, segment, offset, body, limiter=ingest_threads
+            parts.usage.store.ingest,
+            gateway,
+            segment,
+            offset,
+            body,
+            limiter=parts.threads.ingest,
         )
-        metrics.usage(done.records, done.damaged)
+        parts.metrics.usage(done.records, done.damaged)
         return Response(msgspec.json.encode(UsageReceipt(done.next)), media_type=JSON)
-
-    return router
 
 
 def _worker(id: str, body: bytes) -> WorkerDoc:

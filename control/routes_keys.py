@@ -8,6 +8,7 @@ from control.middleware import require
 from control.reach import reach_of
 from control.resources import Key, KeyChange, KeyRequest, NewKey, Page, Rotation
 from control.routes_conventions import OWNERS, After, Condition, Limit, errors, tagged
+from control.routes_parts import part
 from control.store.keys import Keys
 from registry.access import EVERYONE, Actor
 
@@ -22,17 +23,21 @@ IdempotencyKey = Annotated[
 ]
 
 
-def key_router(keys: Keys) -> APIRouter:
+TheKeys = Annotated[Keys, Depends(part(lambda services: services.keys))]
+
+
+def key_router() -> APIRouter:
     """``/keys``."""
     router = APIRouter(tags=["keys"])
-    _add_reads(router, keys)
-    _add_writes(router, keys)
+    _add_reads(router)
+    _add_writes(router)
     return router
 
 
-def _add_reads(router: APIRouter, keys: Keys) -> None:
+def _add_reads(router: APIRouter) -> None:
     @router.get("/keys", responses=errors(422))
     def list_keys(
+        keys: TheKeys,
         actor: Reader,
         limit: Limit = 100,
         after: After = "",
@@ -42,16 +47,17 @@ def _add_reads(router: APIRouter, keys: Keys) -> None:
         return keys.list(limit, after, application, reach=reach_of(actor))
 
     @router.get("/keys/{key}", responses=errors(404))
-    def get_key(key: str, response: Response, actor: Reader) -> Key:
+    def get_key(keys: TheKeys, key: str, response: Response, actor: Reader) -> Key:
         """Read a key, without its secret."""
         found = keys.get(key, reach=reach_of(actor))
         tagged(response, found)
         return found
 
 
-def _add_writes(router: APIRouter, keys: Keys) -> None:
+def _add_writes(router: APIRouter) -> None:
     @router.post("/keys", status_code=201, responses=errors(404, 409, 422))
     def create_key(
+        keys: TheKeys,
         request: KeyRequest,
         response: Response,
         actor: Owner,
@@ -70,7 +76,12 @@ def _add_writes(router: APIRouter, keys: Keys) -> None:
 
     @router.patch("/keys/{key}", responses=errors(404, 409, 412, 422))
     def change_key(
-        key: str, request: KeyChange, response: Response, condition: Condition, actor: Owner
+        keys: TheKeys,
+        key: str,
+        request: KeyChange,
+        response: Response,
+        condition: Condition,
+        actor: Owner,
     ) -> Key:
         """Change a key's label, scopes, models, networks or expiry, as a JSON merge patch: a field
         left out stays, null lifts a restriction."""
@@ -80,6 +91,7 @@ def _add_writes(router: APIRouter, keys: Keys) -> None:
 
     @router.post("/keys/{key}/rotate", responses=errors(404, 409, 412, 422))
     def rotate_key(
+        keys: TheKeys,
         key: str,
         request: Rotation,
         response: Response,
@@ -101,7 +113,7 @@ def _add_writes(router: APIRouter, keys: Keys) -> None:
         return rotated
 
     @router.post("/keys/{key}/revoke", responses=errors(404, 412))
-    def revoke_key(key: str, condition: Condition, actor: Owner) -> Key:
+    def revoke_key(keys: TheKeys, key: str, condition: Condition, actor: Owner) -> Key:
         """End a key and all its secrets for good: every gateway refuses them within a second.
         Repeating is harmless."""
         return keys.revoke(key, condition, reach=reach_of(actor))

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from control.middleware import require
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, READERS, Limit, errors
+from control.routes_parts import part
 from control.store.gateways import Gateways
 from control.store.stream import Stream
 from control.store.workers import Workers
@@ -57,12 +58,19 @@ class ChangeItem(BaseModel):
     doc: dict[str, Any] | None
 
 
-def observation_router(workers: Workers, gateways: Gateways, stream: Stream) -> APIRouter:
+TheWorkers = Annotated[Workers, Depends(part(lambda services: services.workers))]
+TheGateways = Annotated[Gateways, Depends(part(lambda services: services.gateways))]
+TheStream = Annotated[Stream, Depends(part(lambda services: services.stream))]
+
+
+def observation_router() -> APIRouter:
     """``/workers``, ``/gateways`` and ``/changes``."""
     router = APIRouter(tags=["observation"])
 
     @router.get("/workers", responses=errors())
-    def list_workers(actor: Annotated[Actor, Depends(require(*READERS))]) -> Page[WorkerItem]:
+    def list_workers(
+        workers: TheWorkers, actor: Annotated[Actor, Depends(require(*READERS))]
+    ) -> Page[WorkerItem]:
         """List workers that are alive, with their engines; to publishers, those of their models."""
         known = [WorkerItem.model_validate(worker) for worker in msgspec.to_builtins(workers.all())]
         shown = [
@@ -76,13 +84,14 @@ def observation_router(workers: Workers, gateways: Gateways, stream: Stream) -> 
         return Page(items=shown, next=None)
 
     @router.get("/gateways", dependencies=[Depends(require(*INSPECTORS))], responses=errors())
-    def list_gateways() -> Page[GatewayItem]:
+    def list_gateways(gateways: TheGateways) -> Page[GatewayItem]:
         """List gateways that are alive, and where they count limits."""
         known = msgspec.to_builtins(gateways.all())
         return Page(items=[GatewayItem.model_validate(one) for one in known], next=None)
 
     @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
     def list_changes(
+        stream: TheStream,
         after: Annotated[
             int, Query(ge=0, lt=1 << 53, description="`next` of the page before.")
         ] = 0,

@@ -9,6 +9,7 @@ from control.identity.oidc import OidcLogins
 from control.identity.resources import NewSession
 from control.middleware import without_credential
 from control.routes_conventions import errors
+from control.routes_parts import part
 from control.store.federated import LOGIN_MS
 
 COOKIE: Final = "tollway_oidc"
@@ -16,8 +17,15 @@ PATH: Final = "/api/v1/oidc"
 Name = Annotated[str, Path(max_length=63)]
 
 
-def oidc_router(logins: OidcLogins, *, secure: bool) -> APIRouter:
-    """``/oidc``. ``secure``: whether the cookie is for https alone."""
+TheLogins = Annotated[OidcLogins, Depends(part(lambda services: services.oidc))]
+Secure = Annotated[
+    bool, Depends(part(lambda services: services.settings.public_url.startswith("https:")))
+]
+"""Whether the cookie is for https alone."""
+
+
+def oidc_router() -> APIRouter:
+    """``/oidc``."""
     router = APIRouter(tags=["sessions"])
 
     @router.get(
@@ -27,7 +35,7 @@ def oidc_router(logins: OidcLogins, *, secure: bool) -> APIRouter:
         dependencies=[Depends(without_credential)],
         responses=errors(404, 429, 503),
     )
-    async def begin_oidc_login(issuer: Name) -> Response:
+    async def begin_oidc_login(logins: TheLogins, secure: Secure, issuer: Name) -> Response:
         """Log in through an issuer: redirects the browser to it."""
         beginning = await logins.begin(issuer)
         response = Response(status_code=302)
@@ -46,6 +54,8 @@ def oidc_router(logins: OidcLogins, *, secure: bool) -> APIRouter:
 
     @router.get("/oidc/{issuer}/callback", responses=errors(404, 422, 429, 503))
     async def finish_oidc_login(
+        logins: TheLogins,
+        secure: Secure,
         issuer: Name,
         request: Request,
         response: Response,

@@ -5,14 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from control.identity.accounts import Accounts
 from control.identity.login import Origin
 from control.identity.resources import Login, NewSession, NewToken, Session, Token, TokenRequest
 from control.identity.throttle import Throttle
 from control.middleware import require, without_credential
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, After, Limit, errors, tagged
-from control.routes_users import Caller, HashingThreads
+from control.routes_parts import part
+from control.routes_users import Caller, TheAccounts, TheHashing
 from control.store.credentials import Credential
 from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE
@@ -24,13 +24,19 @@ OfUser = Annotated[
 ]
 
 
-def session_router(accounts: Accounts, hashing: HashingThreads, throttle: Throttle) -> APIRouter:
+TheThrottle = Annotated[Throttle, Depends(part(lambda services: services.throttle))]
+
+
+def session_router() -> APIRouter:
     """``/sessions``."""
     router = APIRouter(tags=["sessions"])
     everyone = [Depends(require(*EVERYONE))]
 
     @router.post("/sessions", status_code=201, responses=errors(422, 429, 503))
     async def log_in(
+        throttle: TheThrottle,
+        hashing: TheHashing,
+        accounts: TheAccounts,
         request: Login,
         response: Response,
         address: Annotated[str, Depends(without_credential)],
@@ -46,7 +52,11 @@ def session_router(accounts: Accounts, hashing: HashingThreads, throttle: Thrott
 
     @router.get("/sessions", dependencies=everyone, responses=errors(422))
     def list_sessions(
-        caller: Caller, limit: Limit = 100, after: After = "", user: OfUser = None
+        accounts: TheAccounts,
+        caller: Caller,
+        limit: Limit = 100,
+        after: After = "",
+        user: OfUser = None,
     ) -> Page[Session]:
         """List open sessions: one's own; for admins and auditors, all."""
         whose = _readable(caller, user)
@@ -55,13 +65,13 @@ def session_router(accounts: Accounts, hashing: HashingThreads, throttle: Thrott
     @router.delete(
         "/sessions/{session}", status_code=204, dependencies=everyone, responses=errors(404)
     )
-    def end_session(session: str, caller: Caller) -> None:
+    def end_session(accounts: TheAccounts, session: str, caller: Caller) -> None:
         """End a session at once; `current` is the one that makes this request."""
         id = caller.id if session == "current" else session
         accounts.sessions.end(id, _changeable(caller))
 
     @router.delete("/sessions", status_code=204, dependencies=everyone, responses=errors())
-    def end_sessions(caller: Caller, user: OfUser = None) -> None:
+    def end_sessions(accounts: TheAccounts, caller: Caller, user: OfUser = None) -> None:
         """End all of one's own sessions; admins end another `user`'s."""
         own = caller.user or NOBODY
         accounts.sessions.end_all(user if user and _changeable(caller) is None else own)
@@ -69,14 +79,17 @@ def session_router(accounts: Accounts, hashing: HashingThreads, throttle: Thrott
     return router
 
 
-def token_router(accounts: Accounts) -> APIRouter:
+def token_router() -> APIRouter:
     """``/tokens``."""
     router = APIRouter(tags=["tokens"])
     everyone = [Depends(require(*EVERYONE))]
 
     @router.post("/tokens", status_code=201, dependencies=everyone, responses=errors(404, 409, 422))
     def create_token(
-        response: Response, caller: Caller, request: TokenRequest | None = None
+        accounts: TheAccounts,
+        response: Response,
+        caller: Caller,
+        request: TokenRequest | None = None,
     ) -> NewToken:
         """Make a personal token. The answer is the only place where its secret is ever shown.
 
@@ -90,20 +103,24 @@ def token_router(accounts: Accounts) -> APIRouter:
 
     @router.get("/tokens", dependencies=everyone, responses=errors(422))
     def list_tokens(
-        caller: Caller, limit: Limit = 100, after: After = "", user: OfUser = None
+        accounts: TheAccounts,
+        caller: Caller,
+        limit: Limit = 100,
+        after: After = "",
+        user: OfUser = None,
     ) -> Page[Token]:
         """List personal tokens, revoked ones included: one's own; for admins and auditors, all."""
         return accounts.tokens.list(limit, after, _readable(caller, user))
 
     @router.get("/tokens/{token}", dependencies=everyone, responses=errors(404))
-    def get_token(token: str, caller: Caller, response: Response) -> Token:
+    def get_token(accounts: TheAccounts, token: str, caller: Caller, response: Response) -> Token:
         """Read a token, without its secret."""
         found = accounts.tokens.get(token, _readable(caller, None))
         tagged(response, found)
         return found
 
     @router.post("/tokens/{token}/revoke", dependencies=everyone, responses=errors(404))
-    def revoke_token(token: str, caller: Caller) -> Token:
+    def revoke_token(accounts: TheAccounts, token: str, caller: Caller) -> Token:
         """End a token for good: every gateway refuses it within a second."""
         return accounts.tokens.revoke(token, _changeable(caller))
 

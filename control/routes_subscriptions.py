@@ -23,6 +23,7 @@ from control.routes_conventions import (
     errors,
     tagged,
 )
+from control.routes_parts import part
 from control.store.subscriptions import Subscriptions
 from registry.access import EVERYONE, Actor
 
@@ -32,17 +33,21 @@ Decider = Annotated[Actor, Depends(require(*WRITERS))]
 _PLACE = "/subscriptions/{application}/{model}"
 
 
-def subscription_router(subscriptions: Subscriptions) -> APIRouter:
+TheSubscriptions = Annotated[Subscriptions, Depends(part(lambda services: services.subscriptions))]
+
+
+def subscription_router() -> APIRouter:
     """``/subscriptions``."""
     router = APIRouter(tags=["subscriptions"])
-    _add_management(router, subscriptions)
-    _add_decisions(router, subscriptions)
+    _add_management(router)
+    _add_decisions(router)
     return router
 
 
-def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
+def _add_management(router: APIRouter) -> None:
     @router.get("/subscriptions", responses=errors(422))
     def list_subscriptions(
+        subscriptions: TheSubscriptions,
         actor: Reader,
         limit: Limit = 100,
         after: After = "",
@@ -58,7 +63,11 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
 
     @router.get(_PLACE, responses=errors(404))
     def get_subscription(
-        application: str, model: str, response: Response, actor: Reader
+        subscriptions: TheSubscriptions,
+        application: str,
+        model: str,
+        response: Response,
+        actor: Reader,
     ) -> Subscription:
         """Read a subscription."""
         found = subscriptions.get(application, model, reach=reach_of(actor))
@@ -73,6 +82,7 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
         },
     )
     def put_subscription(
+        subscriptions: TheSubscriptions,
         application: str,
         model: str,
         request: SubscriptionRequest,
@@ -91,15 +101,20 @@ def _add_management(router: APIRouter, subscriptions: Subscriptions) -> None:
 
     @router.delete(_PLACE, status_code=204, responses=errors(404, 412))
     def delete_subscription(
-        application: str, model: str, condition: Condition, actor: Owner
+        subscriptions: TheSubscriptions,
+        application: str,
+        model: str,
+        condition: Condition,
+        actor: Owner,
     ) -> None:
         """End a subscription: every gateway refuses its calls within a second."""
         subscriptions.delete(application, model, condition, reach=reach_of(actor))
 
 
-def _add_decisions(router: APIRouter, subscriptions: Subscriptions) -> None:
+def _add_decisions(router: APIRouter) -> None:
     @router.post(_PLACE + "/approve", responses=errors(404, 409, 412, 422))
     def approve_subscription(
+        subscriptions: TheSubscriptions,
         application: str,
         model: str,
         response: Response,
@@ -117,6 +132,7 @@ def _add_decisions(router: APIRouter, subscriptions: Subscriptions) -> None:
 
     @router.post(_PLACE + "/refuse", responses=errors(404, 409, 412, 422))
     def refuse_subscription(
+        subscriptions: TheSubscriptions,
         application: str,
         model: str,
         request: Refusal,

@@ -12,6 +12,7 @@ from control.middleware import require
 from control.reach import reach_of
 from control.resources import Page
 from control.routes_conventions import After, Limit, errors
+from control.routes_parts import part
 from control.store.quotas import Quotas
 from control.store.statements import Statements
 from control.store.usage_reading import UsageReports
@@ -46,7 +47,13 @@ def _with_csv(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {csv_text.MEDIA_TYPE: table}}, **errors(*statuses)}
 
 
-def usage_router(reports: UsageReports, clock: Clock) -> APIRouter:
+TheReports = Annotated[UsageReports, Depends(part(lambda services: services.usage.reports))]
+TheStatements = Annotated[Statements, Depends(part(lambda services: services.usage.statements))]
+TheQuotas = Annotated[Quotas, Depends(part(lambda services: services.usage.quotas))]
+TheClock = Annotated[Clock, Depends(part(lambda services: services.clock))]
+
+
+def usage_router() -> APIRouter:
     """``/usage``."""
     router = APIRouter(tags=["usage"])
 
@@ -57,6 +64,8 @@ def usage_router(reports: UsageReports, clock: Clock) -> APIRouter:
         response_model_exclude_unset=True,
     )
     def get_usage(
+        clock: TheClock,
+        reports: TheReports,
         actor: Reader,
         start: Annotated[
             AwareDatetime | None,
@@ -105,12 +114,13 @@ def usage_router(reports: UsageReports, clock: Clock) -> APIRouter:
     return router
 
 
-def billing_router(statements: Statements, quotas: Quotas) -> APIRouter:
+def billing_router() -> APIRouter:
     """``/quotas`` and ``/applications/A/statements``."""
     router = APIRouter(tags=["usage"])
 
     @router.get("/quotas", responses=errors(422))
     def list_quotas(
+        quotas: TheQuotas,
         actor: Reader,
         limit: Limit = 100,
         after: After = "",
@@ -122,7 +132,11 @@ def billing_router(statements: Statements, quotas: Quotas) -> APIRouter:
 
     @router.get("/applications/{application}/statements", responses=errors(404, 422))
     def list_statements(
-        application: str, actor: Reader, limit: Limit = 100, after: After = ""
+        statements: TheStatements,
+        application: str,
+        actor: Reader,
+        limit: Limit = 100,
+        after: After = "",
     ) -> Page[str]:
         """List the months of which an application has a statement, the newest first."""
         found = statements.list(reach_of(actor), application, limit + 1, after)
@@ -134,7 +148,12 @@ def billing_router(statements: Statements, quotas: Quotas) -> APIRouter:
         response_model=Statement,
     )
     def get_statement(
-        application: str, month: str, actor: Reader, format: Format = None, accept: Accept = ""
+        statements: TheStatements,
+        application: str,
+        month: str,
+        actor: Reader,
+        format: Format = None,
+        accept: Accept = "",
     ) -> Any:  # noqa: ANN401 -- a statement, or CSV
         """Read what an application has to pay for a month (`2027-01`).
 

@@ -1,10 +1,7 @@
 """Routes of users: ``/users``, ``/users/me`` and ``/signup``."""
 
-from collections.abc import Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Response
 
 from control.identity.accounts import Accounts
@@ -19,39 +16,24 @@ from control.routes_conventions import (
     errors,
     tagged,
 )
+from control.routes_parts import part
 from control.store.credentials import Credential
+from control.threads import HashingThreads
 from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE
-
-Result = TypeVar("Result")
-HASHING_THREADS: Final = 2
-MAX_WAITING: Final = 64
-"""Logins that may wait for a thread; more are answered 503."""
 
 Caller = Annotated[Credential, Depends(credential)]
 
 
-class HashingThreads:
-    """Runs what hashes passwords in few threads of its own: a storm of logins takes no thread from
-    the rest of the API, and neither more memory nor more cores than these threads use."""
-
-    def __init__(self) -> None:
-        self._limiter = CapacityLimiter(HASHING_THREADS)
-
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns; ``UNAVAILABLE`` when too many wait already."""
-        if self._limiter.statistics().tasks_waiting >= MAX_WAITING:
-            raise TollwayError(
-                Code.UNAVAILABLE, "too many logins at this moment; try again in a moment"
-            )
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+TheAccounts = Annotated[Accounts, Depends(part(lambda services: services.accounts))]
+TheHashing = Annotated[HashingThreads, Depends(part(lambda services: services.threads.hashing))]
 
 
-def user_router(accounts: Accounts, hashing: HashingThreads) -> APIRouter:
+def user_router() -> APIRouter:
     """``/users`` and ``/signup``."""
     router = APIRouter(tags=["users"])
-    _add_own(router, accounts, hashing)
-    _add_users(router, accounts, hashing)
+    _add_own(router)
+    _add_users(router)
 
     @router.post(
         "/signup",
@@ -59,18 +41,18 @@ def user_router(accounts: Accounts, hashing: HashingThreads) -> APIRouter:
         dependencies=[Depends(without_credential)],
         responses=errors(409, 422),
     )
-    async def sign_up(request: SignUp) -> User:
+    async def sign_up(hashing: TheHashing, accounts: TheAccounts, request: SignUp) -> User:
         """Make oneself an account with the role `consumer`, where the installation allows it."""
         return await hashing.run(lambda: accounts.logins.sign_up(request))
 
     return router
 
 
-def _add_own(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> None:
+def _add_own(router: APIRouter) -> None:
     everyone = [Depends(require(*EVERYONE))]
 
     @router.get("/users/me", dependencies=everyone, responses=errors())
-    def get_myself(caller: Caller) -> Myself:
+    def get_myself(accounts: TheAccounts, caller: Caller) -> Myself:
         """Who the credential belongs to, and what they reach."""
         actor = caller.actor
         return Myself(
@@ -88,7 +70,9 @@ def _add_own(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> 
         dependencies=everyone,
         responses=errors(409, 422),
     )
-    async def change_password(request: PasswordChange, caller: Caller) -> None:
+    async def change_password(
+        hashing: TheHashing, accounts: TheAccounts, request: PasswordChange, caller: Caller
+    ) -> None:
         """Change one's own password: every other session ends."""
         user = caller.user
         if user is None:
@@ -101,17 +85,17 @@ def _add_own(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> 
         )
 
 
-def _add_users(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -> None:
+def _add_users(router: APIRouter) -> None:
     reads = [Depends(require(*INSPECTORS))]
     writes = [Depends(require("admin"))]
 
     @router.get("/users", dependencies=reads, responses=errors(422))
-    def list_users(limit: Limit = 100, after: After = "") -> Page[User]:
+    def list_users(accounts: TheAccounts, limit: Limit = 100, after: After = "") -> Page[User]:
         """List users by name."""
         return accounts.users.list(limit, after)
 
     @router.get("/users/{user}", dependencies=reads, responses=errors(404))
-    def get_user(user: str, response: Response) -> User:
+    def get_user(accounts: TheAccounts, user: str, response: Response) -> User:
         """Read a user."""
         found = accounts.users.get(user)
         tagged(response, found)
@@ -123,6 +107,8 @@ def _add_users(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -
         responses={201: {"model": User, "description": "Made."}, **errors(404, 409, 412, 422)},
     )
     async def put_user(
+        hashing: TheHashing,
+        accounts: TheAccounts,
         user: str,
         response: Response,
         condition: Condition,
@@ -144,6 +130,6 @@ def _add_users(router: APIRouter, accounts: Accounts, hashing: HashingThreads) -
         dependencies=writes,
         responses=errors(404, 409, 412),
     )
-    def delete_user(user: str, condition: Condition) -> None:
+    def delete_user(accounts: TheAccounts, user: str, condition: Condition) -> None:
         """Remove a user: sessions and tokens end, the name is never given again."""
         accounts.users.delete(user, condition)

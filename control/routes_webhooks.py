@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from control.middleware import require
 from control.resources import Page
 from control.routes_conventions import OWNERS, WITNESSES, After, Condition, Limit, errors, tagged
+from control.routes_parts import part
 from control.webhooks.catalog import CATALOG
 from control.webhooks.resources import (
     Delivery,
@@ -28,24 +29,30 @@ Owner = Annotated[Actor, Depends(require(*OWNERS))]
 Reader = Annotated[Actor, Depends(require(*WITNESSES))]
 
 
-def webhook_router(webhooks: Webhooks) -> APIRouter:
+TheWebhooks = Annotated[Webhooks, Depends(part(lambda services: services.webhooks))]
+
+
+def webhook_router() -> APIRouter:
     """``/webhooks``."""
     router = APIRouter(prefix="/webhooks", tags=["webhooks"])
-    _add_endpoints(router, webhooks)
-    _add_secrets(router, webhooks)
-    _add_deliveries(router, webhooks)
-    _add_replays(router, webhooks)
+    _add_endpoints(router)
+    _add_secrets(router)
+    _add_deliveries(router)
+    _add_replays(router)
     return router
 
 
-def _add_endpoints(router: APIRouter, webhooks: Webhooks) -> None:
+def _add_endpoints(router: APIRouter) -> None:
     @router.get("", responses=errors(422))
-    def list_webhooks(actor: Reader, limit: Limit = 100, after: After = "") -> Page[Webhook]:
+    def list_webhooks(
+        webhooks: TheWebhooks, actor: Reader, limit: Limit = 100, after: After = ""
+    ) -> Page[Webhook]:
         """List webhooks by id, without their secrets."""
         return webhooks.endpoints.list(limit, after, actor)
 
     @router.post("", status_code=201, responses=errors(404, 409, 422))
     async def create_webhook(
+        webhooks: TheWebhooks,
         request: WebhookRequest,
         response: Response,
         actor: Owner,
@@ -70,7 +77,9 @@ def _add_endpoints(router: APIRouter, webhooks: Webhooks) -> None:
         return Page(items=items, next=None)
 
     @router.get("/{webhook}", responses=errors(404))
-    def get_webhook(webhook: str, response: Response, actor: Reader) -> Webhook:
+    def get_webhook(
+        webhooks: TheWebhooks, webhook: str, response: Response, actor: Reader
+    ) -> Webhook:
         """Read a webhook, without its secret."""
         found = webhooks.endpoints.get(webhook, actor)
         tagged(response, found)
@@ -78,6 +87,7 @@ def _add_endpoints(router: APIRouter, webhooks: Webhooks) -> None:
 
     @router.put("/{webhook}", responses=errors(404, 412, 422))
     async def put_webhook(
+        webhooks: TheWebhooks,
         webhook: str,
         change: WebhookChange,
         response: Response,
@@ -90,14 +100,17 @@ def _add_endpoints(router: APIRouter, webhooks: Webhooks) -> None:
         return changed
 
     @router.delete("/{webhook}", status_code=204, responses=errors(404, 412))
-    def delete_webhook(webhook: str, actor: Owner, condition: Condition) -> None:
+    def delete_webhook(
+        webhooks: TheWebhooks, webhook: str, actor: Owner, condition: Condition
+    ) -> None:
         """Remove a webhook with its deliveries."""
         webhooks.endpoints.delete(webhook, actor, condition)
 
 
-def _add_secrets(router: APIRouter, webhooks: Webhooks) -> None:
+def _add_secrets(router: APIRouter) -> None:
     @router.post("/{webhook}/rotate", responses=errors(404, 412, 422))
     def rotate_webhook_secret(
+        webhooks: TheWebhooks,
         webhook: str,
         response: Response,
         actor: Owner,
@@ -115,14 +128,15 @@ def _add_secrets(router: APIRouter, webhooks: Webhooks) -> None:
         return webhooks.shown(changed)
 
     @router.post("/{webhook}/test", status_code=202, responses=errors(404, 409))
-    def test_webhook(webhook: str, actor: Owner) -> Delivery:
+    def test_webhook(webhooks: TheWebhooks, webhook: str, actor: Owner) -> Delivery:
         """Send an event of type `webhook.test`; the delivery tells what came of it."""
         return webhooks.deliveries.test(webhook, actor)
 
 
-def _add_deliveries(router: APIRouter, webhooks: Webhooks) -> None:
+def _add_deliveries(router: APIRouter) -> None:
     @router.get("/{webhook}/deliveries", responses=errors(404, 422))
     def list_deliveries(
+        webhooks: TheWebhooks,
         webhook: str,
         actor: Reader,
         limit: Limit = 100,
@@ -138,21 +152,27 @@ def _add_deliveries(router: APIRouter, webhooks: Webhooks) -> None:
         )
 
     @router.get("/{webhook}/deliveries/{delivery}", responses=errors(404))
-    def get_delivery(webhook: str, delivery: str, actor: Reader) -> DeliveryDetail:
+    def get_delivery(
+        webhooks: TheWebhooks, webhook: str, delivery: str, actor: Reader
+    ) -> DeliveryDetail:
         """Read a delivery with the body that is sent."""
         return webhooks.deliveries.get(webhook, delivery, actor)
 
 
-def _add_replays(router: APIRouter, webhooks: Webhooks) -> None:
+def _add_replays(router: APIRouter) -> None:
     @router.post(
         "/{webhook}/deliveries/{delivery}/replay", status_code=202, responses=errors(404, 409)
     )
-    def replay_delivery(webhook: str, delivery: str, actor: Owner) -> Delivery:
+    def replay_delivery(
+        webhooks: TheWebhooks, webhook: str, delivery: str, actor: Owner
+    ) -> Delivery:
         """Send a delivery again, with the same event id and body."""
         return webhooks.deliveries.replay(webhook, delivery, actor)
 
     @router.post("/{webhook}/replay", status_code=202, responses=errors(404, 409, 422))
-    def replay_range(webhook: str, request: ReplayRequest, actor: Owner) -> Replay:
+    def replay_range(
+        webhooks: TheWebhooks, webhook: str, request: ReplayRequest, actor: Owner
+    ) -> Replay:
         """Send the events of a time again, those missed while it was disabled included.
 
         One request looks at 500 entries of the audit log; go on with `next` until it is null.

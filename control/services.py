@@ -6,6 +6,7 @@ from typing import NamedTuple
 import anyio.to_thread
 from anyio import CapacityLimiter
 
+from control.audit.answered import Answered
 from control.audit.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
 from control.audit.log import AuditLog
 from control.identity.accounts import Accounts, build_accounts
@@ -13,6 +14,7 @@ from control.identity.authentication import Authenticator, ensure_admin_token
 from control.identity.failed_logins import FailedLogins
 from control.identity.issuer_tokens import IssuerTokens
 from control.identity.oidc import OidcLogins
+from control.identity.throttle import Throttle
 from control.internal import ClusterToken
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
@@ -32,6 +34,7 @@ from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
 from control.store.workers import Workers
+from control.threads import Threads, separate_threads
 from control.usage_parts import UsageParts, usage_parts
 from control.webhooks.composition import build_webhooks
 from control.webhooks.service import Webhooks
@@ -87,6 +90,9 @@ class Services(NamedTuple):
     webhooks: Webhooks
     configurations: Configurations
     jobs: Jobs
+    answered: Answered
+    throttle: Throttle
+    threads: Threads
 
 
 def build(settings: ControlSettings, clock: Clock) -> Services:
@@ -191,6 +197,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             clock,
             stop,
         ),
+        answered=Answered(database, clock),
+        throttle=Throttle(settings),
+        threads=separate_threads(),
     )
 
 

@@ -1,6 +1,6 @@
 """Where blobs' bytes live: the one narrow interface, and which implementation a location means."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -27,9 +27,9 @@ class BlobStore(Protocol):
         not have this digest. Storing what is there already replaces it by the same bytes."""
         ...
 
-    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+    def read(self, digest: str, start: int = 0) -> Generator[bytes, None, None]:
         """The bytes from ``start`` on in chunks. Raises ``NOT_FOUND`` at the call, not at the
-        first chunk."""
+        first chunk. Who stops before the end closes it."""
         ...
 
     def size(self, digest: str) -> int | None:

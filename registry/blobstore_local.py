@@ -8,7 +8,7 @@ locks: they do nothing on network file systems.
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,14 +47,14 @@ class LocalBlobStore:
             temporary.unlink(missing_ok=True)
         sync_directory(final.parent)
 
-    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+    def read(self, digest: str, start: int = 0) -> Generator[bytes, None, None]:
         """The bytes from ``start`` on in chunks of at most ``CHUNK_BYTES``."""
         try:
             file = self._path(digest).open("rb")
         except FileNotFoundError:
             raise TollwayError(Code.NOT_FOUND, f"there is no blob {digest}") from None
 
-        def chunks() -> Iterator[bytes]:
+        def chunks() -> Generator[bytes, None, None]:
             with file:
                 file.seek(start)
                 while chunk := file.read(CHUNK_BYTES):

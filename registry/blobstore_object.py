@@ -4,7 +4,7 @@ An object appears whole or not at all, which is what the interface demands; an i
 leaves hidden parts that a bucket's own lifecycle rule should drop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +40,14 @@ class ObjectBlobStore:
         with _translated():
             obstore.put(self._store, _path(digest), source)
 
-    def read(self, digest: str, start: int = 0) -> Iterator[bytes]:
+    def read(self, digest: str, start: int = 0) -> Generator[bytes, None, None]:
         """The bytes from ``start`` on in chunks of at most ``RANGE_BYTES``."""
         path = _path(digest)
         size = self.size(digest)
         if size is None:
             raise TollwayError(Code.NOT_FOUND, f"there is no blob {digest}")
 
-        def chunks() -> Iterator[bytes]:
+        def chunks() -> Generator[bytes, None, None]:
             for first in range(start, size, RANGE_BYTES):
                 with _translated():
                     end = min(first + RANGE_BYTES, size)

@@ -7,14 +7,16 @@ from registry.routes_aliases import alias_router
 from registry.routes_blobs import blob_router
 from registry.routes_models import model_router
 from registry.routes_versions import version_router
-from registry.service import Registry
 
 
-def registry_router(registry: Registry, require: Require) -> APIRouter:
-    """All routes, to be mounted under ``/api/v1``. Errors are ``TollwayError`` throughout."""
+def registry_router(require: Require) -> APIRouter:
+    """All routes, to be mounted under ``/api/v1``. Errors are ``TollwayError`` throughout.
+
+    They work on the ``app.state.registry`` of whichever application they are part of.
+    """
     router = APIRouter()
-    router.include_router(model_router(registry, require))
-    router.include_router(version_router(registry, require))
-    router.include_router(alias_router(registry, require))
-    router.include_router(blob_router(registry, require))
+    router.include_router(model_router(require))
+    router.include_router(version_router(require))
+    router.include_router(alias_router(require))
+    router.include_router(blob_router(require))
     return router

@@ -9,6 +9,7 @@ from registry.aliases import STABLE, alias_etag
 from registry.conditions import expected_state, quoted, required_state
 from registry.inputs import AliasInput, RolloutInput
 from registry.outputs import AliasOutput, MoveOutput, Page, RolloutOutput
+from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterName,
@@ -21,25 +22,28 @@ from registry.routes_parameters import (
     page_of,
 )
 from registry.routes_permissions import View, managing, viewing
-from registry.service import Registry
 
 
-def alias_router(registry: Registry, require: Require) -> APIRouter:
+def alias_router(require: Require) -> APIRouter:
     """Routes of aliases and of the rollout."""
     router = APIRouter(tags=["aliases"])
-    _add_reads(router, registry, require)
-    _add_changes(router, registry, require)
-    _add_rollout(router, registry, require)
+    _add_reads(router, require)
+    _add_changes(router, require)
+    _add_rollout(router, require)
     return router
 
 
-def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
-    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
-    manager = Annotated[Actor, Depends(managing(registry.permissions, require, *EVERYONE))]
+def _add_reads(router: APIRouter, require: Require) -> None:
+    viewer = Annotated[View, Depends(viewing(require))]
+    manager = Annotated[Actor, Depends(managing(require, *EVERYONE))]
 
     @router.get("/models/{model}/aliases")
     def list_aliases(
-        model: Model, _view: viewer, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+        registry: TheRegistry,
+        model: Model,
+        _view: viewer,
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterName = "",
     ) -> Page[AliasOutput]:
         """The model's aliases by name."""
         found = registry.aliases.page(model, after, limit)
@@ -48,7 +52,9 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
         )
 
     @router.get("/models/{model}/aliases/{alias}")
-    def get_alias(model: Model, alias: Alias, response: Response, _view: viewer) -> AliasOutput:
+    def get_alias(
+        registry: TheRegistry, model: Model, alias: Alias, response: Response, _view: viewer
+    ) -> AliasOutput:
         """Where an alias points."""
         record = registry.aliases.get(model, alias)
         response.headers["ETag"] = quoted(alias_etag(record))
@@ -56,6 +62,7 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
 
     @router.get("/models/{model}/aliases/{alias}/history")
     def alias_history(
+        registry: TheRegistry,
         model: Model,
         alias: Alias,
         _actor: manager,
@@ -69,11 +76,12 @@ def _add_reads(router: APIRouter, registry: Registry, require: Require) -> None:
         )
 
 
-def _add_changes(router: APIRouter, registry: Registry, require: Require) -> None:
-    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
+def _add_changes(router: APIRouter, require: Require) -> None:
+    publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
 
     @router.put("/models/{model}/aliases/{alias}", responses={201: {"model": AliasOutput}})
     def put_alias(
+        registry: TheRegistry,
         model: Model,
         alias: Alias,
         body: AliasInput,
@@ -96,19 +104,25 @@ def _add_changes(router: APIRouter, registry: Registry, require: Require) -> Non
 
     @router.delete("/models/{model}/aliases/{alias}", status_code=204)
     def delete_alias(
-        model: Model, alias: Alias, actor: publisher, if_match: IfMatch = None
+        registry: TheRegistry,
+        model: Model,
+        alias: Alias,
+        actor: publisher,
+        if_match: IfMatch = None,
     ) -> None:
         """Remove an alias; needs ``If-Match``. Its history stays."""
         expected = required_state(if_match, None)
         registry.aliases.delete(model, alias, actor=actor.name, expected=expected)
 
 
-def _add_rollout(router: APIRouter, registry: Registry, require: Require) -> None:
-    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
-    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
+def _add_rollout(router: APIRouter, require: Require) -> None:
+    viewer = Annotated[View, Depends(viewing(require))]
+    publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
 
     @router.get("/models/{model}/rollout")
-    def get_rollout(model: Model, response: Response, _view: viewer) -> RolloutOutput:
+    def get_rollout(
+        registry: TheRegistry, model: Model, response: Response, _view: viewer
+    ) -> RolloutOutput:
         """How the model's traffic is answered."""
         record = registry.aliases.find(model, STABLE)
         if record is not None:
@@ -117,6 +131,7 @@ def _add_rollout(router: APIRouter, registry: Registry, require: Require) -> Non
 
     @router.put("/models/{model}/rollout")
     def put_rollout(
+        registry: TheRegistry,
         model: Model,
         body: RolloutInput,
         response: Response,

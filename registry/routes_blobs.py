@@ -18,7 +18,7 @@ from registry.blobstore import CHUNK_BYTES
 from registry.digests import DIGEST_PATTERN
 from registry.inputs import MAX_EXACT, BlobInput
 from registry.outputs import BlobOutput, PresentOutput, UploadOutput
-from registry.service import Registry
+from registry.routes_application import TheRegistry
 from registry.store.blobs import BlobRecord
 from registry.uploads import OffsetConflict, Piece
 
@@ -37,18 +37,18 @@ UploadOffset = Annotated[
 ]
 
 
-def blob_router(registry: Registry, require: Require) -> APIRouter:
+def blob_router(require: Require) -> APIRouter:
     """Routes of blobs and uploads."""
     router = APIRouter(tags=["blobs"])
-    _add_uploads(router, registry, require)
-    _add_blobs(router, registry, require)
+    _add_uploads(router, require)
+    _add_blobs(router, require)
     return router
 
 
-def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> None:
+def _add_uploads(router: APIRouter, require: Require) -> None:
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
-    def own(id: UploadId, actor: publisher) -> Actor:
+    def own(registry: TheRegistry, id: UploadId, actor: publisher) -> Actor:
         """Uploads belong to their creator; admins reach all."""
         registry.uploads.get(id, None if actor.models is None else actor.name)
         return actor
@@ -57,7 +57,7 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
 
     @router.post("/blobs/uploads", status_code=201, responses={200: {"model": PresentOutput}})
     def begin_upload(
-        body: BlobInput, response: Response, actor: publisher
+        registry: TheRegistry, body: BlobInput, response: Response, actor: publisher
     ) -> UploadOutput | PresentOutput:
         """Announce an upload; 200 when the blob is there already."""
         known = registry.permissions.reads_blob(actor, body.digest)
@@ -71,7 +71,7 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return UploadOutput.of(begun, 0)
 
     @router.head("/blobs/uploads/{id}")
-    def upload_offset(id: UploadId, _actor: uploader) -> Response:
+    def upload_offset(registry: TheRegistry, id: UploadId, _actor: uploader) -> Response:
         """How many bytes have arrived, in ``Upload-Offset``."""
         record = registry.uploads.get(id)
         offset = registry.uploads.offset(id)
@@ -81,7 +81,11 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
 
     @router.patch("/blobs/uploads/{id}", status_code=204, openapi_extra=_RAW_BODY)
     async def append(
-        id: UploadId, request: Request, upload_offset: UploadOffset, _actor: uploader
+        registry: TheRegistry,
+        id: UploadId,
+        request: Request,
+        upload_offset: UploadOffset,
+        _actor: uploader,
     ) -> Response:
         """Bring one piece; what arrived stays when the connection breaks or brings nothing more."""
         length = request.headers.get("content-length", "")
@@ -106,7 +110,9 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={OFFSET: str(piece.offset)})
 
     @router.post("/blobs/uploads/{id}/complete", status_code=201, response_model=BlobOutput)
-    def complete_upload(id: UploadId, response: Response, _actor: uploader) -> object:
+    def complete_upload(
+        registry: TheRegistry, id: UploadId, response: Response, _actor: uploader
+    ) -> object:
         """Check the digest and make the upload a blob."""
         try:
             record = registry.uploads.complete(id)
@@ -116,15 +122,15 @@ def _add_uploads(router: APIRouter, registry: Registry, require: Require) -> Non
         return BlobOutput.of(record)
 
     @router.delete("/blobs/uploads/{id}", status_code=204)
-    def cancel_upload(id: UploadId, _actor: uploader) -> None:
+    def cancel_upload(registry: TheRegistry, id: UploadId, _actor: uploader) -> None:
         """Forget the upload and its bytes."""
         registry.uploads.cancel(id)
 
 
-def _add_blobs(router: APIRouter, registry: Registry, require: Require) -> None:
+def _add_blobs(router: APIRouter, require: Require) -> None:
     allowed = Annotated[Actor, Depends(require(*ARTIFACT_READERS))]
 
-    def reading(digest: DigestPath, actor: allowed) -> Actor:
+    def reading(registry: TheRegistry, digest: DigestPath, actor: allowed) -> Actor:
         """Bytes are for those who brought them, or manage a version that needs them."""
         if not registry.permissions.reads_blob(actor, digest):
             raise blob_not_found(digest)
@@ -133,13 +139,15 @@ def _add_blobs(router: APIRouter, registry: Registry, require: Require) -> None:
     reader = Annotated[Actor, Depends(reading)]
 
     @router.head("/blobs/{digest}")
-    def blob_headers(digest: DigestPath, _actor: reader) -> Response:
+    def blob_headers(registry: TheRegistry, digest: DigestPath, _actor: reader) -> Response:
         """Whether the blob is there, and its size."""
         record = registry.blobs.get(digest)
         return Response(headers=_blob_headers(record), media_type=_BYTES)
 
     @router.get("/blobs/{digest}", response_class=StreamingResponse)
-    def get_blob(digest: DigestPath, request: Request, _actor: reader) -> StreamingResponse:
+    def get_blob(
+        registry: TheRegistry, digest: DigestPath, request: Request, _actor: reader
+    ) -> StreamingResponse:
         """The blob's bytes; ``Range: bytes=N-`` asks for those from N on."""
         return blob_response(registry.blobs, digest, request.headers)
 

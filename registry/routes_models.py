@@ -9,6 +9,7 @@ from registry.conditions import expected_state, quoted
 from registry.inputs import ModelInput
 from registry.models import model_etag
 from registry.outputs import ModelOutput, Page
+from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterName,
@@ -19,19 +20,18 @@ from registry.routes_parameters import (
     page_of,
 )
 from registry.routes_permissions import View, viewing
-from registry.service import Registry
 
 
-def model_router(registry: Registry, require: Require) -> APIRouter:
+def model_router(require: Require) -> APIRouter:
     """Routes of models."""
     router = APIRouter(tags=["models"])
     reader = Annotated[Actor, Depends(require(*EVERYONE))]
-    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
+    viewer = Annotated[View, Depends(viewing(require))]
     publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
 
     @router.get("/models")
     def list_models(
-        actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
+        registry: TheRegistry, actor: reader, limit: Limit = DEFAULT_LIMIT, after: AfterName = ""
     ) -> Page[ModelOutput]:
         """Models by name: those that one manages, and those that may be called."""
         found = registry.models.page(after, limit, actor.models)
@@ -40,7 +40,9 @@ def model_router(registry: Registry, require: Require) -> APIRouter:
         )
 
     @router.get("/models/{model}")
-    def get_model(model: Model, response: Response, view: viewer) -> ModelOutput:
+    def get_model(
+        registry: TheRegistry, model: Model, response: Response, view: viewer
+    ) -> ModelOutput:
         """One model."""
         record = registry.models.get(model, view.actor.models)
         response.headers["ETag"] = quoted(model_etag(record))
@@ -48,6 +50,7 @@ def model_router(registry: Registry, require: Require) -> APIRouter:
 
     @router.put("/models/{model}", responses={201: {"model": ModelOutput}})
     def put_model(
+        registry: TheRegistry,
         model: Model,
         response: Response,
         actor: publisher,

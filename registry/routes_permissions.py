@@ -6,8 +6,9 @@ from typing import Annotated, NamedTuple
 from fastapi import Depends
 
 from registry.access import EVERYONE, Actor, Require, Role
-from registry.permissions import Permissions
+from registry.routes_application import TheRegistry
 from registry.routes_parameters import Model
+from registry.service import Registry
 
 
 class View(NamedTuple):
@@ -18,24 +19,22 @@ class View(NamedTuple):
     """False: its callable versions only."""
 
 
-def managing(
-    permissions: Permissions, require: Require, *roles: Role
-) -> Callable[[str, Actor], Actor]:
+def managing(require: Require, *roles: Role) -> Callable[[Registry, str, Actor], Actor]:
     """A dependency that answers with the actor, if one of ``roles`` and managing the model."""
     allowed = Annotated[Actor, Depends(require(*roles))]
 
-    def manager(model: Model, actor: allowed) -> Actor:
-        permissions.check_manages(actor, model)
+    def manager(registry: TheRegistry, model: Model, actor: allowed) -> Actor:
+        registry.permissions.check_manages(actor, model)
         return actor
 
     return manager
 
 
-def viewing(permissions: Permissions, require: Require) -> Callable[[str, Actor], View]:
+def viewing(require: Require) -> Callable[[Registry, str, Actor], View]:
     """A dependency that answers with what the actor sees of the model, if anything."""
     allowed = Annotated[Actor, Depends(require(*EVERYONE))]
 
-    def view(model: Model, actor: allowed) -> View:
-        return View(actor, permissions.check_sees(actor, model))
+    def view(registry: TheRegistry, model: Model, actor: allowed) -> View:
+        return View(actor, registry.permissions.check_sees(actor, model))
 
     return view

@@ -8,6 +8,7 @@ from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.conditions import expected_state, quoted
 from registry.inputs import LoadedInput, TransitionInput, VersionInput
 from registry.outputs import Page, TransitionOutput, VersionOutput
+from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterNumber,
@@ -31,11 +32,11 @@ IdempotencyKey = Annotated[
 ]
 
 
-def version_router(registry: Registry, require: Require) -> APIRouter:
+def version_router(require: Require) -> APIRouter:
     """Routes of versions."""
     router = APIRouter(tags=["versions"])
-    _add_versions(router, registry, require)
-    _add_transitions(router, registry, require)
+    _add_versions(router, require)
+    _add_transitions(router, require)
     return router
 
 
@@ -55,13 +56,17 @@ def _answered(
     return _shown(registry, record, whole=whole)
 
 
-def _add_versions(router: APIRouter, registry: Registry, require: Require) -> None:
-    viewer = Annotated[View, Depends(viewing(registry.permissions, require))]
-    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
+def _add_versions(router: APIRouter, require: Require) -> None:
+    viewer = Annotated[View, Depends(viewing(require))]
+    publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
 
     @router.get("/models/{model}/versions")
     def list_versions(
-        model: Model, view: viewer, limit: Limit = DEFAULT_LIMIT, after: AfterNumber = 0
+        registry: TheRegistry,
+        model: Model,
+        view: viewer,
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterNumber = 0,
     ) -> Page[VersionOutput]:
         """The model's versions by number; to others than its publishers, those that may be
         called."""
@@ -76,6 +81,7 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
         "/models/{model}/versions", status_code=201, responses={200: {"model": VersionOutput}}
     )
     def register_version(
+        registry: TheRegistry,
         model: Model,
         body: VersionInput,
         response: Response,
@@ -92,7 +98,7 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
 
     @router.get("/models/{model}/versions/{number}")
     def get_version(
-        model: Model, number: VersionNumber, response: Response, view: viewer
+        registry: TheRegistry, model: Model, number: VersionNumber, response: Response, view: viewer
     ) -> VersionOutput:
         """One version, with what the workers report of it."""
         record = registry.versions.get(model, number, callable_only=not view.whole)
@@ -100,6 +106,7 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
 
     @router.patch("/models/{model}/versions/{number}")
     def change_version(
+        registry: TheRegistry,
         model: Model,
         number: VersionNumber,
         body: LoadedInput,
@@ -114,12 +121,13 @@ def _add_versions(router: APIRouter, registry: Registry, require: Require) -> No
         return _answered(registry, record, response)
 
 
-def _add_transitions(router: APIRouter, registry: Registry, require: Require) -> None:
-    manager = Annotated[Actor, Depends(managing(registry.permissions, require, *EVERYONE))]
-    publisher = Annotated[Actor, Depends(managing(registry.permissions, require, *PUBLISHERS))]
+def _add_transitions(router: APIRouter, require: Require) -> None:
+    manager = Annotated[Actor, Depends(managing(require, *EVERYONE))]
+    publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
 
     @router.get("/models/{model}/versions/{number}/transitions")
     def list_transitions(
+        registry: TheRegistry,
         model: Model,
         number: VersionNumber,
         _actor: manager,
@@ -136,6 +144,7 @@ def _add_transitions(router: APIRouter, registry: Registry, require: Require) ->
 
     @router.post("/models/{model}/versions/{number}/transitions")
     def transition(
+        registry: TheRegistry,
         model: Model,
         number: VersionNumber,
         body: TransitionInput,

@@ -2,7 +2,8 @@
 
 database = Database(settings.database_url)
 registry = create_registry(database, open_blob_store(location), registry_settings, ...)
-app.include_router(registry_router(registry, require), prefix="/api/v1")
+app.state.registry = registry
+app.include_router(registry_router(require), prefix="/api/v1")
 """
 
 import msgspec

@@ -43,7 +43,8 @@ def application(bench: Bench) -> FastAPI:
 
     app = FastAPI()
     app.add_exception_handler(TollwayError, refuse)
-    app.include_router(registry_router(bench.registry, require), prefix="/api/v1")
+    app.state.registry = bench.registry
+    app.include_router(registry_router(require), prefix="/api/v1")
     return app
 
 
