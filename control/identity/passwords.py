@@ -1,6 +1,7 @@
 """Passwords: argon2id, with the parameters of the OWASP Password Storage Cheat Sheet."""
 
 import unicodedata
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher, Type
@@ -28,14 +29,9 @@ class Passwords:
         time_cost: int = TIME_COST,
         parallelism: int = PARALLELISM,
     ) -> None:
-        self._hasher = PasswordHasher(
-            time_cost=time_cost,
-            memory_cost=memory_kib,
-            parallelism=parallelism,
-            type=Type.ID,
-        )
+        self._hasher = _hasher(memory_kib, time_cost, parallelism)
         # What a log-in by nobody is checked against, so that it takes as long as any other.
-        self._nobody = self._hasher.hash("nobody's password")
+        self._nobody = _of_nobody(memory_kib, time_cost, parallelism)
 
     def hash(self, password: str) -> str:
         """The argon2id hash, with its parameters and a salt of its own."""
@@ -52,6 +48,18 @@ class Passwords:
     def outdated(self, hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(hash)
+
+
+def _hasher(memory_kib: int, time_cost: int, parallelism: int) -> PasswordHasher:
+    return PasswordHasher(
+        time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, type=Type.ID
+    )
+
+
+@cache
+def _of_nobody(memory_kib: int, time_cost: int, parallelism: int) -> str:
+    """A hash that no password is stored under: once in a process, for it costs as much as any."""
+    return _hasher(memory_kib, time_cost, parallelism).hash("nobody's password")
 
 
 def check_password(password: str, user: str) -> None:
