@@ -4,9 +4,10 @@ import time
 
 import msgspec
 
-from benchmarks.usage.generate import Traffic, records
+from benchmarks.usage.traffic import Scale, Traffic, between, records
 from control.store.usage import UsageStore
 from control.usage import MINUTE_MS
+from control.usage_tiers import DAY
 from registry.store.database import Database
 
 COUNT = 10_000
@@ -24,7 +25,10 @@ class Ingestion(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_ingestion(database: Database, now_ms: int) -> list[Ingestion]:
     """Take in records of one application, and of two hundred, in small batches and large ones."""
-    many = records(Traffic(2), now_ms // MINUTE_MS, 2, COUNT)
+    end = now_ms // MINUTE_MS
+    # So many requests a day that two minutes have enough of them.
+    last = Traffic(Scale(requests=COUNT * DAY, days=1), end).days()[-1]
+    many = records(between(last, end - 2, end))[:COUNT]
     few = [r for r in many if r.application == many[0].application] * COUNT
     store = UsageStore(database, lambda: now_ms)
     found = []

@@ -3,7 +3,7 @@ through ownership or a grant."""
 
 import sqlalchemy as sa
 
-from control.reach import Reach
+from control.reach import NOBODY, Reach
 from control.store.applications import within
 
 
@@ -18,4 +18,8 @@ def reaches(
     """Whether a row of ``application`` and ``model`` is within reach, through either."""
     if not is_restricted(reach):
         return sa.true()
-    return sa.or_(within(reach, application), model.in_(sorted(reach.models or ())))
+    # One of the two reaches nothing for most: one condition is answered from one index.
+    if not reach.models:
+        return within(reach, application)
+    managed = model.in_(sorted(reach.models))
+    return managed if reach.consumer == NOBODY else sa.or_(within(reach, application), managed)

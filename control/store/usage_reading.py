@@ -10,28 +10,28 @@ from control.reach import Reach
 from control.store.reach import is_restricted, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
 from control.store.usage_tables import usage_blocks, usage_summaries
+from control.usage import MAX_MINUTE
 from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
 from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
     BLOCKS,
     DAY,
-    HOUR,
     STEPS,
     Dimension,
     Marks,
     Segment,
     ceiling,
     cube_for,
+    floor,
     in_blocks,
     segments,
 )
 from registry.store.database import Database
 
-FIRST_STEPS: Final = 16
-"""Steps in the first piece of a report; the following ones grow until a page is full."""
-_GROWTH: Final = 4
+_GROWTH: Final = 8
+"""How many times as long as the piece before the next may be."""
 PAGE_ITEMS: Final = 10_000
-"""Items that are read at once where the whole report is wanted."""
+"""The most that a page has; read at once where the whole report is wanted."""
 
 
 class UsageReports:
@@ -86,10 +86,13 @@ def _groups(
     start = query.start
     if query.step is not None and query.after is not None:
         start = max(start, query.after[0])
-    for first, end in _pieces(start, query.end, query.step_minutes, marks, wanted):
+    steps, given = _first_steps(query, wanted), 0
+    while start < query.end:
+        if query.step is not None:
+            start = _next_used(connection, reach, query, marks, start)
+        end = min(_piece_end(start, steps, query.step_minutes, marks), query.end)
         groups: dict[Group, Sums] = {}
-        parts = segments(first, end, query.step_minutes, marks)
-        sources = _sources(reach, query, parts, marks)
+        sources = _sources(reach, query, segments(start, end, query.step_minutes, marks), marks)
         last = None if query.step else _last(connection, query, sources, wanted)
         for source in sources:
             for group, sums in _read(connection, database, query, source, last):
@@ -97,24 +100,49 @@ def _groups(
                 groups[group] = sums if earlier is None else earlier.plus(sums)
         for group in sorted(groups):
             if query.after is None or group > query.after:
+                given += 1
                 yield group, groups[group]
+        start = end
+        steps = _following_steps(steps, len(groups), wanted + 1 - given)
 
 
-def _pieces(
-    start: int, end: int, step: int, marks: Marks, wanted: int
-) -> Iterator[tuple[int, int]]:
-    """The range in pieces, each ending where a step does: a page is read no further than needed."""
+def _first_steps(query: UsageQuery, wanted: int) -> int:
+    """Steps in the first piece: as many as fill a page where each has one item at most."""
+    return 1 if query.by else wanted + 1
+
+
+def _following_steps(steps: int, found: int, missing: int) -> int:
+    """Steps that hold what a page still misses, when they are like those before."""
+    return min(-(-missing * steps // max(found, 1)), steps * _GROWTH)
+
+
+def _piece_end(start: int, steps: int, step: int, marks: Marks) -> int:
+    """Where a piece of that many steps ends: where a step does, and with the spans that are kept.
+
+    Without steps the report is read in one piece.
+    """
     if not step:
-        yield start, end
-        return
-    steps = min(FIRST_STEPS, wanted)
-    while start < end:
-        after = ceiling(start + steps * step, step)
-        if step >= HOUR or after <= marks.minutes:
-            after = ceiling(after, DAY)  # no longer span lies across a day's end
-        yield start, min(after, end)
-        start = after
-        steps *= _GROWTH
+        return MAX_MINUTE + DAY
+    # Marks are at the beginning of days: a longer span lies across none of these ends.
+    return ceiling(start + steps * step, max(step, marks.grain_at(start)))
+
+
+def _next_used(
+    connection: Connection, reach: Reach, query: UsageQuery, marks: Marks, start: int
+) -> int:
+    """``start``, or the beginning of the first day behind it that anything passes the filter of.
+
+    A report on what is rare, or of somebody who is quiet, does not read through the days between.
+    """
+    low, high = floor(start, DAY), min(floor(marks.folded, DAY), query.end)
+    if low >= high or (not query.only and not is_restricted(reach)):
+        return start
+    [source] = _sources(reach, query._replace(by=()), [Segment(DAY, low, high, True)], marks)
+    minute = source.table.c.minute
+    found = connection.execute(
+        sa.select(minute).where(source.condition).order_by(minute).limit(1)
+    ).scalar()
+    return max(start, min(int(high if found is None else found), query.end))
 
 
 class _Source(NamedTuple):

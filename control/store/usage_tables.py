@@ -43,6 +43,7 @@ def _rollups(name: str) -> sa.Table:
         sa.Column("latency", sa.LargeBinary, nullable=False),
         # Consumers and publishers ask for their own; without these, every row would be read.
         sa.Index(f"ix_{name}_application_minute", "application", "minute"),
+        sa.Index(f"ix_{name}_key_minute", "key", "minute"),
         sa.Index(f"ix_{name}_model_minute", "model", "minute"),
         sqlite_with_rowid=False,
     )
@@ -68,6 +69,7 @@ usage_blocks = sa.Table(
     *_sums(),
     sa.Column("latency", sa.LargeBinary, nullable=False),
     sa.Index("ix_usage_blocks_application_grain_minute", "application", "grain", "minute"),
+    sa.Index("ix_usage_blocks_key_grain_minute", "key", "grain", "minute"),
     sa.Index("ix_usage_blocks_model_grain_minute", "model", "grain", "minute"),
     sqlite_with_rowid=False,
 )
