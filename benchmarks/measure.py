@@ -71,11 +71,19 @@ class BackgroundLoad:
         return self._process.wait(timeout=self._limit)
 
     def result(self) -> LoadResult:
-        """Wait for its end. Raises RuntimeError when it failed."""
+        """Wait for its end. Raises RuntimeError when it failed, or printed no result."""
         if self.wait() != 0:
             raise RuntimeError("the load generator failed; its message is above")
         self._output.seek(0)
-        return msgspec.json.decode(self._output.read(), type=LoadResult)
+        printed = self._output.read()
+        # The result is the last line: what a library prints before it is no harm.
+        *_, last = printed.splitlines() or [b""]
+        try:
+            return msgspec.json.decode(last, type=LoadResult)
+        except msgspec.DecodeError as error:
+            raise RuntimeError(
+                f"the load generator ended with {printed[-200:]!r}, which is no result ({error})"
+            ) from error
 
 
 def run_load(spec: LoadSpec) -> LoadResult:

@@ -60,6 +60,7 @@ class UsageBenchmark(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(
     requests: Annotated[int, typer.Option(min=1000, help="Requests in the roll-ups.")] = 10_000_000,
+    days: Annotated[int, typer.Option(min=1, max=112, help="Days that they are of.")] = 90,
     keep: Annotated[
         Path | None, typer.Option(help="SQLite file that is made once and used again.")
     ] = None,
@@ -85,7 +86,7 @@ def main(
         database = Database(url)
         cleanup.callback(database.close)
         if schema.upgrade(database) and not _rows(database, usage_days):
-            _fill(console, database, Scale(requests=requests), now_ms // MINUTE_MS - 6)
+            _fill(console, database, Scale(requests=requests, days=days), now_ms // MINUTE_MS - 6)
         asking = Asking(database, url, folder / "data", NOW, lambda: cpu_seconds(server))
         with console.status("asking") as status:
 
@@ -97,7 +98,7 @@ def main(
             machine=conditions,
             database="sqlite" if database.is_sqlite else "postgresql",
             requests=requests,
-            days=Scale().days,
+            days=days,
             rows={table.name: _rows(database, table) for table in TABLES},
             reports=reports,
             ingestion=measure_ingestion(database, now_ms),
