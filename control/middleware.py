@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control import json_bodies
@@ -96,6 +97,8 @@ class ErrorBoundary:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # nobody is there to be answered, and nothing is wrong here
         except Exception:
             log = logger("control")
             log.exception("request failed", method=scope["method"], path=scope["path"])
