@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,20 @@ SERVER = ("protocol", "policies", "gateway", "registry", "serving", "control", "
           "supervisor")  # fmt: skip
 
 
-def importers(library: str) -> Iterator[str]:
+@cache
+def imported() -> dict[str, set[str]]:
+    """The libraries that each module of the server imports. Read once: it takes
+    seconds."""
+    found: dict[str, set[str]] = {}
     for package in SERVER:
         for path in sorted((ROOT / package).rglob("*.py")):
+            names = found.setdefault(str(path.relative_to(ROOT)), set())
             for node in ast.walk(ast.parse(path.read_text())):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                if isinstance(node, ast.ImportFrom):
-                    names = [node.module or ""]
-                if any(name.split(".")[0] == library for name in names):
-                    yield str(path.relative_to(ROOT))
+                if isinstance(node, ast.Import):
+                    names.update(alias.name.split(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    names.add((node.module or "").split(".")[0])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,8 @@ def importers(library: str) -> Iterator[str]:
     ],
 )
 def test_library_is_known_only_where_it_belongs(library: str, allowed: str) -> None:
-    assert [path for path in importers(library) if not re.fullmatch(allowed, path)] == []
+    importers = [path for path, libraries in imported().items() if library in libraries]
+    assert [path for path in importers if not re.fullmatch(allowed, path)] == []
 
 
 def test_modules_stay_readable() -> None:
