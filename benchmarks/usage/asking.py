@@ -78,7 +78,7 @@ class Asking:
         made = await client.put(f"/api/v1/users/{name}", json=user, headers=admin)
         made.raise_for_status()
         session = await client.post("/api/v1/sessions", json={"name": name, "password": PASSWORD})
-        return str(session.raise_for_status().json()["token"])
+        return str(session.raise_for_status().json()["secret"])
 
     async def _timed(self, client: httpx.AsyncClient, case: Case, token: str, rounds: int) -> Timed:
         request = client.build_request(

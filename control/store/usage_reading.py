@@ -16,6 +16,7 @@ from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
     BLOCKS,
     DAY,
+    HOUR,
     STEPS,
     Dimension,
     Marks,
@@ -103,7 +104,7 @@ def _groups(
                 given += 1
                 yield group, groups[group]
         start = end
-        steps = _following_steps(steps, len(groups), wanted + 1 - given)
+        steps = _following_steps(steps, query.step_minutes, len(groups), wanted + 1 - given)
 
 
 def _first_steps(query: UsageQuery, wanted: int) -> int:
@@ -111,9 +112,14 @@ def _first_steps(query: UsageQuery, wanted: int) -> int:
     return 1 if query.by else wanted + 1
 
 
-def _following_steps(steps: int, found: int, missing: int) -> int:
-    """Steps that hold what a page still misses, when they are like those before."""
-    return min(-(-missing * steps // max(found, 1)), steps * _GROWTH)
+def _following_steps(steps: int, step: int, found: int, missing: int) -> int:
+    """Steps that hold what a page still misses, when they are like those before.
+
+    Quiet ones say nothing of what follows: behind them pieces grow to an hour only.
+    """
+    if not found:
+        return max(steps, min(steps * _GROWTH, HOUR // step if step else 1))
+    return min(-(-missing * steps // found), steps * _GROWTH)
 
 
 def _piece_end(start: int, steps: int, step: int, marks: Marks) -> int:
@@ -130,12 +136,12 @@ def _piece_end(start: int, steps: int, step: int, marks: Marks) -> int:
 def _next_used(
     connection: Connection, reach: Reach, query: UsageQuery, marks: Marks, start: int
 ) -> int:
-    """``start``, or the beginning of the first day behind it that anything passes the filter of.
+    """``start``, or the beginning of the first day behind it that has anything for the report.
 
-    A report on what is rare, or of somebody who is quiet, does not read through the days between.
+    One on what is rare, or of somebody who is quiet, does not read through the days between.
     """
     low, high = floor(start, DAY), min(floor(marks.folded, DAY), query.end)
-    if low >= high or (not query.only and not is_restricted(reach)):
+    if low >= high:
         return start
     [source] = _sources(reach, query._replace(by=()), [Segment(DAY, low, high, True)], marks)
     minute = source.table.c.minute
