@@ -1,9 +1,10 @@
 """The fast lane: prediction requests answered at the level of the HTTP protocol.
 
-A subclass of uvicorn's httptools protocol. A ``POST`` to a prediction path becomes a
-:class:`Prediction`, which takes the place of uvicorn's cycle and never becomes an ASGI event; every
-other request takes uvicorn's own way to the application, on the same port and in the same order.
-Policies, answers and records are the invoker's, the same as on the ASGI lane.
+A ``POST`` to a prediction path becomes a :class:`Prediction`, which takes the place of uvicorn's
+cycle and never becomes an ASGI event; every other request takes uvicorn's own way to the
+application, on the same port and in the same order. Policies, answers and records are the
+invoker's, the same as on the ASGI lane. What is no proper HTTP/1.1 ends in
+:mod:`runtime.strict_http`.
 """
 
 import asyncio
@@ -11,8 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.answer import Answer
 from gateway.invoke import Invoker
@@ -22,22 +22,13 @@ from policies.addresses import TrustedProxies
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import TollwayError
+from runtime.strict_http import NOBODY_WAITS, StrictHttpProtocol
 
-MAX_HEAD_BYTES = 64 << 10
-"""Target and headers of one request."""
 SWEEP_S = 0.05
 """How exactly the deadlines of incomplete requests are kept: one timer for all of them."""
+SMALL_BYTES = 1024
+"""Pieces of a body below this are gathered."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class _NobodyWaits:
-    """Stands where an ASGI cycle has the event that wakes its application."""
-
-    def set(self) -> None:
-        """Wake nobody."""
-
-
-_NOBODY_WAITS = _NobodyWaits()
 
 
 class Prediction:
@@ -54,7 +45,7 @@ class Prediction:
     def __init__(self, protocol: "FastLaneProtocol", target: Target, keep_alive: bool) -> None:
         self._protocol = protocol
         self._call = Call(model=target.model, started=monotonic())
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._size = 0
         self._expects_continue = protocol.expect_100_continue
         self._admitted = self._received = False
@@ -62,7 +53,7 @@ class Prediction:
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
-        self.message_event = _NOBODY_WAITS
+        self.message_event = NOBODY_WAITS
         try:
             read_target(self._call, target)
             read_headers(self._call, protocol.headers)
@@ -104,9 +95,18 @@ class Prediction:
         self._size += len(data)
         sizes = self._protocol.lane.sizes
         if self._size <= sizes.limit(self._call):
-            self._body.append(data)
+            self._keep(data)
             return
         self._stop(sizes.refusal(self._call))
+
+    def _keep(self, data: bytes) -> None:
+        body = self._body
+        if len(data) >= SMALL_BYTES or not body:
+            body.append(data)
+        elif isinstance(body[-1], bytearray):
+            body[-1] += data
+        else:  # an object for each of many small chunks would take many times their size
+            body.append(bytearray(data))
 
     def late(self, now: float) -> bool:
         """Refuse the request if its deadline has passed before its body was complete, give it up if
@@ -138,7 +138,7 @@ class Prediction:
             self._forward()
 
     def _forward(self) -> None:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = bytes(self._body[0]) if len(self._body) == 1 else b"".join(self._body)
         self._protocol.lane.invoker.forward(self._call, body, self.finish)
 
     def finish(self, answer: Answer) -> None:
@@ -156,6 +156,7 @@ class Prediction:
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", answer.body)
         transport.write(b"".join(parts))
         if not self.keep_alive:
+            protocol.last = True
             transport.close()
         protocol.on_response_complete()
 
@@ -196,10 +197,8 @@ class FastLane:
         return partial(FastLaneProtocol, lane=self)
 
 
-class FastLaneProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol with a lane of its own for predictions."""
-
-    cycle: Any
+class FastLaneProtocol(StrictHttpProtocol):
+    """HTTP/1.1 with a lane of its own for predictions."""
 
     def __init__(self, *arguments: Any, lane: FastLane, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
@@ -207,50 +206,25 @@ class FastLaneProtocol(HttpToolsProtocol):
         self.peer = ""
         """Address of the TCP peer; empty over a Unix socket."""
         self._held = False
-        self._head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 -- uvicorn's signature
         """A client has connected."""
         super().connection_made(transport)
         self.peer = "" if self.client is None else self.client[0]
 
-    def on_message_begin(self) -> None:
-        """A request begins. The ASGI scope is made when it turns out to be needed."""
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
-        self._head_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request's target has arrived."""
-        self._bound_head(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header has arrived."""
-        self._bound_head(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _bound_head(self, more: int) -> None:
-        """Refuse a head that is too large while it arrives: 400, and the connection ends."""
-        self._head_bytes += more
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise httptools.HttpParserError("the request's head is too large")
-
-    def on_headers_complete(self) -> None:
+    def begin_request(self) -> None:
         """Choose the lane, by method and path."""
         target = None
-        if self.parser.get_method() == b"POST" and not self.parser.should_upgrade():
+        if self.parser.get_method() == b"POST":
             path, _, _ = self.url.partition(b"?")
             # Escaped paths are rare, and uvicorn knows how to read them.
             if b"%" not in path:
                 target = self.lane.router.target(path.decode("latin-1"))
         if target is None:
-            self._to_application()
+            super().begin_request()
             return
         earlier = self.cycle
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        prediction = Prediction(self, target, keep_alive)
+        prediction = Prediction(self, target, not self.last)
         self.cycle = prediction
         if earlier is None or earlier.response_complete:
             prediction.start()
@@ -259,31 +233,23 @@ class FastLaneProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((prediction, self.app))  # type: ignore[arg-type]
 
-    def _to_application(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers  # the list that the scope holds
-        super().on_headers_complete()
-
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401
-        """It is the turn of a request that was pipelined, or of one for the application."""
         if isinstance(cycle, Prediction):
             cycle.start()
         else:
             super()._start_asgi_task(cycle, app)
 
-    def on_body(self, body: bytes) -> None:
+    def take_body(self, data: bytes) -> None:
         """A piece of a body has arrived."""
         if not isinstance(self.cycle, Prediction):
-            super().on_body(body)
+            super().take_body(data)
         elif not self.cycle.response_complete:
-            self.cycle.body(body)
+            self.cycle.body(data)
 
-    def on_message_complete(self) -> None:
+    def end_request(self) -> None:
         """A request is complete."""
         if not isinstance(self.cycle, Prediction):
-            super().on_message_complete()
+            super().end_request()
         elif not self.cycle.response_complete:
             self.cycle.end()
 

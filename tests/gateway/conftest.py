@@ -13,6 +13,7 @@ from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
 from tests.gateway.documents import PEPPER, World, worker
 from tests.gateway.fake_engine import FakeEngine
+from tests.gateway.sockets import serving
 
 
 @pytest.fixture
@@ -70,6 +71,13 @@ async def client(gateway: Gateway, world: World) -> AsyncIterator[httpx.AsyncCli
         transport=transport, base_url="http://gateway", headers={"x-api-key": world.key}
     ) as built:
         yield built
+
+
+@pytest.fixture
+async def ports(gateway: Gateway) -> AsyncIterator[dict[str, int]]:
+    """The port of each lane."""
+    async with serving(gateway) as found:
+        yield found
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
