@@ -4,28 +4,52 @@ import math
 from collections import Counter
 
 import msgspec
+import numpy as np
 
-from benchmarks.spec import Latency
+from benchmarks.spec import Answer, Exchange, Latency
 
 BUCKETS_PER_DOUBLING = 4
+BINARY = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8", "INT32": "<i4"}
 
 
-def difference_from(expected: dict[str, list[float]], body: bytes, tolerance: float) -> str:
-    """What is wrong with a V2 JSON answer; empty when every expected output is there and equal."""
+def difference_from(
+    exchange: Exchange, body: bytes, json_bytes: int | None, tolerance: float
+) -> str:
+    """What is wrong with an answer; empty when every expected output is there and equal.
+
+    ``json_bytes`` is its ``Inference-Header-Content-Length``; None: all of it is JSON.
+    """
     try:
-        outputs = {
-            output["name"]: output["data"] for output in msgspec.json.decode(body)["outputs"]
-        }
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        return f"not a V2 answer ({error!r}): {body[:200]!r}"
-    for name, values in expected.items():
-        got = flatten(outputs.get(name))
+        outputs = _outputs(exchange.answer, body, json_bytes)
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        return f"not the answer that was asked for ({error!r}): {body[:200]!r}"
+    for name, values in exchange.expected.items():
+        got = outputs.get(name, [])
         if len(got) != len(values):
             return f"output {name!r} has {len(got)} values instead of {len(values)}"
         for index, (is_, should) in enumerate(zip(got, values, strict=True)):
             if not math.isclose(is_, should, rel_tol=tolerance, abs_tol=tolerance):
                 return f"output {name!r}[{index}] is {is_}, scikit-learn says {should}"
     return ""
+
+
+def _outputs(answer: Answer, body: bytes, json_bytes: int | None) -> dict[str, list[float]]:
+    """Output name -> flat values."""
+    document = msgspec.json.decode(body if json_bytes is None else body[:json_bytes])
+    if answer is Answer.PROBABILITIES:
+        return {"probabilities": flatten(document)}
+    if answer is Answer.PREDICTIONS:
+        return {name: flatten(values) for name, values in document["predictions"].items()}
+    found, at = {}, json_bytes or 0
+    for output in document["outputs"]:
+        if "data" in output:
+            found[output["name"]] = flatten(output["data"])
+            continue
+        size = output["parameters"]["binary_data_size"]
+        values = np.frombuffer(body[at : at + size], BINARY[output["datatype"]])
+        found[output["name"]] = values.astype(float).tolist()
+        at += size
+    return found
 
 
 def flatten(data: object) -> list[float]:

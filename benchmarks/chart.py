@@ -7,14 +7,16 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.measure import Summary
-from benchmarks.report import Report
-from benchmarks.systems import HANDWRITTEN, HANDWRITTEN_TUNED, TOLLWAY
+from benchmarks.report import Report, median_of
+from benchmarks.systems import TOLLWAY
+from benchmarks.targets import JUDGED
+from benchmarks.turns import Comparison
 
-COLOURS = {HANDWRITTEN: "#9aa5b1", HANDWRITTEN_TUNED: "#c5ccd3", TOLLWAY: "#2f6fdb"}
-OTHER_COLOUR = "#999999"
+OURS_COLOUR = "#2f6fdb"
+OTHER_COLOUR = "#9aa5b1"
 WIDTH = 800
 LABEL_WIDTH = 225
-VALUE_WIDTH = 130
+VALUE_WIDTH = 250
 BAR = 20
 GAP = 6
 GROUP_GAP = 18
@@ -28,25 +30,30 @@ STYLE = (
 
 
 def bars(report: Report) -> str:
-    """Requests per CPU-second of each system, grouped by connections, as an SVG document."""
-    groups: dict[int, list[Summary]] = {}
-    for summary in report.summaries:
-        groups.setdefault(summary.connections, []).append(summary)
-    largest = max((s.requests_per_cpu_s for s in report.summaries), default=1.0)
+    """Requests per CPU-second of each system with one row of JSON, grouped by connections, as an
+    SVG document. Beside each peer: how many times as many Tollway made in the peer's turn."""
+    groups: dict[int, list[Comparison]] = {}
+    for one in report.comparisons:
+        if one.label == JUDGED:
+            groups.setdefault(one.connections, []).append(one)
+    ours = {number: median_of([one.ours for one in group]) for number, group in groups.items()}
+    shown = [one.theirs for group in groups.values() for one in group] + list(ours.values())
+    largest = max((summary.requests_per_cpu_s for summary in shown), default=1.0)
     scale = (WIDTH - LABEL_WIDTH - VALUE_WIDTH) / largest
     parts = [
         '<text class="title" x="0" y="20">Requests per CPU-second (higher is better)</text>',
         f'<text class="note" x="0" y="40">{escape(_subtitle(report))}</text>',
     ]
     y = TOP
-    for connections, group in groups.items():
-        base = next((s.requests_per_cpu_s for s in group if s.system == HANDWRITTEN), 0.0)
-        for summary in group:
-            parts += _bar(summary, y, scale, base)
+    for number, group in groups.items():
+        words = "1 connection" if number == 1 else f"{number} connections"
+        parts.append(f'<text class="note" x="0" y="{y + BAR - 6}">{words}</text>')
+        y += BAR
+        for one in sorted(group, key=lambda one: one.theirs.requests_per_cpu_s):
+            parts += _bar(one.theirs, y, scale, f" (Tollway beside it: {one.ratio:.1f}\u00d7)")
             y += BAR + GAP
-        middle = y - (BAR + GAP) * len(group) / 2
-        parts.append(f'<text class="note" x="0" y="{middle + 1:.0f}">{connections} conn.</text>')
-        y += GROUP_GAP
+        parts += _bar(ours[number], y, scale, "")
+        y += BAR + GAP + GROUP_GAP
     foot = (
         "User and system time of every server process; the load generator is not counted. "
         "Medians of interleaved rounds."
@@ -59,16 +66,15 @@ def bars(report: Report) -> str:
     )
 
 
-def _bar(summary: Summary, y: int, scale: float, base: float) -> list[str]:
+def _bar(summary: Summary, y: int, scale: float, remark: str) -> list[str]:
     value = summary.requests_per_cpu_s
     width = max(1.0, value * scale)
-    ratio = f" ({value / base:.1f}\N{MULTIPLICATION SIGN})" if base else ""
-    fill = f'rx="3" fill="{COLOURS.get(summary.system, OTHER_COLOUR)}"'
+    fill = f'rx="3" fill="{OURS_COLOUR if summary.system == TOLLWAY else OTHER_COLOUR}"'
     text = y + BAR - 6
     return [
         f'<text x="{LABEL_WIDTH - 8}" y="{text}" text-anchor="end">{escape(summary.system)}</text>',
         f'<rect x="{LABEL_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR}" {fill}/>',
-        f'<text x="{LABEL_WIDTH + width + 6:.1f}" y="{text}">{value:,.0f}{ratio}</text>',
+        f'<text x="{LABEL_WIDTH + width + 6:.1f}" y="{text}">{value:,.0f}{escape(remark)}</text>',
     ]
 
 

@@ -85,10 +85,10 @@ class Run:
             if sent_at >= self.measure_from:
                 self.latencies.append(now - sent_at)
 
-    def verify(self, exchange: Exchange, body: bytes) -> None:
+    def verify(self, exchange: Exchange, body: bytes, json_bytes: int | None) -> None:
         """Compare an answer with what scikit-learn says."""
         self.verified += 1
-        difference = difference_from(exchange.expected, body, self.spec.tolerance)
+        difference = difference_from(exchange, body, json_bytes, self.spec.tolerance)
         if difference:
             self.wrong += 1
             self.failed(difference)
@@ -128,8 +128,9 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._have = 0
         self._need = 0
-        """Bytes of the whole answer; 0 while its head is not complete."""
+        """Bytes of the whole answer; 0 while they are not known."""
         self._body_at = 0
+        self._chunked = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,6 +149,8 @@ class Connection(asyncio.Protocol):
             data = b"".join(self._parts)
         if not self._need:
             self._read_head(data)
+            if self._chunked:
+                data = self._join_chunks(data)
         if not self._need or len(data) < self._need:
             self._parts = [data]
             self._have = len(data)
@@ -174,12 +177,30 @@ class Connection(asyncio.Protocol):
             return
         head = data[:end].lower()
         at = head.find(b"\r\ncontent-length:")
-        if not head.startswith(b"http/1.1 ") or at < 0 or b"\r\ntransfer-encoding:" in head:
+        self._chunked = b"\r\ntransfer-encoding: chunked" in head
+        if not head.startswith(b"http/1.1 ") or (at < 0) is not self._chunked:
             raise ValueError(f"an answer that this load generator cannot read: {head[:200]!r}")
+        self._body_at = end + 4
+        if self._chunked:
+            return
         at += len(b"\r\ncontent-length:")
         stop = head.find(b"\r\n", at)
-        self._body_at = end + 4
         self._need = self._body_at + int(head[at : stop if stop >= 0 else end])
+
+    def _join_chunks(self, data: bytes) -> bytes:
+        """The answer without its chunks' sizes once the last is there; until then as it came."""
+        at, parts = self._body_at, [data[: self._body_at]]
+        while (line := data.find(b"\r\n", at)) >= 0:
+            size, start = int(data[at:line], 16), line + 2
+            at = start + size + 2
+            if at > len(data):
+                break
+            if not size:
+                joined = b"".join(parts)
+                self._need = len(joined)
+                return joined + data[at:]
+            parts.append(data[start : start + size])
+        return data
 
     def _answered(self, data: bytes) -> None:
         run, spec = self._run, self._run.spec
@@ -192,7 +213,8 @@ class Connection(asyncio.Protocol):
             run.good(self._sent_at, now)
             exchange = spec.exchanges[self._turn % len(spec.exchanges)]
             if exchange.expected and (self._turn - self._index) % spec.sample_every == 0:
-                run.verify(exchange, data[self._body_at :])
+                length = _header(data[: self._body_at], b"inference-header-content-length")
+                run.verify(exchange, data[self._body_at :], int(length) if length else None)
             if spec.keep_ids:
                 run.ids.append(_header(data[: self._body_at], b"tollway-prediction-id"))
         else:
@@ -202,6 +224,7 @@ class Connection(asyncio.Protocol):
         self._in_flight = False
         self._parts = []
         self._have = self._need = 0
+        self._chunked = False
         run.in_flight -= 1
         if self._asked_to_close:
             assert self._transport is not None

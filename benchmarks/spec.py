@@ -1,6 +1,19 @@
 """What a run of the load generator is told, and what it answers: JSON on stdin and stdout."""
 
+from enum import StrEnum
+
 import msgspec
+
+
+class Answer(StrEnum):
+    """Where the values are in an answer."""
+
+    V2 = "v2"
+    """``outputs`` of the Open Inference Protocol, as JSON or as binary tensors."""
+    PREDICTIONS = "predictions"
+    """``{"predictions": {output: values}}``."""
+    PROBABILITIES = "probabilities"
+    """A list, of the output ``probabilities``."""
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -11,6 +24,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """Beside Host, Content-Length, Content-Type and the credential."""
     expected: dict[str, list[float]] = {}
     """Output name -> flat values. Empty: only the status is verified."""
+    answer: Answer = Answer.V2
 
 
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):

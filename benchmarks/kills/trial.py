@@ -9,9 +9,10 @@ import msgspec
 from benchmarks.kills.ledger import Account, Ledger
 from benchmarks.kills.victims import find, wait_for
 from benchmarks.measure import spec_for
-from benchmarks.models import CLASSIFIER, Trained, classifier_exchanges
+from benchmarks.models import CLASSIFIER, Trained
 from benchmarks.spec import LoadResult, LoadSpec
 from benchmarks.systems import APPLICATION, Served, Stack
+from benchmarks.workloads import Workload, exchanges
 
 CONNECTIONS = 16
 REPLACED_S = 30.0
@@ -45,8 +46,8 @@ class Bench(msgspec.Struct, frozen=True):
 
     def load(self, served: Served, *, reconnect: bool = False) -> LoadSpec:
         """The load of a kill test: every answer's id is kept."""
-        exchanges = classifier_exchanges(self.trained)
-        spec = spec_for(served, exchanges, connections=CONNECTIONS, seconds=self.seconds)
+        requests = exchanges(self.trained, Workload(rows=1, binary=False))
+        spec = spec_for(served, requests, connections=CONNECTIONS, seconds=self.seconds)
         return msgspec.structs.replace(spec, reconnect=reconnect, keep_ids=True)
 
 

@@ -202,11 +202,38 @@ async def test_a_result_that_no_pipe_holds_is_whole_however_late_it_is_asked_for
     assert {len(id_) for id_ in result.ids} == {4000}
 
 
-async def test_an_answer_without_a_length_stops_the_run() -> None:
+async def test_chunked_answers_are_read_however_they_come() -> None:
     async def chunked(_body: bytes) -> list[bytes]:
-        return [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunks = b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (RIGHT[:5], len(RIGHT) - 5, RIGHT[5:])
+        whole = head + chunks
+        return [whole[index : index + 7] for index in range(0, len(whole), 7)]
 
     async with serving(chunked) as port:
+        result = await drive(spec(port))
+    assert result.verified == 40
+    assert result.errors == 0
+
+
+async def test_binary_answers_are_compared() -> None:
+    tensor = {"name": "label", "datatype": "INT64", "parameters": {"binary_data_size": 8}}
+    head = json.dumps({"outputs": [tensor]}).encode()
+
+    async def binary(_body: bytes) -> list[bytes]:
+        length = f"Inference-Header-Content-Length: {len(head)}"
+        return [answer(head + (2).to_bytes(8, "little"), "200 OK", length)]
+
+    async with serving(binary) as port:
+        result = await drive(spec(port))
+    assert result.wrong == 40
+    assert "'label'[0] is 2.0" in result.first_failure
+
+
+async def test_an_answer_without_a_length_stops_the_run() -> None:
+    async def endless(_body: bytes) -> list[bytes]:
+        return [b"HTTP/1.1 200 OK\r\n\r\n"]
+
+    async with serving(endless) as port:
         with pytest.raises(ValueError, match="cannot read"):
             await drive(spec(port))
 

@@ -10,7 +10,6 @@ from benchmarks.answers import difference_from, latency_of
 from benchmarks.models import (
     Trained,
     binary_sum,
-    classifier_exchanges,
     classifier_onnx,
     json_sum,
     reducer,
@@ -18,6 +17,10 @@ from benchmarks.models import (
     train_classifier,
     wide_row,
 )
+from benchmarks.spec import Answer, Exchange
+from benchmarks.workloads import WORKLOADS, Form, Workload, exchanges
+
+ONE_ROW = Workload(rows=1, binary=False)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,9 @@ def trained() -> Trained:
 
 def test_every_request_has_one_row_and_the_answer_of_scikit_learn(trained: Trained) -> None:
     session = ort.InferenceSession(classifier_onnx(trained))
-    exchanges = classifier_exchanges(trained)
-    assert len({exchange.body for exchange in exchanges}) == 64
-    for exchange in exchanges:
+    requests = exchanges(trained, ONE_ROW)
+    assert len({exchange.body for exchange in requests}) == 64
+    for exchange in requests:
         (tensor,) = json.loads(exchange.body)["inputs"]
         assert tensor["shape"] == [1, 30]
         row = np.array(tensor["data"], dtype=np.float32).reshape(1, 30)
@@ -39,11 +42,11 @@ def test_every_request_has_one_row_and_the_answer_of_scikit_learn(trained: Train
             {"name": "probabilities", "data": probabilities.tolist()},
         ]
         answer = json.dumps({"outputs": outputs}).encode()
-        assert difference_from(exchange.expected, answer, 1e-4) == ""
+        assert difference_from(exchange, answer, None, 1e-4) == ""
 
 
 def test_bodies_are_about_as_long_as_in_the_figures_of_others(trained: Trained) -> None:
-    sizes = [len(exchange.body) for exchange in classifier_exchanges(trained)]
+    sizes = [len(exchange.body) for exchange in exchanges(trained, ONE_ROW)]
     assert 250 < np.mean(sizes) < 350
 
 
@@ -68,8 +71,8 @@ def test_a_binary_request_says_where_its_json_ends() -> None:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b"{", "not a V2 answer"),
-        (b'{"outputs": 3}', "not a V2 answer"),
+        (b"{", "not the answer"),
+        (b'{"outputs": 3}', "not the answer"),
         (b'{"outputs": []}', "has 0 values instead of 2"),
         (b'{"outputs": [{"name": "p", "data": [[0.5]]}]}', "has 1 values instead of 2"),
         (b'{"outputs": [{"name": "p", "data": [0.5, null]}]}', "has 1 values instead of 2"),
@@ -77,7 +80,28 @@ def test_a_binary_request_says_where_its_json_ends() -> None:
     ],
 )
 def test_a_wrong_answer_is_described(body: bytes, complaint: str) -> None:
-    assert complaint in difference_from({"p": [0.5, 0.5]}, body, 1e-4)
+    exchange = Exchange(body=b"", expected={"p": [0.5, 0.5]})
+    assert complaint in difference_from(exchange, body, None, 1e-4)
+
+
+def test_every_form_of_an_answer_is_read() -> None:
+    for answer, body in (
+        (Answer.PREDICTIONS, b'{"predictions": {"probabilities": [[0.25, 0.75]]}}'),
+        (Answer.PROBABILITIES, b"[[0.25, 0.75]]"),
+    ):
+        exchange = Exchange(body=b"", expected={"probabilities": [0.25, 0.75]}, answer=answer)
+        assert difference_from(exchange, body, None, 1e-4) == ""
+        assert "is 0.75" in difference_from(exchange, body.replace(b"0.25", b"0.75"), None, 1e-4)
+
+
+def test_a_thousand_rows_are_asked_in_every_form(trained: Trained) -> None:
+    large = [workload for workload in WORKLOADS if workload.rows > 1]
+    for workload in large:
+        for exchange in exchanges(trained, workload):
+            assert len(exchange.expected["label"]) == 1000
+            assert len(exchange.expected["probabilities"]) == 2000
+    rows = json.loads(exchanges(trained, large[0], Form.BENTOML)[0].body)["rows"]
+    assert np.shape(rows) == (1000, 30)
 
 
 def test_percentiles_are_nearest_ranks() -> None:
