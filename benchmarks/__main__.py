@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 import tollway
-from benchmarks import chart, machine, scenarios
+from benchmarks import machine, page, scenarios
 from benchmarks.interruption import end_on_sigterm
 from benchmarks.measure import Round
 from benchmarks.models import (
@@ -90,7 +90,7 @@ def main(
     large: Annotated[bool, typer.Option(help="Also ask for a thousand rows.")] = True,
     sizes: Annotated[bool, typer.Option(help="Also measure the cost of large bodies.")] = True,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
-    picture: Annotated[Path | None, typer.Option(help="Draw an SVG there as well.")] = None,
+    publish: Annotated[bool, typer.Option(help="Write docs/benchmarks.md as well.")] = False,
     check: Annotated[bool, typer.Option(help="Exit 1 when a target is missed.")] = False,
 ) -> None:
     """Measure Tollway beside its peers, and store the result."""
@@ -127,8 +127,8 @@ def main(
     console.print(
         f"stored in {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
     )
-    if picture is not None:
-        chart.write(report, picture)
+    if publish:
+        page.publish(report)
     if outcome.errors() or (check and not all(verdict.passed for verdict in report.verdicts)):
         sys.exit(1)
 

@@ -1,10 +1,7 @@
-"""Draws a result: ``python -m benchmarks.chart RESULT.json OUT.svg``. Plain SVG, no library."""
+"""Draws a result as plain SVG, without a library."""
 
-import sys
 from html import escape
 from pathlib import Path
-
-import msgspec
 
 from benchmarks.measure import Summary
 from benchmarks.report import Report, median_of
@@ -90,15 +87,3 @@ def write(report: Report, path: Path) -> None:
     """Write the picture of ``report``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(bars(report))
-
-
-def main() -> None:
-    """Draw a stored result."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m benchmarks.chart RESULT.json OUT.svg")
-    report = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Report)
-    write(report, Path(sys.argv[2]))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ from rich.console import Console
 from benchmarks import chart
 from benchmarks.machine import Machine, describe, result_path
 from benchmarks.measure import Round, Summary, summarise
+from benchmarks.page import publish
 from benchmarks.peer_systems import BARE, ENVOY, HANDWRITTEN, HANDWRITTEN_TUNED
 from benchmarks.processes import Memory
 from benchmarks.report import Report, show, store
@@ -221,6 +222,15 @@ def test_the_picture_has_a_bar_for_each_system(tmp_path: Path) -> None:
     assert len(widths) == 3
     assert abs(max(widths) / min(widths) - 20) < 0.2
     assert "A <fast> CPU & more" in "".join(root.itertext())
+
+
+def test_the_page_has_every_system_ratio_and_target(tmp_path: Path) -> None:
+    publish(report(), tmp_path / "benchmarks.md", tmp_path / "bench.svg")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert f"| 32 | {HANDWRITTEN} | 900 | 900 | 20.00 | 70.00 | 900 | 20.0 |" in text
+    assert "| speed | 20 | met |" in text
+    assert "Ray Serve did not start on this machine, and is not measured: no memory" in text
+    assert (tmp_path / "bench.svg").exists()
 
 
 def test_the_machine_is_described() -> None:
