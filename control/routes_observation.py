@@ -1,4 +1,4 @@
-"""Routes that only look: workers, the change log."""
+"""Routes that only look: workers and their alerts, the change log."""
 
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from control.store.gateways import Gateways
 from control.store.stream import Stream
 from control.store.workers import Workers
 from registry.access import Actor
+from registry.clock import rfc3339
 
 HIDDEN = "hash"
 """The field of key documents that stays between the roles."""
@@ -28,6 +29,18 @@ class EngineItem(BaseModel):
     address: str
     state: str
     error: str
+
+
+class AlertItem(BaseModel):
+    """Something about a version on a worker that somebody should look at."""
+
+    kind: str
+    message: str
+    since: str
+    model: str
+    version: int
+    worker: str
+    slot: int
 
 
 class WorkerItem(BaseModel):
@@ -64,7 +77,7 @@ TheStream = Annotated[Stream, Depends(part(lambda services: services.stream))]
 
 
 def observation_router() -> APIRouter:
-    """``/workers``, ``/gateways`` and ``/changes``."""
+    """``/workers``, ``/alerts``, ``/gateways`` and ``/changes``."""
     router = APIRouter(tags=["observation"])
 
     @router.get("/workers", responses=errors())
@@ -82,6 +95,32 @@ def observation_router() -> APIRouter:
             for worker in known
         ]
         return Page(items=shown, next=None)
+
+    @router.get("/alerts", responses=errors())
+    def list_alerts(
+        workers: TheWorkers, actor: Annotated[Actor, Depends(require(*READERS))]
+    ) -> Page[AlertItem]:
+        """List what workers found of versions that they serve; to publishers, of their models.
+
+        `batch_variance`: a model's answers depended on which requests shared a run; its requests
+        are run one by one now.
+        """
+        found = [
+            AlertItem(
+                kind=alert.kind,
+                message=alert.message,
+                since=rfc3339(alert.since * 1000),
+                model=engine.model,
+                version=engine.version,
+                worker=worker.id,
+                slot=engine.slot,
+            )
+            for worker in workers.all()
+            for engine in worker.engines
+            for alert in engine.alerts
+            if actor.manages_model(engine.model)
+        ]
+        return Page(items=found, next=None)
 
     @router.get("/gateways", dependencies=[Depends(require(*INSPECTORS))], responses=errors())
     def list_gateways(gateways: TheGateways) -> Page[GatewayItem]:

@@ -135,7 +135,14 @@ def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
             {"batch_size": rows, "count": runs} for rows, runs in sorted(batches.items())
         ],
         "engines": [
-            {"batching": e.batching, "batching_reason": e.batching_reason, "queued": e.queued}
+            {
+                "batching": e.batching,
+                "batching_reason": e.batching_reason,
+                "run_cost": {"fixed_us": e.run_fixed_ns / 1000, "row_us": e.run_row_ns / 1000},
+                "sentinel": {"rows": e.sentinel_rows, "differences": e.sentinel_differences},
+                "turned_away": e.turned_away_count,
+                "queued": e.queued,
+            }
             for e in engines
         ],
     }

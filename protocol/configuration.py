@@ -153,6 +153,19 @@ class IssuerDoc(msgspec.Struct, frozen=True, kw_only=True):
     """A token that is valid for longer than this, from now, is refused."""
 
 
+AlertKind = Literal["batch_variance"]
+"""``batch_variance``: a model's answers depended on which requests shared a run."""
+
+
+class AlertDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about a version that somebody should look at."""
+
+    kind: AlertKind
+    message: str
+    since: int
+    """UNIX seconds."""
+
+
 class EngineDoc(msgspec.Struct, frozen=True, kw_only=True):
     """One engine process of a worker."""
 
@@ -163,6 +176,7 @@ class EngineDoc(msgspec.Struct, frozen=True, kw_only=True):
     """``unix:/path`` or ``tcp:host:port``; stays the same while the engine is restarted."""
     state: EngineState
     error: str = ""
+    alerts: tuple[AlertDoc, ...] = ()
 
 
 class WorkerDoc(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,6 +94,19 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     compute_infer_ns: int = 0
     batching: bool = True
     batching_reason: str = ""
+    """Why requests share runs or not, in words and figures."""
+    batching_cause: str = ""
+    """The same in a word: ``pays`` or ``costs``, as runs were measured; ``graph``: the model does
+    not allow it."""
+    batching_switches: int = 0
+    """How often the measured costs have turned it on or off."""
+    run_fixed_ns: int = 0
+    """What a run costs, as learnt: a fixed part, and one for each row."""
+    run_row_ns: int = 0
+    sentinel_rows: int = 0
+    """Rows of shared runs that were run again alone, to compare."""
+    sentinel_differences: int = 0
+    sentinel_ns: int = 0
     queued: int = 0
     last_inference_ms: int = 0
     """UNIX milliseconds, 0: never."""

@@ -15,6 +15,7 @@ from protocol.configuration import VersionDoc, WorkerDoc
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
+from serving.findings import Findings
 from serving.launch import EngineOrder
 from serving.process import StartEngine
 from serving.settings import WorkerSettings
@@ -49,6 +50,7 @@ class Agent:
         self._root = settings.data_dir / f"worker-{settings.worker_id}"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._blobs = BlobCache(self._root, client)
+        self._findings = Findings(self._root / "findings")
         self.follower = ChangeFollower(
             client, self._root / "changes.journal", self._apply, kinds=KINDS
         )
@@ -133,7 +135,7 @@ class Agent:
                 if key not in self.slots and key not in self._stopping:
                     try:
                         self.slots[key] = self._slot(key, version)
-                    except ValueError as error:
+                    except (ValueError, OSError) as error:
                         logger("agent").error("no engine", model=version.model, error=str(error))
             try:
                 await asyncio.to_thread(
@@ -171,6 +173,7 @@ class Agent:
             max_queue_bytes=settings.max_queue_bytes,
             max_batch_rows=settings.max_batch_rows,
             max_frame_bytes=settings.max_frame_bytes,
+            finding=self._findings.of(version.digest),
             threads=settings.engine_threads,
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
@@ -186,6 +189,7 @@ class Agent:
             loading=self._loading,
             start=self._start,
             changed=self._report_wanted.set,
+            findings=self._findings,
             load_timeout_s=settings.engine_load_timeout_s,
         )
 

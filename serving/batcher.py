@@ -19,6 +19,8 @@ from serving.tensors import Array
 MAX_ROWS: Final = 1024
 LOOK_PAST: Final = 256
 """Requests of other keys that may be looked past for company; bounds the work of one take."""
+FEW: Final = 4
+"""Requests of a failed run that are each run alone at once; more are halved first."""
 BUSY_S: Final = 0.010
 """A shared run is kept below this predicted length: beyond it merging saves little more, and
 everybody waits for the last row."""
@@ -69,10 +71,27 @@ class Batcher:
 
     @property
     def batching(self) -> tuple[bool, str]:
-        """Whether runs are shared at present, and why not."""
+        """Whether runs are shared at present, and why."""
         if not self._mergeable:
             return False, self._why_not
         return self.cost.pays, self.cost.reason
+
+    @property
+    def cause(self) -> str:
+        """The same in a word: ``pays``, ``costs``, ``graph``."""
+        if not self._mergeable:
+            return "graph"
+        return "pays" if self.cost.pays else "costs"
+
+    @property
+    def merging(self) -> bool:
+        """Whether rows of requests may share runs at all."""
+        return self._mergeable
+
+    def stop_merging(self, why: str) -> None:
+        """Share no run any more, for good."""
+        self._mergeable = False
+        self._why_not = why
 
     def full(self, body_bytes: int) -> bool:
         """Whether one more request of this size would pass the queue's bounds."""
@@ -112,7 +131,7 @@ class Batcher:
                 late.append(call)
                 continue
             if not group:
-                merge = self._mergeable and call.key is not None and self.cost.merge_now()
+                merge = self._may_merge(call, alone=not queue)
                 room = self._room()
             elif rows + call.rows > room:
                 queue.appendleft(call)
@@ -131,6 +150,10 @@ class Batcher:
         if left:
             queue.extendleft(reversed(left))
         return group, late
+
+    def _may_merge(self, first: Call, *, alone: bool) -> bool:
+        # Who is alone says nothing of merging: that would be a trial for nothing.
+        return self._mergeable and first.key is not None and (alone or self.cost.merge_now())
 
     def _room(self) -> int:
         """Rows that a shared run may have."""
@@ -152,17 +175,32 @@ class Batcher:
             runs = min(requests, -(-rows // self._room()))
         return runs * cost.fixed_s + rows * cost.row_s
 
-    def run(self, group: list[Call]) -> None:
-        """Run ``group`` and give each of its calls results or an error. Never raises for a call."""
-        if len(group) > 1:
-            try:
-                if self._run_shared(group):
-                    return
-            except TollwayError:
-                pass  # somebody's rows made it fail: find out whose
-        for call in group:
-            if not call.cancelled:
-                self._run_alone(call)
+    def run(self, group: list[Call]) -> list[Exception]:
+        """Run ``group`` and give each of its calls results or an error; never raises.
+
+        A shared run that fails is halved until the guilty are alone. Returns defects, for the log:
+        what was raised that is no answer to a client. Their calls get ``INTERNAL``.
+        """
+        defects: list[Exception] = []
+        waiting = [group]
+        while waiting:
+            part = waiting.pop()
+            if len(part) > 1 and self._mergeable:
+                try:
+                    if self._run_shared(part):
+                        continue
+                except TollwayError:
+                    pass  # somebody's rows made it fail: find out whose
+                except Exception as error:  # or there was no memory for so many
+                    defects.append(error)
+            if self._mergeable and len(part) > FEW:
+                middle = len(part) // 2
+                waiting += (part[middle:], part[:middle])
+                continue
+            for call in part:
+                if not call.cancelled:
+                    self._run_alone(call, defects)
+        return defects
 
     def _run_shared(self, group: list[Call]) -> bool:
         """One run for all. False when the outputs do not follow the rows after all."""
@@ -176,8 +214,7 @@ class Batcher:
         run_ns = self._clock_ns() - begun
         self._count(rows, len(group), run_ns)
         if any(array is None or not array.ndim or array.shape[0] != rows for array in arrays):
-            self._mergeable = False
-            self._why_not = "an output's first dimension does not follow the input's"
+            self.stop_merging("an output's first dimension does not follow the input's")
             return False
         results = Results(arrays, run_ns, shared=True)
         start = 0
@@ -188,12 +225,16 @@ class Batcher:
             call.stop = start
         return True
 
-    def _run_alone(self, call: Call) -> None:
+    def _run_alone(self, call: Call, defects: list[Exception]) -> None:
         begun = self._clock_ns()
         try:
             arrays = self._runner.run(call.feeds)
         except TollwayError as error:
             call.error = error
+            return
+        except Exception as error:  # a defect, or no memory: nobody may be left without an answer
+            defects.append(error)
+            call.error = internal()
             return
         run_ns = self._clock_ns() - begun
         self._count(call.rows, 1, run_ns)
@@ -208,6 +249,11 @@ class Batcher:
         self.run_ns += run_ns
         if rows in self.batch_rows or len(self.batch_rows) < self._max_rows:
             self.batch_rows[rows] = self.batch_rows.get(rows, 0) + 1
+
+
+def internal() -> TollwayError:
+    """The answer to a request that met a defect."""
+    return TollwayError(Code.INTERNAL, "internal error")
 
 
 def queue_full() -> TollwayError:

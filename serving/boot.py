@@ -1,16 +1,19 @@
 """The engine's process: reads its order, loads, replays the golden rows, warms, and serves."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from protocol.configuration import AlertDoc
 from protocol.frames import Hello, Kind
 from runtime.process import run, set_title
 from serving.batcher import Batcher
@@ -19,6 +22,7 @@ from serving.cost import Cost
 from serving.engine import Engine
 from serving.golden import GoldenError, read, replay
 from serving.launch import EngineOrder, EngineWord
+from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session
 from serving.signature import Signature
 from serving.v2_json import V2Json
@@ -38,8 +42,14 @@ def main() -> None:
     os.dup2(2, 1)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=EngineOrder)
     set_title(f"engine {order.model}/{order.version}#{order.slot}")
+
+    def raise_alert(message: str) -> None:
+        alert = AlertDoc(kind="batch_variance", message=message, since=int(time.time()))
+        with contextlib.suppress(OSError):  # an agent that is gone takes this process with it
+            say(word, alert)
+
     try:
-        engine = load(order)
+        engine = load(order, raise_alert)
     except (LoadError, GoldenError) as error:
         say(word, EngineWord(ready=False, error=str(error)))
         sys.exit(1)
@@ -57,13 +67,12 @@ def main() -> None:
     run(serve)
 
 
-def say(descriptor: int, word: EngineWord) -> None:
-    """Tell the agent, once."""
+def say(descriptor: int, word: EngineWord | AlertDoc) -> None:
+    """Tell the agent."""
     os.write(descriptor, msgspec.json.encode(word) + b"\n")
-    os.close(descriptor)
 
 
-def load(order: EngineOrder) -> Engine:
+def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     """Everything between an order and an engine that may take traffic."""
     folder = Path(order.folder)
     signature = Signature(order.manifest, order.version)
@@ -75,6 +84,8 @@ def load(order: EngineOrder) -> Engine:
         replay(*golden, session, signature)
     cost = Cost()
     merging, why_not = warm(session, signature, cost, golden[1].feeds if golden else None)
+    if order.finding is not None:
+        merging, why_not = False, order.finding.message
     batcher = Batcher(
         session,
         time.monotonic_ns,
@@ -85,10 +96,13 @@ def load(order: EngineOrder) -> Engine:
         max_bytes=order.max_queue_bytes,
         max_rows=order.max_batch_rows,
     )
+    outputs = [Output(spec.name, spec.datatype) for spec in signature.outputs]
     return Engine(
         signature,
         batcher,
         Hello(order.model, order.version, order.digest),
+        sentinel=Sentinel(session, outputs, time.monotonic_ns),
+        raise_alert=raise_alert,
         cluster_token=order.cluster_token.encode() if order.address.startswith("tcp:") else None,
         max_frame_bytes=order.max_frame_bytes,
         report_defect=lambda error: _log_defect(order, error),

@@ -1,4 +1,9 @@
-"""What a run costs, ``a + b * rows``, learnt by exponentially weighted least squares."""
+"""What a run costs, ``a + b * rows``, learnt by exponentially weighted least squares; and whether
+requests should share runs.
+
+Where merging is off, a group is merged now and then to learn whether it would pay by now; where it
+is on, the rows that the sentinel runs alone are the other end of the line.
+"""
 
 from typing import Final
 
@@ -11,8 +16,10 @@ PAYS_ABOVE: Final = 0.10
 PAYS_AGAIN_ABOVE: Final = 0.15
 """Merging pays when a run's fixed part is this share of a typical request's run alone. Two
 thresholds, so that noise does not switch it to and fro."""
+STAYS_FOR: Final = 32
+"""Runs that a decision stands for at least."""
 PROBE_EVERY: Final = 64
-"""While merging is off, every so many groups are merged nevertheless, to learn whether it pays."""
+"""While merging is off, every so many groups that could be merged are, to learn whether it pays."""
 
 
 class Cost:
@@ -22,8 +29,9 @@ class Cost:
         self.fixed_s = 0.0
         self.row_s = 0.0
         self.pays = True
-        self.reason = ""
-        self._samples = 0
+        self.switches = 0
+        """How often the decision has changed."""
+        self._samples = self._decided = 0
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self._request_rows = 1.0
         self._skipped = 0
@@ -57,19 +65,31 @@ class Cost:
         if self._samples >= SURE_AFTER:
             self._decide()
 
-    def _decide(self) -> None:
+    @property
+    def saves(self) -> float:
+        """The fixed part's share of a typical request's run alone: what merging can save of it."""
         alone = self.predict(1) + self.row_s * (self._request_rows - 1.0)
-        share = self.fixed_s / alone if alone > 0 else 0.0
-        pays = share > (PAYS_ABOVE if self.pays else PAYS_AGAIN_ABOVE)
+        return self.fixed_s / alone if alone > 0 else 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why merging is on or off, in figures."""
+        if self._samples < SURE_AFTER:
+            return "runs have not been measured yet"
+        return (
+            f"a run costs {self.fixed_s * 1e6:.0f} us and {self.row_s * 1e6:.0f} us a row: "
+            f"merging {'saves' if self.pays else 'would save'} {self.saves:.0%} of a request's run"
+        )
+
+    def _decide(self) -> None:
+        if self._samples - self._decided < STAYS_FOR and self._decided:
+            return
+        pays = self.saves > (PAYS_ABOVE if self.pays else PAYS_AGAIN_ABOVE)
         if pays != self.pays:
             self.pays = pays
+            self.switches += 1
+            self._decided = self._samples
             self._skipped = 0
-        self.reason = (
-            ""
-            if pays
-            else f"a run costs {self.fixed_s * 1e6:.0f} us and {self.row_s * 1e6:.0f} us a row: "
-            f"merging would save {share:.0%} of a request's run"
-        )
 
     def merge_now(self) -> bool:
         """Whether to merge the next group: where it pays, and now and then where it did not."""

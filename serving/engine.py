@@ -9,16 +9,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from protocol.errors import Code, TollwayError
+from protocol.errors import TollwayError
 from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
 from serving.admission import SLACK, Admission, too_many_rows_in_time
-from serving.batcher import Batcher, queue_full, too_late, too_many_rows
+from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
+from serving.sentinel import Sentinel
 from serving.signature import Signature, malformed
 from serving.v1 import V1
 from serving.v2_binary import V2Binary
@@ -42,12 +44,15 @@ class Engine:
         batcher: Batcher,
         hello: Hello,
         *,
+        sentinel: Sentinel | None = None,
+        raise_alert: Callable[[str], None] | None = None,
         cluster_token: bytes | None = None,
         max_frame_bytes: int = 256 << 20,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         report_defect: Callable[[BaseException], None],
     ) -> None:
-        """``report_defect`` gets every exception that is not an answer to the client."""
+        """``raise_alert`` is told, once, when ``sentinel`` has found that runs must not be shared;
+        ``report_defect`` gets every exception that is not an answer to the client."""
         self.hello = hello
         self.cluster_token = cluster_token
         self.max_frame_bytes = max_frame_bytes
@@ -55,6 +60,8 @@ class Engine:
         self._signature = signature
         self._batcher = batcher
         self._admission = Admission(batcher, clock_ns)
+        self._sentinel = sentinel
+        self._raise_alert = raise_alert
         self._clock_ns = clock_ns
         self._report_defect = report_defect
         replies = V2Replies(signature)
@@ -63,7 +70,7 @@ class Engine:
         self._v1 = V1(signature)
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
-        self._running: list[Call] = []
+        self._in_thread = False
         self._succeeded = self._failed = 0
         self._success_ns = self._fail_ns = self._queue_ns = 0
         self._last_inference_ms = 0
@@ -98,7 +105,7 @@ class Engine:
         except Exception as error:  # a defect must not leave the request hanging
             self._failed += 1
             self._report_defect(error)
-            connection.refuse(frame.id, _internal())
+            connection.refuse(frame.id, internal())
             return
         decoded = self._clock_ns()
         self._admission.decoded(decoded - arrived)
@@ -117,9 +124,7 @@ class Engine:
             call.deadline_ns = arrived + frame.a * 1_000_000
         connection.calls[frame.id] = call
         self._batcher.add(call)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        self._schedule()
 
     def _turn_away(self, connection: Connection, id: int, needed_s: float) -> None:
         self._failed += 1
@@ -143,49 +148,73 @@ class Engine:
         """Run what has arrived. Requests that come meanwhile form the next batch."""
         self._scheduled = False
         until = self._clock_ns() + TURN_NS
-        while not self._running:
+        if not self._in_thread:
+            self._look_again()
+        while not self._in_thread:
             group, late = self._batcher.take()
             for call in late:
                 self._fail(call, too_late())
             if not group:
                 return
-            if self._batcher.predict(group) >= INLINE_S:
-                self._run_in_thread(group)
-                return
             self._admission.begins(group)
+            if self._batcher.predict(group) >= INLINE_S:
+                self._begin(partial(self._run, group), partial(self._answer, group))
+                return
             self._run(group)
             self._answer(group)
             if self._clock_ns() >= until:
                 break
-        if len(self._batcher) and not self._running:
+        if len(self._batcher):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._in_thread:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _run(self, group: list[Call]) -> None:
-        try:
-            self._batcher.run(group)
-        except Exception as error:  # a defect, or no memory: nobody may be left without an answer
-            self._report_defect(error)
-            for call in group:
-                if call.results is None and call.error is None:
-                    call.error = _internal()
+        for defect in self._batcher.run(group):
+            self._report_defect(defect)
 
-    def _run_in_thread(self, group: list[Call]) -> None:
+    def _begin(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do ``work`` in the thread, ``then`` in the loop, and go on with what has arrived."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "run")
-        self._admission.begins(group)
-        self._running = group
+        self._in_thread = True
         loop = asyncio.get_running_loop()
 
         def done(_: Future[None]) -> None:
-            loop.call_soon_threadsafe(self._thread_done)
+            loop.call_soon_threadsafe(self._thread_done, then)
 
-        self._thread.submit(self._run, group).add_done_callback(done)
+        self._thread.submit(work).add_done_callback(done)
 
-    def _thread_done(self) -> None:
-        group, self._running = self._running, []
-        self._answer(group)
+    def _thread_done(self, then: Callable[[], None]) -> None:
+        self._in_thread = False
+        then()
         self._turn()
+
+    def _look_again(self) -> None:
+        """Compare a sample of an earlier shared run, whose answers have left, with rows alone."""
+        sentinel = self._sentinel
+        if sentinel is None or not sentinel.rows_due:
+            return
+        if self._batcher.cost.predict(sentinel.rows_due) >= INLINE_S:
+            self._begin(self._compare, lambda: None)
+        else:
+            self._compare()
+
+    def _compare(self) -> None:
+        assert self._sentinel is not None
+        try:
+            difference = self._sentinel.check()
+        except Exception as error:  # a defect of the comparison says nothing of the model
+            self._report_defect(error)
+            return
+        if difference and self._batcher.merging:
+            why = f"a row's answer depends on the other rows of its run: {difference}"
+            self._batcher.stop_merging(why)
+            if self._raise_alert is not None:
+                self._raise_alert(why)
 
     # encode -> frames out
 
@@ -199,7 +228,7 @@ class Engine:
             if call.cancelled or sink is None:
                 continue
             if results is None:
-                self._fail(call, call.error or _internal())
+                self._fail(call, call.error or internal())
                 continue
             try:
                 body, header_bytes = call.encoder.encode(results, call.start, call.stop)
@@ -208,7 +237,7 @@ class Engine:
                 continue
             except Exception as error:  # a defect: see infer()
                 self._report_defect(error)
-                self._fail(call, _internal())
+                self._fail(call, internal())
                 continue
             queued = call.taken_ns - call.arrived_ns
             sink.reply(
@@ -230,6 +259,10 @@ class Engine:
             sink.flush()
         done = self._clock_ns()
         self._admission.ends(group, done - now, done)
+        if self._sentinel is not None and self._batcher.merging:
+            self._sentinel.watch(group)
+            if self._sentinel.rows_due:
+                self._schedule()
 
     def _fail(self, call: Call, error: TollwayError) -> None:
         now = self._clock_ns()
@@ -244,11 +277,11 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or running."""
-        return not self._running and not len(self._batcher)
+        return not self._in_thread and not len(self._batcher)
 
     def stats(self) -> bytes:
         """Counts since the start, as JSON of :class:`EngineStats`."""
-        batcher = self._batcher
+        batcher, sentinel = self._batcher, self._sentinel
         batching, reason = batcher.batching
         return msgspec.json.encode(
             EngineStats(
@@ -263,6 +296,13 @@ class Engine:
                 compute_infer_ns=batcher.run_ns,
                 batching=batching,
                 batching_reason=reason,
+                batching_cause=batcher.cause,
+                batching_switches=batcher.cost.switches,
+                run_fixed_ns=int(batcher.cost.fixed_s * 1e9),
+                run_row_ns=int(batcher.cost.row_s * 1e9),
+                sentinel_rows=0 if sentinel is None else sentinel.rows,
+                sentinel_differences=0 if sentinel is None else sentinel.differences,
+                sentinel_ns=0 if sentinel is None else sentinel.spent_ns,
                 queued=len(batcher),
                 last_inference_ms=self._last_inference_ms,
                 batch_rows=batcher.batch_rows,
@@ -273,10 +313,6 @@ class Engine:
         """End the worker thread, once idle."""
         if self._thread is not None:
             self._thread.shutdown(wait=False)
-
-
-def _internal() -> TollwayError:
-    return TollwayError(Code.INTERNAL, "internal error")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What an agent and its engine process say to each other: a start order in, one word out.
+"""What an agent and its engine process say to each other: a start order in, one word out, alerts.
 
 The order goes over the engine's standard input (it may hold the cluster token, so no command line
-and no file); the word comes back as one JSON line over its standard output.
+and no file); the word, and after it alerts, come back as JSON lines over its standard output.
 """
 
 import msgspec
 
+from protocol.configuration import AlertDoc
 from protocol.manifest import Manifest
 from runtime.logs import LogLevel
 
@@ -33,6 +34,8 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_bytes: int = 256 << 20
     max_batch_rows: int = 1024
     max_frame_bytes: int = 256 << 20
+    finding: AlertDoc | None = None
+    """What an earlier engine of this version found; set: requests never share a run."""
     threads: int = 1
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""

@@ -50,6 +50,34 @@ _METRICS: Final = (
     ),
     ("tollway_engine_queued_requests", "gauge", "Requests that wait now.", "queued", 1.0),
     ("tollway_engine_batching", "gauge", "1 while requests share runs.", "batching", 1.0),
+    (
+        "tollway_engine_batching_switches_total",
+        "counter",
+        "Times that measured costs turned batching on or off.",
+        "batching_switches",
+        1.0,
+    ),
+    (
+        "tollway_engine_sentinel_rows_total",
+        "counter",
+        "Rows of shared runs that were run again alone.",
+        "sentinel_rows",
+        1.0,
+    ),
+    (
+        "tollway_engine_sentinel_differences_total",
+        "counter",
+        "Comparisons in which the answers differed.",
+        "sentinel_differences",
+        1.0,
+    ),
+    (
+        "tollway_engine_sentinel_seconds_total",
+        "counter",
+        "Time that these comparisons took.",
+        "sentinel_ns",
+        NANOSECONDS,
+    ),
 )
 
 
@@ -74,6 +102,13 @@ def exposition(engines: Sequence[tuple[EngineDoc, EngineStats | None]]) -> str:
             for doc, found in engines
             if found is not None
         ]
+    name = "tollway_engine_batching_cause"
+    lines += [f"# HELP {name} Why requests share runs or not.", f"# TYPE {name} gauge"]
+    lines += [
+        f"{name}{_labels(doc, cause=found.batching_cause)} 1"
+        for doc, found in engines
+        if found is not None
+    ]
     return "\n".join(lines) + "\n"
 
 

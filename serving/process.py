@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from protocol.configuration import AlertDoc
 from runtime.process import Lifeline
 from serving.launch import EngineOrder, EngineWord
 
@@ -35,6 +36,13 @@ class EngineProcess:
         if not line.endswith(b"\n"):
             return None
         return msgspec.json.decode(line, type=EngineWord)
+
+    async def alert(self) -> AlertDoc | None:
+        """What it says next; None when it says nothing any more. Raises ``ValueError`` for what
+        is no alert."""
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        return msgspec.json.decode(line, type=AlertDoc) if line.endswith(b"\n") else None
 
     async def wait(self) -> int:
         """Wait until it has ended. Returns its exit code, negative for a signal."""

@@ -13,6 +13,7 @@ import msgspec
 from protocol.configuration import EngineDoc, EngineState, VersionDoc
 from runtime.logs import logger
 from serving.fetch import BlobCache, FetchError
+from serving.findings import Findings
 from serving.launch import EngineOrder, EngineWord
 from serving.process import EngineProcess, StartEngine
 
@@ -41,16 +42,19 @@ class Slot:
         loading: asyncio.Semaphore,
         start: StartEngine,
         changed: Callable[[], None],
+        findings: Findings,
         load_timeout_s: float,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``changed`` is called whenever :attr:`doc` has become another."""
+        """``changed`` is called whenever :attr:`doc` has become another; ``findings`` keeps what
+        engines find."""
         self.version = version
         self._order = order
         self._blobs = blobs
         self._loading = loading
         self._start = start
         self._changed = changed
+        self._findings = findings
         self._load_timeout_s = load_timeout_s
         self._jitter = jitter
         self._process: EngineProcess | None = None
@@ -61,6 +65,7 @@ class Slot:
             slot=number,
             address=advertised,
             state="starting",
+            alerts=() if order.finding is None else (order.finding,),
         )
         self._task = asyncio.create_task(self._live(), name=f"slot {version.model}")
 
@@ -88,6 +93,7 @@ class Slot:
                     begun = loop.time()
                     self._become("ready")
                     self._log.info("engine ready", load_ms=word.load_ms, pid=self._process.pid)
+                    await self._listen(self._process)
                     code = await self._process.wait()
                     self._log.warning("engine died", code=code)
                     self._become("starting", f"the engine ended with code {code}")
@@ -102,6 +108,19 @@ class Slot:
                 delay = min(delay * 2, RETRY_MAX_S)
         finally:
             await self._end()
+
+    async def _listen(self, process: EngineProcess) -> None:
+        """Hear the engine out: what it finds is kept, for its successors too."""
+        try:
+            while (alert := await process.alert()) is not None:
+                self._log.error("alert", kind=alert.kind, reason=alert.message)
+                self._order = msgspec.structs.replace(self._order, finding=alert)
+                self.doc = msgspec.structs.replace(self.doc, alerts=(alert,))
+                self._changed()
+                await asyncio.to_thread(self._findings.keep, self.version.digest, alert)
+        except (ValueError, OSError) as error:
+            # It serves all the same, and this engine shares no runs any more.
+            self._log.error("an alert is not kept", error=repr(error))
 
     async def _load(self) -> "_Outcome":
         """One attempt, from the blobs to the engine's word."""

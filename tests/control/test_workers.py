@@ -46,6 +46,29 @@ async def test_a_heartbeat_makes_a_change_only_when_engines_differ(control: Cont
     assert [(one["id"], one["engines"][0]["state"]) for one in shown] == [("w1", "ready")]
 
 
+async def test_what_workers_find_is_listed_until_they_no_longer_report_it(
+    control: Control,
+) -> None:
+    body = document("w1")
+    found = {"kind": "batch_variance", "message": "rows differ", "since": 1_700_000_000}
+    body["engines"][0]["alerts"] = [found]
+    await report(control, body)
+
+    (alert,) = (await control.admin.get("/api/v1/alerts")).json()["items"]
+
+    assert alert == {
+        "kind": "batch_variance",
+        "message": "rows differ",
+        "since": "2023-11-14T22:13:20.000Z",
+        "model": "risk",
+        "version": 1,
+        "worker": "w1",
+        "slot": 0,
+    }
+    await report(control, document("w1"))
+    assert (await control.admin.get("/api/v1/alerts")).json()["items"] == []
+
+
 async def test_a_silent_worker_is_dropped_and_comes_back(control: Control) -> None:
     control.clock.advance(20)
     await report(control, document("w1"))

@@ -139,6 +139,7 @@ WALK: dict[str, Expected] = {
     "GET /applications/{application}/statements": Expected(READ),
     "GET /applications/{application}/statements/{month}": Expected(READ),
     "GET /workers": Expected(each(200, 403, 403, 200)),
+    "GET /alerts": Expected(each(200, 403, 403, 200)),
     "GET /changes": Expected(LOOK),
     "GET /gateways": Expected(LOOK),
     "GET /issuers": Expected(LOOK),

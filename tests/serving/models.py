@@ -117,6 +117,22 @@ def centred() -> ModelProto:
     )
 
 
+def centred_above(threshold: float = 100.0) -> ModelProto:
+    """Subtracts what the batch's mean has above a threshold: small made-up rows do not show it."""
+    limit = numpy_helper.from_array(np.array(threshold, np.float32), "limit")
+    return model(
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["mean", "limit"], ["over"]),
+            helper.make_node("Relu", ["over"], ["positive"]),
+            helper.make_node("Sub", ["x", "positive"], ["y"]),
+        ],
+        [tensor("x", "FP32", (None, 2))],
+        [tensor("y", "FP32", (None, 2))],
+        initializer=[limit],
+    )
+
+
 def product() -> ModelProto:
     """``c = a * b``: one row of either goes with many of the other."""
     return model(

@@ -84,6 +84,7 @@ class Started:
 
     def __init__(self, graph: ModelProto, folder: Path, **order: Any) -> None:
         (folder / "model.onnx").write_bytes(graph.SerializeToString())
+        keep_stdout: bool = order.pop("keep_stdout", False)
         golden: bytes | None = order.pop("golden_bytes", None)
         if golden is not None:
             (folder / "golden.json").write_bytes(golden)
@@ -111,10 +112,13 @@ class Started:
         self.process.stdin.write(msgspec.json.encode(self.order))
         self.process.stdin.close()
         self.word = msgspec.json.decode(self.process.stdout.readline(), type=EngineWord)
-        self.process.stdout.close()
+        if not keep_stdout:
+            self.process.stdout.close()
 
     def end(self) -> None:
         """Make sure that it is gone."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(WITHIN_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()

@@ -99,7 +99,7 @@ class Simulation:
 
     # the graph
 
-    def run(self, feeds: list[Array | None]) -> list[Array]:
+    def run(self, feeds: list[Array | None]) -> list[Array | None]:
         (feed,) = feeds
         assert feed is not None
         noise = self.random.lognormvariate(0, 0.2) * (3 if self.random.random() < 0.01 else 1)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from serving.agent import Agent
 from serving.fetch import BlobCache
+from serving.findings import Findings
 from serving.launch import EngineOrder
 from serving.process import EngineProcess
 from serving.settings import WorkerSettings
@@ -19,10 +20,16 @@ from serving.slots import Slot
 from tests.serving import models
 from tests.serving.fake_control import FakeControl
 from tests.serving.rig import version_of
+from tests.serving.test_engine import settle_until
 
 NONSENSE = "print('this is no word', flush=True)"
 ENDLESS = "import sys; sys.stdout.write('x' * 200_000); sys.stdout.flush()"
 SERVES = """print('{"ready": true}', flush=True); import time; time.sleep(60)"""
+FINDS = """print('{"ready": true}', flush=True)
+print('{"kind": "batch_variance", "message": "rows differ", "since": 7}', flush=True)
+import time; time.sleep(60)"""
+BABBLES = """print('{"ready": true}', flush=True); print('babble', flush=True)
+import time; time.sleep(60)"""
 SAYS_NO_AND_STAYS = """print('{"ready": false, "error": "no"}', flush=True)
 import time; time.sleep(60)"""
 IS_SILENT_AND_STAYS = "import os, time; os.close(1); time.sleep(60)"
@@ -74,6 +81,7 @@ async def slot_of(engines: Engines, folder: Path) -> AsyncIterator[tuple[Slot, l
             loading=asyncio.Semaphore(1),
             start=engines,
             changed=lambda: seen.append(f"{slot.doc.state} {slot.doc.error}"),
+            findings=Findings(folder / "findings"),
             load_timeout_s=20,
             jitter=lambda: 0.0,
         )
@@ -159,3 +167,32 @@ async def test_a_version_whose_slot_ended_with_a_defect_can_come_back(
         stop.set()
         await asyncio.wait_for(task, 20)
     assert any(one["event"] == "an engine did not end well" for one in logged)
+
+
+async def test_what_an_engine_finds_is_reported_logged_and_known_to_its_successors(
+    tmp_path: Path,
+) -> None:
+    engines = Engines(FINDS)
+    with capture_logs() as logs:
+        async with slot_of(engines, tmp_path) as (slot, _):
+            await settle_until(lambda: bool(slot.doc.alerts))
+            await settle_until(
+                lambda: Findings(tmp_path / "findings").of(slot.version.digest) is not None
+            )
+            (alert,) = slot.doc.alerts
+            assert (alert.kind, alert.message, alert.since) == ("batch_variance", "rows differ", 7)
+            assert slot.doc.state == "ready"
+            assert Findings(tmp_path / "findings").of(slot.version.digest) == alert
+            assert slot._order.finding == alert
+    assert [line["reason"] for line in logs if line["event"] == "alert"] == ["rows differ"]
+
+
+async def test_an_engine_that_babbles_serves_all_the_same(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with slot_of(Engines(BABBLES), tmp_path) as (slot, seen):
+            await settle_until(
+                lambda: any(line["event"] == "an alert is not kept" for line in logs)
+            )
+            assert slot.doc.state == "ready"
+            assert not slot.doc.alerts
+            assert seen == ["ready "]
