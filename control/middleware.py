@@ -209,7 +209,8 @@ class NoSecrets:
     """Refuses requests with a credential anywhere but in a header that is meant for it.
 
     People paste a key where a name, label or description belongs; what is stored there is shown,
-    logged and audited. Bodies are searched as they arrive, pieces of uploads are not.
+    logged and audited. Bodies are searched as they arrive, but for pieces of uploads, and for JSON:
+    :class:`JsonBodies` reads that whole and says where the credential stands.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -226,7 +227,8 @@ class NoSecrets:
         if any(holds_credential(text) or (tokens and holds_token(text)) for text in shown):
             await send_problem(send, problems.problem(Code.INVALID, _EXPOSED))
             return
-        if scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"]:
+        json = json_bodies.is_json(Headers(scope=scope).get("content-type", ""))
+        if json or (scope["method"] == UPLOAD_PIECE and "/uploads/" in scope["path"]):
             await self._app(scope, receive, send)
             return
         before = b""
@@ -277,7 +279,8 @@ class BodyLimit:
 
 
 class JsonBodies:
-    """Refuses bodies that are JSON, yet mean nothing certain, before any route reads them.
+    """Refuses bodies that are JSON, yet mean nothing certain or hold a credential, before any route
+    reads them.
 
     Inside :class:`BodyLimit`: it holds the whole body.
     """
@@ -296,6 +299,7 @@ class JsonBodies:
             await self._app(scope, receive, send)
             return
         body = bytearray()
+        tokens = not scope["path"].startswith(LOGINS)
 
         async def checked() -> Message:
             # The route gets the last piece, which completes the body, only once it is judged.
@@ -303,7 +307,7 @@ class JsonBodies:
             body.extend(message.get("body", b""))
             if message["type"] == "http.request" and not message.get("more_body", False):
                 try:
-                    json_bodies.check(bytes(body))
+                    json_bodies.check(bytes(body), tokens=tokens)
                 except TollwayError as error:
                     # The framework passes on no other refusal from within its reading.
                     raise HTTPException(error.status, str(error)) from None

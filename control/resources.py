@@ -215,6 +215,9 @@ class Key(Resource):
 class NewKey(Key):
     """An API key as it is answered once, when its secret is made."""
 
+    volatile: ClassVar[frozenset[str]] = frozenset({*Key.volatile, "secret"})
+    """Its entity tag is that of the key."""
+
     secret: str
 
 

@@ -47,7 +47,11 @@ def issuer_router() -> APIRouter:
         response: Response,
         condition: Condition,
     ) -> Issuer:
-        """Make an issuer, or replace it whole: gateways apply it within a second."""
+        """Make an issuer, or replace it whole: gateways apply it within a second.
+
+        It may map to applications that do not exist yet, and goes on mapping to one that is
+        deleted: whom such a mapping stands for is refused, with 403, until the application exists.
+        """
         put = issuers.put(issuer, request, condition)
         tagged(response, put.item, created=put.created)
         return put.item

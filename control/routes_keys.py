@@ -72,8 +72,11 @@ def _add_writes(router: APIRouter) -> None:
         )
         response.headers["Location"] = f"/api/v1/keys/{made.id}"
         response.headers["Cache-Control"] = "no-store"
+        tagged(response, made)
         return made
 
+    # PUT as everywhere in this API; PATCH is the same for clients that send a JSON merge patch.
+    @router.put("/keys/{key}", name="put_key", responses=errors(404, 409, 412, 422))
     @router.patch("/keys/{key}", responses=errors(404, 409, 412, 422))
     def change_key(
         keys: TheKeys,
@@ -83,8 +86,8 @@ def _add_writes(router: APIRouter) -> None:
         condition: Condition,
         actor: Owner,
     ) -> Key:
-        """Change a key's label, scopes, models, networks or expiry, as a JSON merge patch: a field
-        left out stays, null lifts a restriction."""
+        """Change a key's label, scopes, models, networks or expiry: a field left out stays, null
+        lifts a restriction. Repeating it changes nothing."""
         changed = keys.change(key, request, condition, reach=reach_of(actor))
         tagged(response, changed)
         return changed
@@ -110,10 +113,15 @@ def _add_writes(router: APIRouter) -> None:
             reach=reach_of(actor),
         )
         response.headers["Cache-Control"] = "no-store"
+        tagged(response, rotated)
         return rotated
 
     @router.post("/keys/{key}/revoke", responses=errors(404, 412))
-    def revoke_key(keys: TheKeys, key: str, condition: Condition, actor: Owner) -> Key:
+    def revoke_key(
+        keys: TheKeys, key: str, response: Response, condition: Condition, actor: Owner
+    ) -> Key:
         """End a key and all its secrets for good: every gateway refuses them within a second.
         Repeating is harmless."""
-        return keys.revoke(key, condition, reach=reach_of(actor))
+        revoked = keys.revoke(key, condition, reach=reach_of(actor))
+        tagged(response, revoked)
+        return revoked

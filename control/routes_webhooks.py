@@ -68,6 +68,7 @@ def _add_endpoints(router: APIRouter) -> None:
         made = await webhooks.create(request, actor, idempotency_key)
         response.headers["Location"] = f"/api/v1/webhooks/{made.id}"
         response.headers["Cache-Control"] = "no-store"
+        tagged(response, Webhook.model_validate(made.model_dump(exclude={"secret"})))
         return made
 
     @router.get("/event-types", dependencies=[Depends(require(*EVERYONE))], responses=errors())

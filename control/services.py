@@ -164,7 +164,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         plans=plans,
         subscriptions=Subscriptions(database, clock),
-        keys=Keys(database, pepper, clock),
+        keys=Keys(database, pepper, clock, settings.max_keys_per_application),
         tokens=tokens,
         accounts=accounts,
         workers=workers,

@@ -43,6 +43,8 @@ class ControlSettings(BaseSettings):
     """Largest artifact, external data included, that the registry takes."""
     max_json_bytes: int = Field(default=16 << 20, ge=1024)
     """Largest request body other than a piece of an upload."""
+    max_keys_per_application: int = Field(default=100, ge=1)
+    """Keys of one application that work at the same time; more are refused."""
     jwks_allow_http: bool = False
     """Whether issuers' keys may come by http from other machines."""
     jwks_ca_file: Path | None = None

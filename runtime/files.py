@@ -4,6 +4,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.start import StartError
@@ -23,6 +24,14 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def make_private(descriptor: int) -> None:
+    """Take an open file's bytes from everybody but its owner. One of another user is left to them:
+    this process may be allowed to use it, not to decide on it."""
+    if os.fstat(descriptor).st_mode & 0o077:
+        with suppress(PermissionError):
+            os.fchmod(descriptor, 0o600)
 
 
 def sync_directory(path: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from protocol.configuration import DELETED, DOCUMENTS, Change, ChangePage
-from runtime.files import write_atomically
+from runtime.files import make_private, write_atomically
 from runtime.logs import logger
 from runtime.memory import building_for_good
 
@@ -78,7 +78,11 @@ class ChangeFollower:
     def load(self) -> bool:
         """Apply the disk copy. Returns whether there was one."""
         try:
-            data = self._journal.read_bytes()
+            with self._journal.open("rb") as file:
+                make_private(
+                    file.fileno()
+                )  # an earlier version, or a backup, may have left it open
+                data = file.read()
         except FileNotFoundError:
             return False
         with building_for_good():
@@ -231,6 +235,7 @@ class ChangeFollower:
         # For this user alone, as when it is written whole.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         with os.fdopen(os.open(self._journal, flags, 0o600), "ab") as file:
+            make_private(file.fileno())
             file.write(msgspec.json.encode(kept) + b"\n")
         self._lines += 1 + len(needed)
 

@@ -22,9 +22,11 @@ def find_application(
     return None if row is None else application_of(row)
 
 
-def get_application(connection: Connection, name: str, *, reach: Reach) -> Application:
+def get_application(
+    connection: Connection, name: str, *, reach: Reach, lock: bool = False
+) -> Application:
     """The application of this name, or ``NOT_FOUND``, also for one that is not within reach."""
-    found = find_application(connection, name)
+    found = find_application(connection, name, lock=lock)
     if found is None or not reach.has_consumer(found.consumer):
         raise missing_application(name)
     return found

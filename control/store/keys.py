@@ -31,6 +31,7 @@ from control.store.key_rows import (
 )
 from control.store.rotation import FreshSecret, rotate_row, shorten_overlaps
 from control.store.tables import api_keys, applications
+from control.store.visible_models import visible_models
 from protocol import keys
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
@@ -55,10 +56,14 @@ class Keys:
     ``reach`` is the caller's: keys of applications outside of it do not exist.
     """
 
-    def __init__(self, database: Database, pepper: bytes, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, pepper: bytes, clock: Clock, max_per_application: int
+    ) -> None:
+        """``max_per_application``: keys that an application may have at once, ended ones aside."""
         self._database = database
         self._pepper = pepper
         self._clock = clock
+        self._max_per_application = max_per_application
 
     @repeated
     def create(
@@ -72,7 +77,8 @@ class Keys:
         """Make a key and put it on the change stream. Its secret is in the answer, nowhere else.
 
         The same ``idempotency_key`` again raises ``CONFLICT`` and names the key made at first: its
-        secret cannot be answered twice because it is not stored.
+        secret cannot be answered twice because it is not stored. ``CONFLICT`` as well when the
+        application has as many keys as it may have.
         """
         check_name(request.application, "application")
         _check_models(request.models)
@@ -86,9 +92,12 @@ class Keys:
         request = creation.key
         if creation.idempotency_key is not None:
             _refuse_replay(connection, creation)
-        get_application(connection, request.application, reach=creation.reach)
-        secret = keys.generate(request.environment)
+        # Locked, so that of two keys made at once the second is counted with the first.
+        get_application(connection, request.application, reach=creation.reach, lock=True)
+        _require_models(connection, request.models, creation.reach)
         now = self._clock()
+        self._require_room(connection, request.application, now)
+        secret = keys.generate(request.environment)
         row = {
             "id": f"key-{secrets.token_hex(_ID_BYTES)}",
             "hash": keys.secret_hash(secret.encode(), self._pepper),
@@ -111,6 +120,19 @@ class Keys:
         publish_key(connection, made, now)
         _record(connection, "key.created", None, shown(made, now), now)
         return NewKey(secret=secret, **dict(shown(made, now)))
+
+    def _require_room(self, connection: Connection, application: str, now: int) -> None:
+        live = sa.select(sa.func.count()).where(
+            api_keys.c.application == application,
+            api_keys.c.revoked_ms.is_(None),
+            sa.or_(api_keys.c.expires_ms.is_(None), api_keys.c.expires_ms > now),
+        )
+        if connection.execute(live).scalar_one() >= self._max_per_application:
+            raise TollwayError(
+                Code.CONFLICT,
+                f"application {application!r} has {self._max_per_application} keys that work, "
+                "which is as many as it may have: revoke one first, or rotate it",
+            )
 
     def get(self, id: str, *, reach: Reach) -> Key:
         """The key of this id, or ``NOT_FOUND``."""
@@ -157,6 +179,9 @@ class Keys:
             before = shown(row, now)
             condition.check(before)
             _require_working(row, now)
+            # What the key is restricted to already may have gone, or be hidden, since.
+            added = tuple(name for name in request.models or () if name not in (row.models or ()))
+            _require_models(connection, added, reach)
             changed = msgspec.structs.replace(row, **wish)
             if changed == row:
                 return before
@@ -257,6 +282,11 @@ def _require_working(key: KeyRow, now: int) -> None:
         raise TollwayError(Code.CONFLICT, "the key is revoked, for good: make another")
     if key.expires_ms is not None and key.expires_ms <= now:
         raise TollwayError(Code.CONFLICT, "the key has expired: make another")
+
+
+def _require_models(connection: Connection, models: tuple[str, ...] | None, reach: Reach) -> None:
+    if models:
+        visible_models(connection, models, reach)
 
 
 def _check_models(models: tuple[str, ...] | None) -> None:

@@ -24,13 +24,12 @@ from control.store.subscription_rows import (
     withdraw_subscription,
 )
 from control.store.tables import subscriptions
-from protocol.configuration import CALLABLE_STATES
+from control.store.visible_models import visible_models
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.clock import Clock
 from registry.store import audit
 from registry.store.database import Database
-from registry.store.tables import models, versions
 
 _ENDED: Final = frozenset({"deprecated", "retired", "rejected"})
 
@@ -296,12 +295,7 @@ def _require_model(connection: Connection, model: str, reach: Reach) -> None:
 
     Whoever manages the model may subscribe an application before its first version is published.
     """
-    query = sa.select(versions.c.state).where(versions.c.model == model).distinct()
-    states = set(connection.execute(query).scalars())
-    exists = sa.select(models.c.name).where(models.c.name == model)
-    hidden = not reach.has_model(model) and not states & (CALLABLE_STATES | {"retired"})
-    if hidden or connection.execute(exists).first() is None:
-        raise TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {model[:80]!r}")
+    states = visible_models(connection, [model], reach)[model]
     if "published" in states or not states & {"deprecated", "retired"}:
         return
     if states - _ENDED and reach.has_model(model) and "deprecated" not in states:

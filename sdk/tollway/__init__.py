@@ -31,6 +31,7 @@ from tollway.errors import (
 from tollway.resources import (
     AliasMove,
     Application,
+    Consumer,
     Key,
     KeyOverlap,
     Manifest,
@@ -57,6 +58,7 @@ __all__ = [
     "Client",
     "ConflictError",
     "ConnectionFailed",
+    "Consumer",
     "ConversionError",
     "CredentialsError",
     "DeploymentError",

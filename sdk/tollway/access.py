@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tollway import errors
 from tollway.registry import Waiter, check_name, listing
-from tollway.resources import Application, Key, NewKey, Subscription
+from tollway.resources import Application, Consumer, Key, NewKey, Subscription
 from tollway.transport import Retry, Transport
 
 DEFAULT_PLAN = "unlimited"
@@ -21,6 +21,21 @@ class Access:
     def __init__(self, transport: Transport, waiter: Waiter) -> None:
         self._transport = transport
         self._waiter = waiter
+
+    def consumers(self) -> list[Consumer]:
+        """Every consumer, by name."""
+        return list(listing(self._transport, "/api/v1/consumers", Consumer))
+
+    def create_consumer(self, name: str, *, title: str | None = None) -> Consumer:
+        """Make a consumer, or update it."""
+        body = {} if title is None else {"title": title}
+        response = self._transport.request("PUT", _consumer(name), json=body)
+        return self._transport.read(response, Consumer)
+
+    def delete_consumer(self, name: str, *, cascade: bool = False) -> None:
+        """Delete a consumer; with ``cascade`` its applications end first."""
+        params = {"cascade": "true"} if cascade else None
+        self._transport.request("DELETE", _consumer(name), params=params)
 
     def applications(self) -> list[Application]:
         """Every application, by name."""
@@ -152,6 +167,10 @@ class Access:
             return None if response.status_code == _UNAUTHORIZED else True
 
         self._waiter.until(look, KEY_WAIT_S)
+
+
+def _consumer(name: str) -> str:
+    return f"/api/v1/consumers/{check_name(name, 'consumer')}"
 
 
 def _subscription(application: str, model: str) -> str:

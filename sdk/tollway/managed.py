@@ -6,7 +6,7 @@ from types import EllipsisType
 
 from tollway.access import Access
 from tollway.plans import Plans
-from tollway.resources import Application, Key, NewKey, Plan, Subscription
+from tollway.resources import Application, Consumer, Key, NewKey, Plan, Subscription
 
 
 class Managed:
@@ -14,6 +14,19 @@ class Managed:
 
     _access: Access
     _plans: Plans
+
+    def consumers(self) -> list[Consumer]:
+        """Every consumer that the token reaches, by name."""
+        return self._access.consumers()
+
+    def create_consumer(self, name: str, *, title: str | None = None) -> Consumer:
+        """Make a consumer, or update it: a person, team or company that has applications."""
+        return self._access.create_consumer(name, title=title)
+
+    def delete_consumer(self, name: str, *, cascade: bool = False) -> None:
+        """Delete a consumer. One that has applications is refused, unless ``cascade`` ends these
+        first, with their keys and subscriptions; all of it or nothing happens."""
+        self._access.delete_consumer(name, cascade=cascade)
 
     def applications(self) -> list[Application]:
         """Every application that the token reaches, by name."""

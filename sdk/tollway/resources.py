@@ -171,6 +171,15 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, rename={"from_state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """A person, team or company whose applications call models."""
+
+    name: str
+    title: str | None = None
+    created_at: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """A program that calls models with its keys."""
 

@@ -422,6 +422,7 @@ CASES: dict[str, list[Case]] = {
         Case("webhook.replayed", "webhook", None, _replay_delivery),
     ],
     "POST /keys": [Case("key.created", "key", None, _make_key)],
+    "PUT /keys/{key}": [Case("key.changed", "key", None, _change_key)],
     "PATCH /keys/{key}": [Case("key.changed", "key", None, _change_key)],
     "POST /keys/{key}/rotate": [Case("key.rotated", "key", None, _rotate_key)],
     "POST /keys/{key}/revoke": [Case("key.revoked", "key", None, _revoke_key)],

@@ -40,7 +40,7 @@ class Place:
         self.database = database
         self.directory = Directory(database, FakeClock())
         self.subscriptions = Subscriptions(database, FakeClock())
-        self.keys = Keys(database, b"pepper", FakeClock())
+        self.keys = Keys(database, b"pepper", FakeClock(), 100)
         self.plans = Plans(database, FakeClock())
         self.plans.write_built_in()
         self.directory.put_application("shop", ApplicationRequest(title="first"), reach=EVERYTHING)

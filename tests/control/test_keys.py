@@ -9,6 +9,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from control.app import create_app
+from control.settings import ControlSettings
 from control.store.rotation import MAX_OVERLAPS, drop_ended_overlaps
 from control.store.tables import api_keys, key_overlaps
 from policies.api_key import ApiKeyPolicy
@@ -17,8 +19,10 @@ from protocol import keys
 from protocol.configuration import KeyDoc
 from protocol.errors import TollwayError
 from protocol.usage import UsageRecord
+from registry.access import Actor
 from registry.store.audit import audit
-from tests.control.running import START_MS, Control
+from tests.control.acting import Cast
+from tests.control.running import START_MS, Control, FakeClock, connect
 
 DAY_S = 86_400
 
@@ -26,6 +30,7 @@ DAY_S = 86_400
 async def make(control: Control, **fields: object) -> dict[str, Any]:
     """A key of application ``shop``, as it was answered."""
     await control.admin.put("/api/v1/applications/shop")
+    await control.admin.put("/api/v1/models/risk")
     answer = await control.admin.post("/api/v1/keys", json={"application": "shop", **fields})
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -295,6 +300,71 @@ async def test_a_key_is_only_changed_as_it_was_seen_and_use_is_no_change(control
 
     assert used.json()["last_used_at"] is not None
     assert [a.status_code for a in (first, second, third, fourth)] == [200, 412, 412, 412]
+
+
+async def test_every_answer_with_a_key_has_the_tag_that_changes_it(control: Control) -> None:
+    await control.admin.put("/api/v1/applications/shop")
+    made = await control.admin.post("/api/v1/keys", json={"application": "shop"})
+    path = f"/api/v1/keys/{made.json()['id']}"
+    assert (await control.admin.get(path)).headers["ETag"] == made.headers["ETag"]
+
+    seen = {"If-Match": made.headers["ETag"]}
+    rotated = await rotate(control, made.json()["id"], 0, headers=seen)
+    assert (await control.admin.get(path)).headers["ETag"] == rotated.headers["ETag"]
+
+    seen = {"If-Match": rotated.headers["ETag"]}
+    put = await control.admin.put(path, json={"label": "till"}, headers=seen)
+    again = await control.admin.put(path, json={"label": "till"})
+    assert (put.status_code, put.headers["ETag"]) == (200, again.headers["ETag"])
+    assert actions(control, made.json()["id"]).count("key.changed") == 1
+
+    revoked = await control.admin.post(path + "/revoke", headers={"If-Match": put.headers["ETag"]})
+    assert (await control.admin.get(path)).headers["ETag"] == revoked.headers["ETag"]
+
+
+async def test_a_key_is_restricted_to_models_that_its_maker_knows(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, bare = await make(control, models=["risk"]), await make(control)
+    consumer = Cast(control, monkeypatch).client(Actor("con", "consumer", consumer="default"))
+    for models in (["risc"], ["risk"]):  # one that is not there, one that is not published
+        body = {"application": "shop", "models": models}
+        answers = [
+            await consumer.post("/api/v1/keys", json=body),
+            await consumer.patch(f"/api/v1/keys/{bare['id']}", json={"models": models}),
+        ]
+        assert {a.status_code for a in answers} == {404}
+        assert {a.json()["code"] for a in answers} == {"model_not_found"}
+
+    # What an administrator restricted the key to may stay as it is.
+    kept = await consumer.patch(f"/api/v1/keys/{made['id']}", json={"models": ["risk"]})
+    assert kept.status_code == 200
+
+
+async def test_an_application_has_a_bounded_number_of_keys_that_work(
+    settings: ControlSettings, clock: FakeClock
+) -> None:
+    app = create_app(settings.model_copy(update={"max_keys_per_application": 2}), clock=clock)
+    async with app.router.lifespan_context(app):
+        admin = connect(app, settings.admin_token_path.read_text().strip())
+        await admin.put("/api/v1/applications/shop")
+        await admin.put("/api/v1/applications/other")
+
+        async def create(application: str = "shop", **more: object) -> httpx.Response:
+            return await admin.post("/api/v1/keys", json={"application": application, **more})
+
+        end = datetime.fromtimestamp(clock.now_ms / 1000, UTC) + timedelta(hours=1)
+        first, second = await create(), await create(expires_at=end.isoformat())
+        refused = await create()
+        assert (first.status_code, second.status_code, refused.status_code) == (201, 201, 409)
+        assert "revoke one first" in refused.json()["detail"]
+        assert (await create("other")).status_code == 201
+
+        await admin.post(f"/api/v1/keys/{first.json()['id']}/revoke")
+        assert (await create()).status_code == 201
+        assert (await create()).status_code == 409
+        clock.advance(3601)  # the second has expired
+        assert (await create()).status_code == 201
 
 
 async def test_ended_overlaps_are_forgotten_in_time(control: Control) -> None:

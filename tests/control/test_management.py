@@ -209,6 +209,7 @@ async def test_a_secret_is_shown_once_and_stored_nowhere(control: Control) -> No
 
 async def test_a_key_takes_its_environment_models_and_end(control: Control) -> None:
     await control.admin.put("/api/v1/applications/shop")
+    await control.admin.put("/api/v1/models/risk")
     end = datetime.fromtimestamp(START_MS / 1000, UTC) + timedelta(days=1)
     body = {
         "application": "shop",
@@ -232,6 +233,7 @@ async def test_keys_that_make_no_sense_are_refused(control: Control) -> None:
         ({**good, "environment": "admin"}, 422),
         ({**good, "models": []}, 422),
         ({**good, "models": ["Not A Name"]}, 422),
+        ({**good, "models": ["risc"]}, 404),
         ({**good, "expires_at": "2001-01-01T00:00:00Z"}, 422),
         ({**good, "expires_at": "2101-01-01T00:00:00"}, 422),
         ({**good, "surprise": 1}, 422),

@@ -1,5 +1,6 @@
 """Secrets pasted where they do not belong are refused, and repeated by nobody."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,6 +37,33 @@ async def test_a_secret_in_a_url_a_body_or_a_stored_header_is_refused_unrepeated
         assert answer.status_code == 422, answer.text
         assert secret not in answer.text
     assert (await admin.get("/api/v1/consumers/acme")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"applications": {"shop": {"title": "uses SECRET"}}}, "applications.shop.title: holds"),
+        (
+            {"applications": {"shop": {"origins": ["https://a.example", "SECRET"]}}},
+            "applications.shop.origins.1: holds",
+        ),
+        ({"applications": {"SECRET": {"title": "x"}}}, "applications: a name in it holds"),
+        ({"SECRET": {}}, "a name in it holds"),
+        ("SECRET", "the body holds"),
+    ],
+)
+@pytest.mark.parametrize("secret", [generate("live"), TOKEN], ids=["key", "token"])
+async def test_the_place_of_a_secret_in_a_body_is_named(
+    control: Control, secret: str, body: object, place: str
+) -> None:
+    text = json.dumps(body).replace("SECRET", secret)
+    for written in (text, text.replace("_", "\\u005f").replace("eyJ", "\\u0065yJ")):
+        answer = await control.admin.put(
+            "/api/v1/configuration", content=written, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(f"{place} a credential")
+        assert secret not in answer.text
 
 
 async def test_a_secret_that_arrives_in_pieces_is_refused(control: Control) -> None:

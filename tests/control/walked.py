@@ -120,6 +120,7 @@ WALK: dict[str, Expected] = {
     "GET /keys": Expected(LIST, query="application={application}"),
     "POST /keys": Expected(CHANGE, body={"application": "{application}"}),
     "GET /keys/{key}": Expected(READ),
+    "PUT /keys/{key}": Expected(CHANGE, body={"label": "stolen"}),
     "PATCH /keys/{key}": Expected(CHANGE, body={"label": "stolen"}),
     "POST /keys/{key}/rotate": Expected(CHANGE, body={"overlap_s": 0}),
     "POST /keys/{key}/revoke": Expected(CHANGE),

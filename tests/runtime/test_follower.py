@@ -102,6 +102,24 @@ async def test_changes_arrive_in_order(control: FakeControl, tmp_path: Path) -> 
     task.cancel()
 
 
+async def test_a_disk_copy_that_others_could_read_is_closed_to_them_when_it_is_opened(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    seen, journal = Seen(), tmp_path / "journal"
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    journal.chmod(0o644)
+    control.add("b")
+    await seen.until({"a": {"stable": 1}, "b": {}})
+    assert journal.stat().st_mode & 0o777 == 0o600
+    task.cancel()
+
+    journal.chmod(0o644)
+    assert follower(control, Seen(), tmp_path).load()
+    assert journal.stat().st_mode & 0o777 == 0o600
+
+
 async def test_disk_copy_serves_a_start_without_control(
     control: FakeControl, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ class FakeServer:
         self.history: dict[tuple[str, str], list[Json]] = {}
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, Json] = {}
+        self.consumers: dict[str, Json] = {}
         self.applications: dict[str, Json] = {}
         self.plans: dict[str, Json] = {}
         self.requests_of_plans: list[str] = []
@@ -218,6 +219,17 @@ class FakeServer:
     def _blob(self, request: httpx.Request, digest: str) -> httpx.Response:
         return httpx.Response(200 if digest in self.blobs else 404)
 
+    def _consumers(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"items": list(self.consumers.values()), "next": None})
+
+    def _consumer(self, request: httpx.Request, name: str) -> httpx.Response:
+        if request.method == "DELETE":
+            self.consumers.pop(name)
+            return httpx.Response(204)
+        body = json.loads(request.content or b"{}")
+        self.consumers[name] = {"name": name, "title": "", **body}
+        return httpx.Response(201, json=self.consumers[name])
+
     def _applications(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"items": list(self.applications.values()), "next": None})
 
@@ -402,6 +414,8 @@ _ROUTES = [
     (r"/api/v1/blobs/uploads/([^/]+)", "upload"),
     (r"/api/v1/blobs/uploads/([^/]+)/complete", "complete"),
     (r"/api/v1/blobs/([^/]+)", "blob"),
+    (r"/api/v1/consumers", "consumers"),
+    (r"/api/v1/consumers/([^/]+)", "consumer"),
     (r"/api/v1/applications", "applications"),
     (r"/api/v1/applications/([^/]+)", "application"),
     (r"/api/v1/subscriptions", "subscriptions"),

@@ -194,6 +194,10 @@ def test_every_command_takes_json(run: Run, server: FakeServer) -> None:
     assert run("load", "m", "1", "--json").json["loaded"] is True
     assert run("deprecate", "m", "1", "--json").json["state"] == "deprecated"
     assert run("retire", "m", "2", "--json").json["state"] == "retired"
+    assert run("consumers", "create", "acme", "--json").json["name"] == "acme"
+    assert [one["name"] for one in run("consumers", "--json").json] == ["acme"]
+    assert run("consumers", "list", "--json").json == run("consumers", "--json").json
+    assert run("consumers", "delete", "acme", "--json").json["deleted"] is True
     assert run("apps", "create", "shop", "--json").json["name"] == "shop"
     assert run("apps", "subscribe", "shop", "m", "--json").json["plan"] == "unlimited"
     assert [app["name"] for app in run("apps", "--json").json] == ["shop"]
@@ -433,6 +437,17 @@ def test_an_application_takes_origins_and_loses_them(run: Run, server: FakeServe
     assert server.applications["shop"]["origins"] == ["https://a.example", "https://b.example"]
     run("apps", "create", "shop", "--origin", "none")
     assert server.applications["shop"]["origins"] == []
+
+
+def test_a_consumer_is_listed_with_its_applications_and_ended_with_them(
+    run: Run, server: FakeServer
+) -> None:
+    assert run("consumers", "create", "acme", "--title", "Acme Ltd").out == "consumer acme\n"
+    server.applications["shop"] = {"name": "shop", "consumer": "acme"}
+    assert run("consumers").out.splitlines()[1].split("\t") == ["acme", "shop", "Acme Ltd"]
+    assert "with its applications" in run("consumers", "delete", "acme", "--cascade").out
+    [deletion] = server.asked("DELETE", "/api/v1/consumers/acme")
+    assert deletion.url.params["cascade"] == "true"
 
 
 def test_a_waiting_subscription_is_told_as_such(run: Run, server: FakeServer) -> None:

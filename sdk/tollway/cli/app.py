@@ -11,6 +11,7 @@ from tollway.cli.access import apps, subscriptions
 from tollway.cli.audit import audit
 from tollway.cli.billing import quotas, statements, usage
 from tollway.cli.configuration import apply, diff, export
+from tollway.cli.consumers import consumers
 from tollway.cli.deploy import deploy
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -130,6 +131,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(consumers, name="consumers")
 app.add_typer(apps, name="apps")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(keys, name="keys")
