@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -23,10 +23,10 @@ from control.configuration import (
 )
 from control.plans import PlanRequest
 from control.reach import reach_of
-from control.resources import DEFAULT_CONSUMER, ApplicationRequest, ConsumerRequest
+from control.resources import DEFAULT_CONSUMER, ApplicationRequest, ConsumerRequest, Resource
 from control.store.applications import application_of, find_application, within
 from control.store.configuration_rows import lock, present_models, unused
-from control.store.directory import Directory, find_consumer
+from control.store.directory import Directory, Put, find_consumer
 from control.store.failures import repeated
 from control.store.plans import Plans
 from control.store.subscription_rows import find_subscription, reachable, subscription_of
@@ -40,9 +40,11 @@ from registry.clock import Clock
 from registry.models import Models, model_not_found
 from registry.store import aliases as alias_store
 from registry.store import models as model_store
+from registry.store.audit import gathered
 from registry.store.database import Database, OneTransaction
 from registry.store.owners import Owners
 
+Shown = TypeVar("Shown", bound=Resource)
 REASON: Final = "apply"
 """The reason of every entry that an application leaves, where the caller gives none."""
 
@@ -84,6 +86,7 @@ class Configurations:
             with (
                 acting_as(msgspec.structs.replace(origin, reason=why)),
                 self._database.write() as connection,
+                gathered(connection),
             ):
                 lock(connection)
                 run = _Run(connection, self._clock, self._owners, actor, changes)
@@ -236,11 +239,10 @@ class _Run:
                 if not stores.plans.get(name).built_in:
                     self._delete("plan", name, partial(stores.plans.delete, name))
 
-    def _step(self, kind: Kind, place: str, key: str, put: Callable[[], object]) -> None:
+    def _step(self, kind: Kind, place: str, key: str, put: Callable[[], Put[Shown]]) -> None:
         with _place(place):
             before = self._state(kind, key)
-            put()
-            self._note(kind, key, before, self._state(kind, key))
+            self._note(kind, key, before, configured(put().item))
 
     def _delete(self, kind: Kind, key: str, delete: Callable[[], None]) -> None:
         with _place(f"{kind} {key} (to be pruned)"):
@@ -302,8 +304,8 @@ class _Run:
         before = find_subscription(self._connection, application, model, self._reach)
         if before is not None and (before.state, before.plan) == ("active", plan):
             return  # also where it asks for another plan: that waits for a decision, not for this
-        self._stores.subscriptions.put(application, model, plan, reach=self._reach)
-        self._note("subscription", key, configured(before), self._state("subscription", key))
+        put = self._stores.subscriptions.put(application, model, plan, reach=self._reach)
+        self._note("subscription", key, configured(before), configured(put.item))
 
     def _prune_subscriptions(self, named: dict[str, dict[str, str]]) -> None:
         query = sa.select(subscriptions).where(

@@ -15,7 +15,8 @@ from registry.store import audit
 from registry.store.database import Database
 
 KEPT_ATTEMPTS: Final = 20
-_CANDIDATES: Final = 500
+_ENDPOINTS: Final = 100
+"""Endpoints that one look takes deliveries of; the next look takes the others'."""
 _table: Final = webhook_deliveries
 
 
@@ -56,20 +57,23 @@ class DeliveryQueue:
         if not chosen:
             return []
         with self._database.write() as connection:
-            # The condition again: another process may have been faster.
-            taken = connection.execute(
-                sa.update(_table)
-                .where(
-                    _table.c.id.in_(chosen), _table.c.state == "pending", _table.c.next_ms <= now
-                )
-                .values(next_ms=now + lease_ms)
-                .returning(_table.c.id)
-            ).scalars()
+            # The condition again: another process may have been faster. What one holds at this
+            # moment is left to it, and rows are locked in one order: nobody waits for anybody.
+            free = (
+                sa.select(_table.c.id)
+                .where(_table.c.id.in_(chosen), *_due_at(now))
+                .order_by(_table.c.id)
+                .with_for_update(skip_locked=True)
+            )
+            taken = list(connection.execute(free).scalars())
+            connection.execute(
+                sa.update(_table).where(_table.c.id.in_(taken)).values(next_ms=now + lease_ms)
+            )
             query = (
                 sa.select(_table, webhooks.c.url, webhooks.c.generation)
                 .add_columns(webhooks.c.previous_until_ms)
                 .join(webhooks, webhooks.c.id == _table.c.webhook)
-                .where(_table.c.id.in_(list(taken)))
+                .where(_table.c.id.in_(taken))
                 .order_by(_table.c.created_ms, _table.c.id)
             )
             return [_due(row, now) for row in connection.execute(query)]
@@ -168,29 +172,48 @@ class DeliveryQueue:
         return "failed"
 
 
+def _due_at(now: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (_table.c.state == "pending", _table.c.next_ms <= now)
+
+
 def _candidates(
     connection: Connection, now: int, limit: int, busy: Mapping[str, int], per_endpoint: int
 ) -> list[str]:
-    place = sa.func.row_number().over(partition_by=_table.c.webhook, order_by=_table.c.next_ms)
-    due = (
-        sa.select(_table.c.id, _table.c.webhook, _table.c.next_ms, place.label("place"))
-        .join(webhooks, webhooks.c.id == _table.c.webhook)
-        .where(_table.c.state == "pending", _table.c.next_ms <= now, webhooks.c.enabled)
+    """The oldest that are due. Each step is a seek in the index of an endpoint's pending ones: what
+    waits behind those is not read, however much it is."""
+    full = [webhook for webhook, count in busy.items() if count >= per_endpoint]
+    oldest = (
+        sa.select(sa.func.min(_table.c.next_ms))
+        .where(_table.c.webhook == webhooks.c.id, _table.c.state == "pending")
+        .scalar_subquery()
+    )
+    waiting = (
+        sa.select(webhooks.c.id, oldest.label("oldest"))
+        .where(webhooks.c.enabled, webhooks.c.id.not_in(full))
         .subquery()
     )
-    query = (
-        sa.select(due.c.id, due.c.webhook)
-        .where(due.c.place <= per_endpoint)
-        .order_by(due.c.next_ms)
-        .limit(_CANDIDATES)
+    # No other endpoint has one among the `limit` oldest of all.
+    endpoints = (
+        sa.select(waiting.c.id)
+        .where(waiting.c.oldest <= now)
+        .order_by(waiting.c.oldest)
+        .limit(min(limit, _ENDPOINTS))
     )
-    under_way = dict(busy)
-    chosen: list[str] = []
-    for id, webhook in connection.execute(query):
-        if len(chosen) < limit and under_way.get(webhook, 0) < per_endpoint:
-            under_way[webhook] = under_way.get(webhook, 0) + 1
-            chosen.append(id)
-    return chosen
+    portions = [
+        sa.select(
+            sa.select(_table.c.id, _table.c.next_ms)
+            .where(_table.c.webhook == webhook, *_due_at(now))
+            .order_by(_table.c.next_ms)
+            .limit(per_endpoint - busy.get(webhook, 0))
+            .subquery()
+        )
+        for webhook in connection.execute(endpoints).scalars()
+    ]
+    if not portions:
+        return []
+    due = sa.union_all(*portions).subquery()
+    query = sa.select(due.c.id).order_by(due.c.next_ms).limit(limit)
+    return list(connection.execute(query).scalars())
 
 
 def _due(row: sa.Row[tuple[object, ...]], now: int) -> Due:

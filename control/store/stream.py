@@ -38,13 +38,7 @@ def publish_if_new(
     connection: Connection, kind: str, key: str, document: msgspec.Struct | None
 ) -> bool:
     """Append the document to the stream unless it is the present one. Returns whether it did."""
-    table = changes.changes.c
-    present = connection.execute(
-        sa.select(table.doc)
-        .where(table.kind == kind, table.key == key)
-        .order_by(table.seq.desc())
-        .limit(1)
-    ).scalar()
+    present = changes.newest(connection, kind, key)
     wanted = None if document is None else msgspec.json.encode(document).decode()
     if present == wanted:
         return False

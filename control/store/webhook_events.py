@@ -1,10 +1,11 @@
 """From the audit log to deliveries: each entry once, in the transaction that moves the cursor."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from control.identity.roles import MANAGERS, UNBOUND
@@ -59,11 +60,13 @@ class EventLog:
                 for row in connection.execute(sa.select(webhooks).where(webhooks.c.enabled))
             ]
             known = relations(connection)
-            now = self._clock()
-            for event in filter(None, map(event_of, rows)):
-                for since, webhook in endpoints:
-                    if event.seq > since and hears(webhook, event, known):
-                        add(connection, webhook.id, event, now)
+            heard = [
+                (webhook.id, event)
+                for event in filter(None, map(event_of, rows))
+                for since, webhook in endpoints
+                if event.seq > since and hears(webhook, event, known)
+            ]
+            queue_new(connection, heard, self._clock())
             connection.execute(
                 sa.update(webhook_cursor).where(webhook_cursor.c.id == 1).values(seq=rows[-1].seq)
             )
@@ -96,33 +99,39 @@ def events_for(webhook: Webhook, rows: Iterable[AuditRow], known: Relations) -> 
     return [event for event in filter(None, map(event_of, rows)) if hears(webhook, event, known)]
 
 
-def add(connection: Connection, webhook: str, event: Event, now: int) -> None:
-    """Queue the event for the endpoint, unless it is or was queued already."""
-    table = webhook_deliveries
-    present = sa.select(table.c.id).where(table.c.webhook == webhook, table.c.event == event.id)
-    if connection.execute(present).first() is None:
-        queue(connection, webhook, event.id, event.type, event.body, now)
+def queue_new(connection: Connection, heard: Sequence[tuple[str, Event]], now: int) -> None:
+    """Queue each event for its endpoint, unless it is or was queued already: one statement."""
+    if not heard:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [
+        _delivery(webhook, event.id, event.type, event.body, now)
+        for webhook, event in sorted(heard, key=lambda pair: (pair[0], pair[1].id))
+    ]
+    connection.execute(insert(webhook_deliveries).on_conflict_do_nothing(), rows)
 
 
 def queue(connection: Connection, webhook: str, event: str, type: str, body: str, now: int) -> str:
     """Add a delivery that is due now. Returns its id, which sorts by time."""
-    id = f"dlv-{now:012x}{secrets.token_hex(6)}"
-    connection.execute(
-        sa.insert(webhook_deliveries).values(
-            id=id,
-            webhook=webhook,
-            event=event,
-            type=type,
-            body=body,
-            state="pending",
-            failures=0,
-            attempts="[]",
-            next_ms=now,
-            created_ms=now,
-            updated_ms=now,
-        )
-    )
-    return id
+    row = _delivery(webhook, event, type, body, now)
+    connection.execute(sa.insert(webhook_deliveries).values(row))
+    return str(row["id"])
+
+
+def _delivery(webhook: str, event: str, type: str, body: str, now: int) -> dict[str, object]:
+    return {
+        "id": f"dlv-{now:012x}{secrets.token_hex(6)}",
+        "webhook": webhook,
+        "event": event,
+        "type": type,
+        "body": body,
+        "state": "pending",
+        "failures": 0,
+        "attempts": "[]",
+        "next_ms": now,
+        "created_ms": now,
+        "updated_ms": now,
+    }
 
 
 def relations(connection: Connection) -> Relations:

@@ -26,6 +26,8 @@ webhooks = sa.Table(
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
     sa.Column("idempotency_key", sa.String(255)),
     sa.UniqueConstraint("owner", "idempotency_key"),
+    sa.Index("ix_webhooks_consumer_id", "consumer", "id"),
+    sa.Index("ix_webhooks_owner_id", "owner", "id"),
 )
 """Endpoints. ``events`` and ``models`` are JSON lists; ``since`` is the audit entry after which it
 hears of events; the secret is derived from ``id`` and ``generation`` and is not here."""
@@ -46,6 +48,7 @@ webhook_deliveries = sa.Table(
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("webhook", "event"),
     sa.Index("ix_webhook_deliveries_state_next_ms", "state", "next_ms"),
+    sa.Index("ix_webhook_deliveries_webhook_state_next_ms", "webhook", "state", "next_ms"),
     sa.Index("ix_webhook_deliveries_webhook_id", "webhook", "id"),
     sa.Index("ix_webhook_deliveries_updated_ms", "updated_ms"),
 )

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.preconditions import NO_PRECONDITION, Precondition, check_idempotency_key
+from control.reach import reach_of
 from control.resources import Page, optional_time
 from control.store.directory import find_consumer
 from control.store.failures import repeated
@@ -84,9 +85,14 @@ class Endpoints:
         """Endpoints by id, as far as the actor reaches them."""
         found: list[Webhook] = []
         with self._database.read() as connection:
-            # In portions: how many of them the actor reaches is not known before they are read.
+            # In portions: of those restricted to models, how many the actor reaches is not known
+            # before they are read.
             while len(found) <= limit:
-                query = sa.select(webhooks).where(webhooks.c.id > after).order_by(webhooks.c.id)
+                query = (
+                    sa.select(webhooks)
+                    .where(webhooks.c.id > after, _perhaps_reached(actor))
+                    .order_by(webhooks.c.id)
+                )
                 rows = [
                     webhook_of(row._mapping) for row in connection.execute(query.limit(limit + 1))
                 ]
@@ -197,6 +203,23 @@ def reached(connection: Connection, id: str, actor: Actor, *, lock: bool = False
     if found is None or not reaches(actor, found):
         raise TollwayError(Code.NOT_FOUND, f"there is no webhook {id[:80]!r}")
     return found
+
+
+def _perhaps_reached(actor: Actor) -> sa.ColumnElement[bool]:
+    """What SQL can say of :func:`reaches`: false for what is certainly another tenant's."""
+    table = webhooks.c
+    if actor.consumer is None and actor.models is None and actor.role != "consumer":
+        return sa.true()
+    own = table.scope == "consumer"
+    consumer = reach_of(actor).consumer
+    if consumer is not None:
+        own = sa.and_(own, table.consumer == consumer)
+    if actor.role == "consumer":
+        return own
+    theirs = sa.and_(table.owner == actor.name, table.scope == "models")
+    if actor.models is not None and not actor.models:
+        return sa.or_(own, theirs)
+    return sa.or_(own, theirs, sa.and_(table.scope == "models", table.models.is_not(None)))
 
 
 def abandon(connection: Connection, webhook: str, now: int) -> None:

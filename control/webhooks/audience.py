@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from control.reach import reach_of
 from control.webhooks.events import Event, matches
 from control.webhooks.resources import Scope, Webhook
 from protocol.errors import Code, TollwayError
@@ -52,7 +53,8 @@ def _is_of_models(webhook: Webhook, event: Event, relations: Relations) -> bool:
 def reaches(actor: Actor, webhook: Webhook) -> bool:
     """Whether the endpoint exists for the actor."""
     if webhook.scope == "consumer":
-        return actor.reaches_application(webhook.consumer or "")
+        # An account that was never given a consumer reaches none.
+        return webhook.consumer is not None and reach_of(actor).has_consumer(webhook.consumer)
     if actor.role == "consumer":
         return False
     if actor.consumer is None and actor.models is None:

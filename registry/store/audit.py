@@ -8,7 +8,9 @@ Whoever appends to the change stream or to this log holds the stream's row until
 ends (``changes.hold``), and no transaction locks a resource's row after that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from registry.chain import GENESIS, Entry, entry_hash
 from registry.store import audit_guard, changes
 from registry.store.database import metadata
 
+_GATHERED: Final = "tollway_gathered_entries"
 State = msgspec.Struct | BaseModel | Mapping[str, object]
 """What a resource was or is, as the API shows it. Never holds a secret."""
 
@@ -93,12 +96,11 @@ def record(
     ``reason`` overrides the one that came with the request. Take every lock on rows of resources
     before the first call.
     """
-    # Held until the transaction ends: the chain has no forks, and there is one order of locks.
-    changes.hold(connection)
-    head = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one()
+    waiting: _Gathered | None = connection.info.get(_GATHERED)
+    seq, previous = _head(connection) if waiting is None else waiting.head(connection)
     origin = acting()
     entry = Entry(
-        seq=head.seq + 1,
+        seq=seq + 1,
         at_ms=at_ms,
         actor=origin.actor,
         role=origin.role,
@@ -110,14 +112,60 @@ def record(
         key=key,
         before=_json(before),
         after=_json(after),
-        previous=head.hash,
+        previous=previous,
     )
-    hash = entry_hash(entry)
-    connection.execute(sa.insert(audit).values(**msgspec.structs.asdict(entry), hash=hash))
-    connection.execute(
-        sa.update(audit_head).where(audit_head.c.id == 1).values(seq=entry.seq, hash=hash)
-    )
+    row = {**msgspec.structs.asdict(entry), "hash": entry_hash(entry)}
+    if waiting is None:
+        _write(connection, [row])
+    else:
+        waiting.rows.append(row)
     return entry.seq
+
+
+class _Gathered:
+    """Entries of a transaction that are not written yet."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._written: tuple[int, str] | None = None
+
+    def head(self, connection: Connection) -> tuple[int, str]:
+        """Where the log ends, these entries included."""
+        if self.rows:
+            return self.rows[-1]["seq"], self.rows[-1]["hash"]
+        if self._written is None:
+            self._written = _head(connection)
+        return self._written
+
+
+@contextmanager
+def gathered(connection: Connection) -> Iterator[None]:
+    """Write the entries, and the changes, of the block at its end; none when it raises.
+
+    For a transaction that makes many: :func:`record` and :func:`changes.append` work as ever
+    within it.
+    """
+    found = connection.info[_GATHERED] = _Gathered()
+    try:
+        with changes.gathered(connection):
+            yield
+        if found.rows:
+            _write(connection, found.rows)
+    finally:
+        del connection.info[_GATHERED]
+
+
+def _head(connection: Connection) -> tuple[int, str]:
+    # Held until the transaction ends: the chain has no forks, and there is one order of locks.
+    changes.hold(connection)
+    head = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one()
+    return head.seq, head.hash
+
+
+def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(sa.insert(audit), rows)
+    last = {"seq": rows[-1]["seq"], "hash": rows[-1]["hash"]}
+    connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(last))
 
 
 def newest_after(connection: Connection, kind: str, key: str) -> bytes | None:

@@ -6,6 +6,9 @@ starts over.
 """
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -19,6 +22,7 @@ PAGE_BYTES = 4 << 20
 """Documents in a page have at most this many bytes, or there is only one: a follower and control
 both hold a page whole."""
 _FETCHED_ROWS = 50
+_GATHERED: Final = "tollway_gathered_changes"
 
 changes = sa.Table(
     "changes",
@@ -52,17 +56,70 @@ def hold(connection: Connection) -> None:
         connection.execute(query.with_for_update(key_share=True))
 
 
+class _Gathered:
+    """Changes of a transaction that are not written yet."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.rows: list[dict[str, object]] = []
+        self.newest: dict[tuple[str, str], str | None] = {}
+
+
+@contextmanager
+def gathered(connection: Connection) -> Iterator[None]:
+    """Write the changes of the block at its end, all at once; none when it raises.
+
+    For a transaction that makes many: :func:`append` and :func:`newest` work as ever within it.
+    """
+    connection.info[_GATHERED] = None
+    try:
+        yield
+        found: _Gathered | None = connection.info[_GATHERED]
+        if found is not None:
+            connection.execute(sa.insert(changes), found.rows)
+            head = sa.update(change_stream).where(change_stream.c.id == 1)
+            connection.execute(head.values(seq=found.seq))
+    finally:
+        del connection.info[_GATHERED]
+
+
+def _gathering(connection: Connection) -> _Gathered:
+    """What this transaction gathers; from the first change on it holds the stream's row."""
+    found: _Gathered | None = connection.info[_GATHERED]
+    if found is None:
+        hold(connection)
+        head = sa.select(change_stream.c.seq).where(change_stream.c.id == 1)
+        found = _Gathered(connection.execute(head).scalar_one())
+        connection.info[_GATHERED] = found
+    return found
+
+
 def append(connection: Connection, kind: str, key: str, doc: msgspec.Struct | None) -> int:
     """Add a change within the caller's transaction; ``doc`` None means deleted. Returns its seq."""
+    text = None if doc is None else msgspec.json.encode(doc).decode()
+    if _GATHERED in connection.info:
+        waiting = _gathering(connection)
+        waiting.seq += 1
+        waiting.rows.append({"seq": waiting.seq, "kind": kind, "key": key, "doc": text})
+        waiting.newest[kind, key] = text
+        return waiting.seq
     seq = connection.execute(
         sa.update(change_stream)
         .where(change_stream.c.id == 1)
         .values(seq=change_stream.c.seq + 1)
         .returning(change_stream.c.seq)
     ).scalar_one()
-    text = None if doc is None else msgspec.json.encode(doc).decode()
     connection.execute(sa.insert(changes).values(seq=seq, kind=kind, key=key, doc=text))
     return int(seq)
+
+
+def newest(connection: Connection, kind: str, key: str) -> str | None:
+    """The present document of a key, as JSON; None where there is none."""
+    waiting: _Gathered | None = connection.info.get(_GATHERED)
+    if waiting is not None and (kind, key) in waiting.newest:
+        return waiting.newest[kind, key]
+    query = sa.select(changes.c.doc).where(changes.c.kind == kind, changes.c.key == key)
+    return connection.execute(query.order_by(changes.c.seq.desc()).limit(1)).scalar()
 
 
 def initialise(connection: Connection) -> None:

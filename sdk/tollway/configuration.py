@@ -10,6 +10,9 @@ from tollway.configuration_file import ConfigurationFile
 from tollway.transport import Transport
 
 PATH = "/api/v1/configuration"
+APPLY_S = 600.0
+"""How long applying may take, where the client's own limit is not longer: thousands of items are
+one transaction."""
 _ALL = frozenset(range(400, 500))
 _INVALID = 422
 
@@ -69,13 +72,19 @@ class ConfigurationClient:
     ) -> ConfigurationResult:
         """Make everything as the files say, in one transaction, or nothing.
 
-        Refusals name the file and line of what is refused.
+        Refusals name the file and line of what is refused. May take minutes for thousands of items:
+        it is waited for, for 10 minutes or the client's own limit if that is longer.
         """
         params = {"dry_run": str(dry_run).lower(), "prune": str(prune).lower()}
         if reason:
             params["reason"] = reason
         response = self._transport.request(
-            "PUT", PATH, json=wanted.data, params=params, accept=_ALL
+            "PUT",
+            PATH,
+            json=wanted.data,
+            params=params,
+            accept=_ALL,
+            timeout_s=max(APPLY_S, self._transport.timeout_s),
         )
         if response.is_success:
             return self._transport.read(response, ConfigurationResult)

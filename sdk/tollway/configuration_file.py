@@ -48,6 +48,14 @@ class ConfigurationFile:
     data: dict[str, Value]
     places: dict[Path, Place] = field(repr=False)
 
+    def items(self) -> int:
+        """How many resources it names."""
+        return sum(
+            len(items) if section != "subscriptions" else sum(map(_length, items.values()))
+            for section, items in self.data.items()
+            if isinstance(items, dict)
+        )
+
     def place(self, path: str) -> Place | None:
         """Where the item of a dotted path stands, or the nearest thing around it."""
         parts = tuple(path.split("."))
@@ -109,6 +117,10 @@ def write(data: object) -> str:
     except errors.InvalidRequestError:
         pass  # a character that YAML takes for a line's end, such as U+0085: escaped below
     return yaml.safe_dump(data, sort_keys=True, width=100)
+
+
+def _length(value: Value) -> int:
+    return len(value) if isinstance(value, dict) else 1
 
 
 def _read(source: Source) -> tuple[dict[str, Value], dict[Path, Place]]:

@@ -20,6 +20,7 @@ from tollway import cli, conversion, credentials
 from tollway.cli import access as access_commands
 from tollway.cli import app as app_module
 from tollway.cli import billing as billing_commands
+from tollway.cli import consumers as consumer_commands
 from tollway.cli import deploy as deploy_command
 from tollway.cli import keys as key_commands
 from tollway.cli import plans as plan_commands
@@ -59,8 +60,8 @@ def run(
         )
 
     for module in (
-        access_commands, app_module, billing_commands, deploy_command, key_commands, plan_commands,
-        predict_command, version_commands,
+        access_commands, app_module, billing_commands, consumer_commands, deploy_command,
+        key_commands, plan_commands, predict_command, version_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 

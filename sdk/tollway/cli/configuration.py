@@ -20,6 +20,8 @@ Prune = Annotated[
     bool,
     typer.Option("--prune", help="Delete what the sections in the files do not name."),
 ]
+MANY_ITEMS = 500
+"""From here on applying takes seconds."""
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 
@@ -34,6 +36,7 @@ def apply(
     Repeating it changes nothing. When anything is refused, nothing is changed.
     """
     wanted = _read(file)
+    _announce(wanted, "applying")
     with Client() as client:
         result = client.configuration.apply(wanted, prune=prune, reason=reason)
     _show(result, as_json)
@@ -49,6 +52,7 @@ def diff(
 ) -> None:
     """Show what `tollway apply` would change. Nothing is changed."""
     wanted = _read(file)
+    _announce(wanted, "comparing")
     with Client() as client:
         result = client.configuration.apply(wanted, dry_run=True, prune=prune)
     _show(result, as_json)
@@ -76,6 +80,13 @@ def _read(files: list[str]) -> ConfigurationFile:
             with Path(name).open("rb") as opened:
                 sources.append(Source(name, opened.read(bound)))
     return configuration_file.read_files(sources)
+
+
+def _announce(wanted: ConfigurationFile, doing: str) -> None:
+    """Say that it works on what takes a while, before it is silent for that while."""
+    items = wanted.items()
+    if items >= MANY_ITEMS:
+        note(f"{doing} {items} items in one transaction; this may take minutes ...")
 
 
 def _show(result: ConfigurationResult, as_json: bool) -> None:

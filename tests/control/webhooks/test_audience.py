@@ -176,4 +176,5 @@ def test_who_reaches_an_endpoint() -> None:
     assert seen(PUBLISHER) == [of_pub, of_risk]
     assert seen(CONSUMER) == [of_acme]
     assert seen(Actor("mallory", "consumer", "bank", frozenset())) == []
+    assert seen(Actor("eve", "consumer")) == []
     assert seen(Actor("pub2", "publisher", "x", frozenset())) == []
