@@ -153,6 +153,7 @@ def test_a_key_that_was_rotated_without_overlap_is_refused_by_every_gateway(
 def test_a_key_restricted_to_another_model_is_refused_by_every_gateway(
     installation: Installation,
 ) -> None:
+    installation.admin("PUT", "/models/another")
     path = f"/keys/{installation.key['id']}"
     took = installation.seconds_until(
         403, lambda: installation.admin("PATCH", path, json={"models": ["another"]})
