@@ -26,9 +26,10 @@ from gateway.answer import (
     error_answer,
 )
 from gateway.catalog import Catalog
+from gateway.connection import Exchange
 from gateway.metrics import PredictionMetrics
 from gateway.routing import choose_version, hide_unseen
-from gateway.upstream import Exchange, Upstream
+from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
 from policies.base import Call, Policy
 from policies.chain import Chain, Decided

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
-from gateway.upstream import EngineConnection, Upstream
+from gateway.connection import EngineConnection
+from gateway.upstream import Upstream
 from protocol.configuration import EngineDoc, WorkerDoc
 
 RECONNECT_MIN_S = 0.02

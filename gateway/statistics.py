@@ -4,7 +4,8 @@ import asyncio
 
 import msgspec
 
-from gateway.upstream import EngineConnection, Exchange, Upstream, VersionKey
+from gateway.connection import EngineConnection, Exchange
+from gateway.upstream import Upstream, VersionKey
 from protocol.errors import Code, TollwayError
 from protocol.frames import EngineStats, Frame, Kind
 
