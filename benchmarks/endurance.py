@@ -1,8 +1,8 @@
 """Whether memory grows: ``python -m benchmarks.endurance``.
 
 Twenty million requests go through the whole stack, in rounds; after each round, when what was put
-off is done, the memory of every role is read. What a role holds after the first million it may keep,
-and little more: a leak of one byte in a request would be 20 MB at the end.
+off is done, the memory of every role is read. What a role holds after the first million it may
+keep, and little more: a leak of one byte in a request would be 20 MB at the end.
 """
 
 import contextlib
