@@ -28,14 +28,26 @@ After = Annotated[
 ]
 
 
+LONGEST_NAME: Final = 255
+"""Characters of a name, digest or id in a path. None that exists is longer."""
+LONGEST_FILTER: Final = 1000
+"""Characters of a query parameter, where the route allows no less."""
+
+
 def known_query(request: Request) -> None:
     """A dependency of every route: refuse, as ``INVALID``, query parameters that the route does not
     declare. A filter that is mistyped and ignored would answer with more than was asked for.
+    What is longer than anything that exists is refused here as well, before it is looked for.
 
     But for what identity providers send with a user who comes back: it is theirs to extend.
     """
     route = request.scope.get("route")
     path = request.url.path
+    for name, value in request.path_params.items():
+        if len(str(value)) > LONGEST_NAME:
+            raise TollwayError(
+                Code.NOT_FOUND, f"there is no {name} that has more than {LONGEST_NAME} characters"
+            )
     if not isinstance(route, APIRoute) or not path.startswith("/api/") or "/oidc/" in path:
         return
     known = {
@@ -43,7 +55,11 @@ def known_query(request: Request) -> None:
         for parameter in get_flat_params(route.dependant)
         if isinstance(parameter.field_info, params.Query)
     }
-    for name in request.query_params:
+    for name, value in request.query_params.multi_items():
+        if len(value) > LONGEST_FILTER:
+            raise TollwayError(
+                Code.INVALID, f"query.{name[:40]}: is longer than {LONGEST_FILTER} characters"
+            )
         if name not in known:
             there = f"known are {', '.join(sorted(known))}" if known else "it takes none"
             raise TollwayError(

@@ -169,3 +169,22 @@ async def test_a_query_parameter_that_is_not_there_is_named(control: Control, pa
     assert answer.status_code == 422
     name = path.partition("?")[2].partition("=")[0]
     assert answer.json()["detail"].startswith(f"query.{name}: there is no such query parameter")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"models/{'m' * 256}", 404),
+        (f"keys/{'k' * 5000}", 404),
+        (f"subscriptions/shop/{'m' * 256}", 404),
+        (f"subscriptions?model={'m' * 1001}", 422),
+        (f"keys?application={'a' * 1001}", 422),
+    ],
+)
+async def test_texts_longer_than_anything_that_exists_are_not_looked_for(
+    control: Control, path: str, status: int
+) -> None:
+    answer = await control.admin.get(f"/api/v1/{path}")
+
+    assert answer.status_code == status
+    assert "characters" in answer.json()["detail"]
