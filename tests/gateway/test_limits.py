@@ -25,9 +25,7 @@ from tests.fixtures.redis import RedisServer
 from tests.gateway.conftest import until
 from tests.gateway.documents import ORIGIN, World, worker
 from tests.gateway.fake_engine import FakeEngine, echo
-from tests.gateway.test_lanes import LANES, connection, ports, request, talk
-
-__all__ = ["ports"]
+from tests.gateway.test_lanes import LANES, connection, request, talk
 
 INFER = "/v2/models/iris/infer"
 
