@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
+from gateway.coding import Coding
 from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.fast_lane import FastLane
 from gateway.heartbeat import Heartbeat
@@ -192,14 +193,16 @@ class Gateway:
             monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,
         )
+        self._coding = Coding(invoker, sizes)
         self.application: Application = PredictionLane(
             CrossOrigin(self._fastapi(proxies), identify, origins),
             invoker,
+            self._coding,
             sizes,
             proxies,
             partial(preflight, origins),
         )
-        self.fast_lane = FastLane(invoker, sizes, proxies)
+        self.fast_lane = FastLane(invoker, self._coding, sizes, proxies)
 
     @contextlib.asynccontextmanager
     async def running(self, stop: asyncio.Event | None = None) -> AsyncIterator[None]:
@@ -218,6 +221,7 @@ class Gateway:
             cleanup.push_async_callback(self._ship_the_rest)
             cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
+            cleanup.callback(self._coding.close)
             await self._heartbeat.first()
             cleanup.push_async_callback(self._heartbeat.goodbye)
             self.follower.load()

@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.answer import Answer
+from gateway.coding import Coding
 from gateway.invoke import Invoker
 from gateway.lane import late_body, read_headers, read_target
 from gateway.routing import Router, Target
@@ -139,7 +140,9 @@ class Prediction:
 
     def _forward(self) -> None:
         body = bytes(self._body[0]) if len(self._body) == 1 else b"".join(self._body)
-        self._protocol.lane.invoker.forward(self._call, body, self.finish)
+        lane, call = self._protocol.lane, self._call
+        coded = call.content_coding or call.accepted_coding
+        (lane.coding if coded else lane.invoker).forward(call, body, self.finish)
 
     def finish(self, answer: Answer) -> None:
         """Write the answer, unless the client is gone."""
@@ -164,8 +167,11 @@ class Prediction:
 class FastLane:
     """What all connections of a gateway share."""
 
-    def __init__(self, invoker: Invoker, sizes: RequestSizePolicy, proxies: TrustedProxies) -> None:
+    def __init__(
+        self, invoker: Invoker, coding: Coding, sizes: RequestSizePolicy, proxies: TrustedProxies
+    ) -> None:
         self.invoker = invoker
+        self.coding = coding
         self.sizes = sizes
         self.proxies = proxies
         self.router = Router()

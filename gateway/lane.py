@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.answer import Answer
+from gateway.coding import Coding, accepted_coding, content_coding
 from gateway.invoke import Invoker
 from gateway.routing import Router, Target, parse_version
 from policies.addresses import TrustedProxies
@@ -37,6 +38,7 @@ class PredictionLane:
         self,
         application: Application,
         invoker: Invoker,
+        coding: Coding,
         sizes: RequestSizePolicy,
         proxies: TrustedProxies,
         preflight: Callable[[list[tuple[bytes, bytes]]], Answer | None],
@@ -44,6 +46,7 @@ class PredictionLane:
         """``preflight`` answers the headers of an OPTIONS request by which a browser asks."""
         self._application = application
         self._invoker = invoker
+        self._coding = coding
         self._sizes = sizes
         self._proxies = proxies
         self._preflight = preflight
@@ -93,7 +96,8 @@ class PredictionLane:
             self._invoker.abandon(call)
             raise
         else:
-            self._invoker.forward(call, body, finish)
+            coded = call.content_coding or call.accepted_coding
+            (self._coding if coded else self._invoker).forward(call, body, finish)
         return await answered
 
     async def _not_asked_for(self, target: Target, scope: Scope) -> Answer:
@@ -236,11 +240,12 @@ def _content_type(_call: Call, value: bytes) -> None:
         )
 
 
-def _content_encoding(_call: Call, value: bytes) -> None:
-    if value.strip().lower() not in {b"", b"identity"}:
-        raise TollwayError(
-            Code.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken: send the body as it is"
-        )
+def _content_encoding(call: Call, value: bytes) -> None:
+    call.content_coding = content_coding(value)
+
+
+def _accept_encoding(call: Call, value: bytes) -> None:
+    call.accepted_coding = accepted_coding(value)
 
 
 def _accept(_call: Call, value: bytes) -> None:
@@ -271,6 +276,7 @@ _READERS: dict[bytes, Callable[[Call, bytes], None]] = {
     b"content-type": _content_type,
     b"content-encoding": _content_encoding,
     b"accept": _accept,
+    b"accept-encoding": _accept_encoding,
     b"origin": _origin,
     b"x-forwarded-for": _forwarded_for,
 }

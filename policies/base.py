@@ -74,6 +74,10 @@ class Call(msgspec.Struct, gc=False):
     request_id: bytes = b""
     header_length: int = 0xFFFFFFFF
     """``Inference-Header-Content-Length``; NO_HEADER without one."""
+    content_coding: bytes = b""
+    """Coding of the body: ``gzip``, ``deflate``, or nothing."""
+    accepted_coding: bytes = b""
+    """Coding that the client prefers for the answer, or nothing."""
     content_length: int = 0
     """Declared size of the body in bytes; 0 when it is not declared."""
     bytes_in: int = 0

@@ -90,7 +90,7 @@ async def test_version_is_chosen_in_the_contracts_order(
         ("/v1/models/iris/labels/gone:predict", {}, 410),
         ("/v2/models/iris/versions/1/infer", {}, 503),
         (INFER, {"content-type": "text/plain"}, 415),
-        (INFER, {"content-encoding": "gzip"}, 415),
+        (INFER, {"content-encoding": "br"}, 415),
         (INFER, {"accept": "text/html"}, 406),
         (INFER, {"tollway-deadline-ms": "soon"}, 400),
         (INFER, {"tollway-deadline-ms": "0"}, 400),
