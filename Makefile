@@ -53,6 +53,7 @@ format: setup-dev ## format and mend what ruff can mend
 bench: setup-dev $(PEERS:%=build/peers/%/setup.stamp) ## requests per CPU-second and latency beside the peers
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.policies
+	@$(BIN)/python -m benchmarks.admission
 
 lock: ## compile the requirement files again
 	@test -x build/lock-venv/bin/uv || ($(PYTHON) -m venv build/lock-venv && build/lock-venv/bin/pip install --quiet uv)
