@@ -9,7 +9,7 @@ A frame is a fixed header and a body::
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
     b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run;
-                 TURNED_AWAY: microseconds that the request would have needed
+                 TURNED_AWAY: microseconds that a request would need to have left now
     c      u32   INFER: rows that the request may have (0: no limit); REPLY: rows
     d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
 

@@ -16,7 +16,7 @@ from serving.call import Call
 
 FLOOR_S: Final = 0.001
 """Waits are compared on top of this: how much longer ten microseconds took says nothing."""
-STRETCH_MAX: Final = 8.0
+STRETCH_MAX: Final = 4.0
 HALF_LIFE_S: Final = 10.0
 """Time in which half of the stretch is forgotten."""
 STALE_S: Final = 1.0
@@ -68,6 +68,12 @@ class Admission:
             return 0.0
         self.refused += 1
         return needed
+
+    def until_taken(self, expected_s: float, needed_s: float, left_s: float) -> float:
+        """What to tell the gateway: the time left of a request that needed more, and how long it
+        would have had to wait to be taken. The queue runs down unstretched: a wait by the stretched
+        account would leave the engine without work."""
+        return left_s + (needed_s - left_s) / self.stretch + SLACK * expected_s
 
     def begins(self, group: list[Call]) -> None:
         """``group`` is run from now on."""

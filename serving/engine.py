@@ -16,7 +16,7 @@ import msgspec
 
 from protocol.errors import TollwayError
 from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
-from serving.admission import SLACK, Admission, too_many_rows_in_time
+from serving.admission import Admission, too_many_rows_in_time
 from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
@@ -90,7 +90,9 @@ class Engine:
             return
         expected = self._admission.expects(1, arrived)
         if left_s and (needed := self._admission.late(expected, left_s, arrived)):
-            self._turn_away(connection, frame.id, needed)
+            self._failed += 1
+            told_s = self._admission.until_taken(expected, needed, left_s)
+            connection.turn_away(frame.id, min(int(told_s * 1e6), MAX_US))
             return
         try:
             if self._batcher.full(size):
@@ -125,10 +127,6 @@ class Engine:
         connection.calls[frame.id] = call
         self._batcher.add(call)
         self._schedule()
-
-    def _turn_away(self, connection: Connection, id: int, needed_s: float) -> None:
-        self._failed += 1
-        connection.turn_away(id, min(int(needed_s * (1 + SLACK) * 1e6), MAX_US))
 
     def _decode(self, frame: Frame) -> Call:
         operation = frame.flags
