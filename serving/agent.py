@@ -1,10 +1,10 @@
-"""The worker's agent: follows the configuration, keeps an engine per loaded version, reports."""
+"""The worker's agent: follows the configuration, keeps engines per loaded version, reports."""
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,12 @@ from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.findings import Findings
+from serving.fleet import Fleet, Told
 from serving.launch import EngineOrder
+from serving.places import Places
 from serving.process import StartEngine
+from serving.room import Room
+from serving.scaling import Scaler
 from serving.settings import WorkerSettings
 from serving.slots import Slot
 
@@ -26,7 +30,8 @@ REPORT_RETRY_S: Final = 0.5
 KINDS: Final = frozenset({"version"})
 """Documents that a worker decides by. It holds no others: no key's hash is on its disk."""
 NOT_SERVED: Final = frozenset({"retired", "rejected"})
-SOCKET_PATH_BYTES: Final = 100
+LOOK_S: Final = 0.5
+"""How often fleets are looked at. Engines without work tell nothing, so that somebody must."""
 
 Key = tuple[str, int]
 
@@ -56,11 +61,12 @@ class Agent:
         )
         self._loading = asyncio.Semaphore(settings.loading_at_once)
         self._versions: dict[str, VersionDoc] = {}
-        self.slots: dict[Key, Slot] = {}
+        self.fleets: dict[Key, Fleet] = {}
         self._stopping: dict[Key, asyncio.Task[None]] = {}
         self._reconcile_wanted = asyncio.Event()
         self._report_wanted = asyncio.Event()
-        self._ports: dict[Key, int] = {}
+        self._places = Places(settings)
+        self._room = Room(settings)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then drain every engine and take leave of control."""
@@ -69,6 +75,7 @@ class Agent:
             asyncio.create_task(self.follower.run()),
             asyncio.create_task(self._reconcile()),
             asyncio.create_task(self._report()),
+            asyncio.create_task(self._look()),
             asyncio.create_task(stop.wait()),
         ]
         try:
@@ -79,10 +86,15 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(slot.stop() for slot in self.slots.values()))
+            await asyncio.gather(*(fleet.stop() for fleet in self.fleets.values()))
             await asyncio.gather(*self._stopping.values())
             with contextlib.suppress(httpx.HTTPError):
                 await self._client.delete(self._path, timeout=2.0)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Every engine's slot."""
+        return [slot for fleet in self.fleets.values() for slot in fleet.slots.values()]
 
     @property
     def _path(self) -> str:
@@ -91,14 +103,12 @@ class Agent:
     def ready(self) -> bool:
         """Whether the configuration is known and every engine that can be ready is."""
         return self.follower.synchronised.is_set() and all(
-            slot.doc.state in ("ready", "failed") for slot in self.slots.values()
+            slot.doc.state in ("ready", "failed") for slot in self.slots
         )
 
     def document(self) -> WorkerDoc:
         """What control is told."""
-        engines = sorted(
-            (slot.doc for slot in self.slots.values()), key=lambda doc: (doc.model, doc.version)
-        )
+        engines = [doc for _, fleet in sorted(self.fleets.items()) for doc in fleet.documents]
         return WorkerDoc(id=self._settings.worker_id, engines=tuple(engines))
 
     def _apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
@@ -126,15 +136,15 @@ class Agent:
             await self._reconcile_wanted.wait()
             self._reconcile_wanted.clear()
             wanted = self._wanted()
-            for key, slot in list(self.slots.items()):
+            for key, fleet in list(self.fleets.items()):
                 now = wanted.get(key)
-                if now is None or now.digest != slot.version.digest or _try_again(slot, now):
-                    del self.slots[key]
-                    self._stopping[key] = asyncio.create_task(self._end(key, slot))
+                if now is None or now.digest != fleet.version.digest or _try_again(fleet, now):
+                    del self.fleets[key]
+                    self._stopping[key] = asyncio.create_task(self._end(key, fleet))
             for key, version in wanted.items():
-                if key not in self.slots and key not in self._stopping:
+                if key not in self.fleets and key not in self._stopping:
                     try:
-                        self.slots[key] = self._slot(key, version)
+                        self.fleets[key] = self._fleet(version)
                     except (ValueError, OSError) as error:
                         logger("agent").error("no engine", model=version.model, error=str(error))
             try:
@@ -146,28 +156,45 @@ class Agent:
                 logger("agent").warning("cannot drop blobs", error=str(error))
             self._report_wanted.set()
 
-    async def _end(self, key: Key, slot: Slot) -> None:
+    async def _end(self, key: Key, fleet: Fleet) -> None:
         try:
-            await slot.stop()
-        except Exception:
-            logger("agent").exception("an engine did not end well", model=key[0], version=key[1])
+            await fleet.stop()
         finally:
             del self._stopping[key]
-            self._ports.pop(key, None)
             self._reconcile_wanted.set()  # the same version may be wanted again by now
 
-    def _slot(self, key: Key, version: VersionDoc) -> Slot:
+    async def _look(self) -> None:
+        """Take away the engines that nobody has needed for a while."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for fleet in self.fleets.values():
+                fleet.adjust()
+
+    def _fleet(self, version: VersionDoc) -> Fleet:
         settings = self._settings
-        address, advertised = self._addresses(key)
-        name = f"{version.model}-{version.number}-0"
+        scaler = Scaler(
+            settings.engines_min, settings.most_engines, settings.engines_idle_s, self._clock
+        )
+        return Fleet(
+            version,
+            partial(self._slot, version),
+            scaler,
+            room=lambda fleet: self._room.why_not(fleet, self.fleets.values()),
+            changed=self._report_wanted.set,
+        )
+
+    def _slot(self, version: VersionDoc, number: int, told: Told) -> Slot:
+        settings = self._settings
+        place = self._places.take(version.model, version.number, number)
+        name = f"{version.model}-{version.number}-{number}"
         order = EngineOrder(
             model=version.model,
             version=version.number,
-            slot=0,
+            slot=number,
             digest=version.digest,
             manifest=version.manifest,
             folder=str(self._root / "engines" / name),
-            address=address,
+            address=place.address,
             cluster_token=self._token,
             max_queue_requests=settings.max_queue_requests,
             max_queue_bytes=settings.max_queue_bytes,
@@ -182,37 +209,17 @@ class Agent:
         )
         return Slot(
             version,
-            0,
+            number,
             order,
-            advertised=advertised,
+            place=place,
             blobs=self._blobs,
             loading=self._loading,
             start=self._start,
             changed=self._report_wanted.set,
             findings=self._findings,
+            told=told,
             load_timeout_s=settings.engine_load_timeout_s,
         )
-
-    def _addresses(self, key: Key) -> tuple[str, str]:
-        """Where an engine listens, and where gateways find it. Raises ``ValueError`` if nowhere."""
-        settings = self._settings
-        if settings.engine_host is None:
-            # Names have up to 63 characters, a socket's whole path about 100: a digest is short.
-            short = hashlib.sha256(f"{key[0]}/{key[1]}/0".encode()).hexdigest()[:16]
-            path = (settings.run_dir / f"{short}.sock").absolute()
-            if len(str(path)) > SOCKET_PATH_BYTES:
-                raise ValueError(f"the path {path} is too long for a socket: set TOLLWAY_RUN_DIR")
-            return f"unix:{path}", f"unix:{path}"
-        used = set(self._ports.values())
-        ports = range(
-            settings.engine_first_port, settings.engine_first_port + settings.engine_ports
-        )
-        port = next((port for port in ports if port not in used), None)
-        if port is None:
-            raise ValueError("every TCP port for engines is in use: raise TOLLWAY_ENGINE_PORTS")
-        self._ports[key] = port
-        host = settings.engine_advertised_host or settings.engine_host
-        return f"tcp:{settings.engine_host}:{port}", f"tcp:{host}:{port}"
 
     async def _report(self) -> None:
         """Tell control on every change, and every few seconds that we live."""
@@ -241,9 +248,9 @@ class Agent:
                 await asyncio.sleep(REPORT_RETRY_S)
 
 
-def _try_again(slot: Slot, now: VersionDoc) -> bool:
+def _try_again(fleet: Fleet, now: VersionDoc) -> bool:
     """Whether a version whose engine failed has changed since, so that it may work now."""
-    return slot.doc.state == "failed" and now != slot.version
+    return now != fleet.version and any(doc.state == "failed" for doc in fleet.documents)
 
 
 def make_run_dir(path: Path) -> None:

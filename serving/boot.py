@@ -21,7 +21,8 @@ from serving.connection import Connection
 from serving.cost import Cost
 from serving.engine import Engine
 from serving.golden import GoldenError, read, replay
-from serving.launch import EngineOrder, EngineWord
+from serving.launch import EngineNews, EngineOrder, EngineWord
+from serving.meter import Meter
 from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session
 from serving.signature import Signature
@@ -45,8 +46,7 @@ def main() -> None:
 
     def raise_alert(message: str) -> None:
         alert = AlertDoc(kind="batch_variance", message=message, since=int(time.time()))
-        with contextlib.suppress(OSError):  # an agent that is gone takes this process with it
-            say(word, alert)
+        tell(word, EngineNews(alert=alert))
 
     try:
         engine = load(order, raise_alert)
@@ -60,6 +60,8 @@ def main() -> None:
         server = await listen(engine, order.address)
         load_ms = int((time.monotonic() - begun) * 1000)
         say(word, EngineWord(ready=True, load_ms=load_ms))
+        os.set_blocking(word, False)
+        Meter(engine, lambda load: tell(word, EngineNews(load=load)))
         await stop.wait()
         await drain(engine, server, order.drain_s)
         engine.close()
@@ -67,9 +69,16 @@ def main() -> None:
     run(serve)
 
 
-def say(descriptor: int, word: EngineWord | AlertDoc) -> None:
+def say(descriptor: int, word: EngineWord | EngineNews) -> None:
     """Tell the agent."""
     os.write(descriptor, msgspec.json.encode(word) + b"\n")
+
+
+def tell(descriptor: int, news: EngineNews) -> None:
+    """Tell the agent, if it listens: one that is gone takes this process with it, and one that does
+    not come to reading has many lines to read already."""
+    with contextlib.suppress(OSError):
+        say(descriptor, news)
 
 
 def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:

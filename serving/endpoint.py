@@ -55,5 +55,5 @@ async def _answer(request_line: bytes, agent: Agent, token: str) -> tuple[str, b
         good = states[path]()
         return ("200 OK", b"ok\n") if good else ("503 Service Unavailable", b"not ready\n")
     if path == b"/metrics":
-        return "200 OK", (await scrape(agent.slots.values(), token.encode())).encode()
+        return "200 OK", (await scrape(agent.fleets.values(), token.encode())).encode()
     return "404 Not Found", b"not found\n"

@@ -20,6 +20,7 @@ from serving.admission import Admission, too_many_rows_in_time
 from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
+from serving.meter import Progress
 from serving.sentinel import Sentinel
 from serving.signature import Signature, malformed
 from serving.v1 import V1
@@ -74,6 +75,8 @@ class Engine:
         self._succeeded = self._failed = 0
         self._success_ns = self._fail_ns = self._queue_ns = 0
         self._last_inference_ms = 0
+        self.on_work: Callable[[], None] | None = None
+        """Called by the next request that comes, once."""
 
     # frames in -> decode -> queue
 
@@ -82,6 +85,9 @@ class Engine:
 
         A deadline that the queue alone makes unreachable is told before anything is decoded.
         """
+        if self.on_work is not None:
+            told, self.on_work = self.on_work, None
+            told()
         arrived = self._clock_ns()
         size = len(frame.body)
         left_s = frame.a / 1000
@@ -276,6 +282,21 @@ class Engine:
     def idle(self) -> bool:
         """Whether nothing is queued or running."""
         return not self._in_thread and not len(self._batcher)
+
+    def progress(self) -> Progress:
+        """Counts since the start, for :class:`serving.meter.Meter`."""
+        batcher = self._batcher
+        waiting = len(batcher) > 0
+        return Progress(
+            self._succeeded,
+            self._failed,
+            self._queue_ns,
+            batcher.runs,
+            batcher.run_ns,
+            self._admission.refused,
+            self._admission.expects(1, self._clock_ns()) if waiting else 0.0,
+            self.idle,
+        )
 
     def stats(self) -> bytes:
         """Counts since the start, as JSON of :class:`EngineStats`."""

@@ -1,7 +1,7 @@
-"""What an agent and its engine process say to each other: a start order in, one word out, alerts.
+"""What an agent and its engine process say to each other: a start order in, one word out, news.
 
 The order goes over the engine's standard input (it may hold the cluster token, so no command line
-and no file); the word, and after it alerts, come back as JSON lines over its standard output.
+and no file); the word, and after it news, come back as JSON lines over its standard output.
 """
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from protocol.configuration import AlertDoc
 from protocol.manifest import Manifest
 from runtime.logs import LogLevel
+from serving.scaling import EngineLoad
 
 
 class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,3 +49,10 @@ class EngineWord(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     error: str = ""
     load_ms: int = 0
+
+
+class EngineNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an engine that serves tells: one of the two."""
+
+    load: EngineLoad | None = None
+    alert: AlertDoc | None = None

@@ -1,7 +1,8 @@
 """The worker's metrics: every engine's own counts, asked for by STATS, in Prometheus' text form."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from protocol.frames import (
     auth_proof,
     encode_header,
 )
+from serving.fleet import Fleet
 from serving.slots import Slot
 
 ASK_S: Final = 2.0
@@ -80,15 +82,30 @@ _METRICS: Final = (
     ),
 )
 
+_SCALED: Final = (
+    ("tollway_engines_added_total", "Engines started because requests queued."),
+    ("tollway_engines_removed_total", "Engines stopped because fewer were enough."),
+)
 
-async def scrape(slots: Iterable[Slot], token: bytes) -> str:
+
+async def scrape(fleets: Iterable[Fleet], token: bytes) -> str:
     """The exposition. An engine that does not answer in time has only its state."""
-    kept = list(slots)
+    present = list(fleets)
+    kept = [slot for fleet in present for slot in fleet.slots.values()]
     stats = await asyncio.gather(*(_ask(slot, token) for slot in kept))
-    return exposition([(slot.doc, found) for slot, found in zip(kept, stats, strict=True)])
+    scaled = {
+        (fleet.version.model, fleet.version.number): (fleet.ups, fleet.downs) for fleet in present
+    }
+    return exposition([(slot.doc, found) for slot, found in zip(kept, stats, strict=True)], scaled)
 
 
-def exposition(engines: Sequence[tuple[EngineDoc, EngineStats | None]]) -> str:
+Scaled = Mapping[tuple[str, int], tuple[int, int]]
+"""Model and version -> engines added and taken away."""
+
+
+def exposition(
+    engines: Sequence[tuple[EngineDoc, EngineStats | None]], scaled: Scaled = MappingProxyType({})
+) -> str:
     """The text of what is known of each engine."""
     lines = [
         "# HELP tollway_engine_state Engines by state.",
@@ -109,6 +126,12 @@ def exposition(engines: Sequence[tuple[EngineDoc, EngineStats | None]]) -> str:
         for doc, found in engines
         if found is not None
     ]
+    versions = dict.fromkeys((doc.model, doc.version) for doc, _ in engines)
+    for at, (name, text) in enumerate(_SCALED):
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
+        for model, version in versions:
+            count = scaled.get((model, version), (0, 0))[at]
+            lines.append(f'{name}{{model="{model}",version="{version}"}} {count}')
     return "\n".join(lines) + "\n"
 
 

@@ -10,9 +10,8 @@ from typing import Final
 
 import msgspec
 
-from protocol.configuration import AlertDoc
 from runtime.process import Lifeline
-from serving.launch import EngineOrder, EngineWord
+from serving.launch import EngineNews, EngineOrder, EngineWord
 
 KILL_AFTER_S: Final = 1.0
 """Beyond the time to drain, before an engine that does not end is killed."""
@@ -37,12 +36,12 @@ class EngineProcess:
             return None
         return msgspec.json.decode(line, type=EngineWord)
 
-    async def alert(self) -> AlertDoc | None:
+    async def news(self) -> EngineNews | None:
         """What it says next; None when it says nothing any more. Raises ``ValueError`` for what
-        is no alert."""
+        are no news."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
-        return msgspec.json.decode(line, type=AlertDoc) if line.endswith(b"\n") else None
+        return msgspec.json.decode(line, type=EngineNews) if line.endswith(b"\n") else None
 
     async def wait(self) -> int:
         """Wait until it has ended. Returns its exit code, negative for a signal."""

@@ -1,11 +1,13 @@
 """Settings of the worker role, read from ``TOLLWAY_...`` environment variables."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.logs import LogLevel
+from runtime.machine import cores
 
 
 class WorkerSettings(BaseSettings):
@@ -32,6 +34,17 @@ class WorkerSettings(BaseSettings):
     """TCP ports of engines count up from here."""
     engine_ports: int = Field(default=400, ge=1, le=65535)
     """How many TCP ports engines may use."""
+    engines_min: int = Field(default=1, ge=1, le=256)
+    """Engines that every loaded version has, whatever its load."""
+    engines_max: int | None = Field(default=None, ge=1, le=256)
+    """Engines that a version may have when its requests queue; unset: one for each core."""
+    engines_extra_max: int | None = Field(default=None, ge=0, le=4096)
+    """Engines beyond ``engines_min`` that this worker runs, over all versions; unset: one for each
+    core."""
+    engines_idle_s: float = Field(default=60.0, ge=1, le=86_400)
+    """For how long fewer engines must have been enough before one is taken away."""
+    engines_reserve_mb: int = Field(default=256, ge=0, le=1 << 20)
+    """Memory that stays free: no engine is added that would need it."""
     engine_threads: int = Field(default=1, ge=1, le=256)
     """Threads that one run may use inside ONNX Runtime."""
     engine_load_timeout_s: float = Field(default=300.0, ge=1, le=3600)
@@ -52,3 +65,19 @@ class WorkerSettings(BaseSettings):
     """``host:port`` of the worker's own ``/metrics``, ``/healthz`` and ``/readyz``; unset: none."""
     log_level: LogLevel = "info"
     """debug, info, warning or error."""
+
+    @model_validator(mode="after")
+    def _are_bounds(self) -> Self:
+        if self.engines_max is not None and self.engines_max < self.engines_min:
+            raise ValueError("engines_max must not be below engines_min")
+        return self
+
+    @property
+    def most_engines(self) -> int:
+        """``engines_max``, or what it is when it is not set."""
+        return max(self.engines_max or cores(), self.engines_min)
+
+    @property
+    def most_extra_engines(self) -> int:
+        """``engines_extra_max``, or what it is when it is not set."""
+        return cores() if self.engines_extra_max is None else self.engines_extra_max

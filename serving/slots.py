@@ -15,7 +15,9 @@ from runtime.logs import logger
 from serving.fetch import BlobCache, FetchError
 from serving.findings import Findings
 from serving.launch import EngineOrder, EngineWord
+from serving.places import Place
 from serving.process import EngineProcess, StartEngine
+from serving.scaling import EngineLoad
 
 RETRY_MIN_S: Final = 0.2
 RETRY_MAX_S: Final = 30.0
@@ -37,17 +39,18 @@ class Slot:
         number: int,
         order: EngineOrder,
         *,
-        advertised: str,
+        place: Place,
         blobs: BlobCache,
         loading: asyncio.Semaphore,
         start: StartEngine,
         changed: Callable[[], None],
         findings: Findings,
+        told: Callable[[EngineLoad], None],
         load_timeout_s: float,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``changed`` is called whenever :attr:`doc` has become another; ``findings`` keeps what
-        engines find."""
+        engines find; ``told`` gets what the engine tells of its work."""
         self.version = version
         self._order = order
         self._blobs = blobs
@@ -55,6 +58,8 @@ class Slot:
         self._start = start
         self._changed = changed
         self._findings = findings
+        self._told = told
+        self._place = place
         self._load_timeout_s = load_timeout_s
         self._jitter = jitter
         self._process: EngineProcess | None = None
@@ -63,7 +68,7 @@ class Slot:
             model=version.model,
             version=version.number,
             slot=number,
-            address=advertised,
+            address=place.advertised,
             state="starting",
             alerts=() if order.finding is None else (order.finding,),
         )
@@ -74,12 +79,20 @@ class Slot:
         """Where the engine listens, as this machine reaches it."""
         return self._order.address
 
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
     async def stop(self) -> None:
         """Drain and end the engine; its memory is the system's again when this returns."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._become("stopped")
+        try:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        finally:
+            self._become("stopped")
+            self._place.leave()
 
     async def _live(self) -> None:
         delay, attempts = RETRY_MIN_S, 0
@@ -112,7 +125,11 @@ class Slot:
     async def _listen(self, process: EngineProcess) -> None:
         """Hear the engine out: what it finds is kept, for its successors too."""
         try:
-            while (alert := await process.alert()) is not None:
+            while (news := await process.news()) is not None:
+                if news.load is not None:
+                    self._told(news.load)
+                if (alert := news.alert) is None:
+                    continue
                 self._log.error("alert", kind=alert.kind, reason=alert.message)
                 self._order = msgspec.structs.replace(self._order, finding=alert)
                 self.doc = msgspec.structs.replace(self.doc, alerts=(alert,))

@@ -1,5 +1,6 @@
 """The ``tollwayd`` command."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,16 @@ app = typer.Typer(
 )
 
 
+EnginesMin = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Engines that every version has.  [default: 1]"),
+]
+EnginesMax = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Engines that a version may have.  [default: the cores]"),
+]
+
+
 @app.command()
 def up(
     data: Annotated[Path, typer.Option(help="Folder for everything that the stack keeps.")] = Path(
@@ -28,6 +39,8 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Engine agents.")] = 1,
+    engines_min: EnginesMin = None,
+    engines_max: EnginesMax = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = "warning",
 ) -> None:
     """Run control, workers and gateway on this machine until SIGTERM or Ctrl-C."""
@@ -35,7 +48,7 @@ def up(
 
     configure_logs("up", log_level)
     set_title("up")
-    settings = StackSettings(data, host, port, workers, log_level)
+    settings = StackSettings(data, host, port, workers, engines_min, engines_max, log_level)
     stack = Stack(settings)
     try:
         run(stack.run)
@@ -56,8 +69,11 @@ def gateway() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(engines_min: EnginesMin = None, engines_max: EnginesMax = None) -> None:
     """Run the worker role; its settings are TOLLWAY_... variables."""
+    for name, value in (("MIN", engines_min), ("MAX", engines_max)):
+        if value is not None:
+            os.environ[f"TOLLWAY_ENGINES_{name}"] = str(value)
     _run_role("serving")
 
 

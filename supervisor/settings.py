@@ -14,6 +14,11 @@ class StackSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
+    engines_min: int | None = None
+    """Engines that every version has on each worker; None: as the environment says, or 1."""
+    engines_max: int | None = None
+    """Engines that a version may have on each worker; None: as the environment says, or its share
+    of the cores."""
     log_level: LogLevel = "warning"
     stop_gateway_s: float = 6.0
     """Time that the gateway gets to answer what is in flight and to ship its usage."""

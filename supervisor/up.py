@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from runtime.files import secret_file
+from runtime.machine import cores
 from runtime.process import Lifeline
 from runtime.server import listen
 from supervisor.child import Child
@@ -126,7 +127,23 @@ class Stack:
             "TOLLWAY_WORKER_ID": f"worker-{number}",
             "TOLLWAY_RUN_DIR": str(run_dir),
             "TOLLWAY_ENGINE_DRAIN_S": str(self._settings.stop_others_s - SPARE_S),
+            **self._engine_bounds(),
         }
+
+    def _engine_bounds(self) -> dict[str, str]:
+        """What the options say, else the environment; else workers share the machine's cores."""
+        settings = self._settings
+        share = max(cores() // settings.workers, 1)
+        bounds = {
+            "TOLLWAY_ENGINES_MAX": max(share, settings.engines_min or 1),
+            "TOLLWAY_ENGINES_EXTRA_MAX": share,
+        }
+        bounds = {name: value for name, value in bounds.items() if name not in os.environ}
+        if settings.engines_min is not None:
+            bounds["TOLLWAY_ENGINES_MIN"] = settings.engines_min
+        if settings.engines_max is not None:
+            bounds["TOLLWAY_ENGINES_MAX"] = settings.engines_max
+        return {name: str(value) for name, value in bounds.items()}
 
 
 async def _is_ok(client: httpx.AsyncClient, path: str) -> bool:

@@ -133,6 +133,24 @@ def centred_above(threshold: float = 100.0) -> ModelProto:
     )
 
 
+def heavy(products: int = 12, size: int = 256) -> ModelProto:
+    """``y = sum(x) * size`` by multiplying matrices, ``products`` times: milliseconds of one core
+    each. Takes one row alone."""
+    identity = numpy_helper.from_array(np.eye(size, dtype=np.float32), "e")
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=1),
+        helper.make_node("Mul", ["s", "e"], ["m0"]),
+    ]
+    nodes += [helper.make_node("MatMul", [f"m{n}", "e"], [f"m{n + 1}"]) for n in range(products)]
+    nodes.append(helper.make_node("ReduceSum", [f"m{products}"], ["y"], keepdims=1))
+    return model(
+        nodes,
+        [tensor("x", "FP32", (1, 3))],
+        [tensor("y", "FP32", (1, 1))],
+        initializer=[identity],
+    )
+
+
 def product() -> ModelProto:
     """``c = a * b``: one row of either goes with many of the other."""
     return model(

@@ -4,14 +4,9 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
-import tempfile
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -24,55 +19,19 @@ from serving.agent import Agent
 from serving.endpoint import serve_endpoint
 from serving.fetch import BlobCache
 from serving.process import starter
-from serving.settings import WorkerSettings
 from tests.serving import models
 from tests.serving.fake_control import FakeControl
 from tests.serving.peer import Peer
 from tests.serving.rig import one_input, version_of
+from tests.serving.worker import Place, short_place
 
 BODY = json.dumps(one_input([1, 2, 3], [1, 3])).encode()
 
 
-class Place:
-    """Where a worker keeps its things; sockets need a short path."""
-
-    def __init__(self, data: Path, run: Path) -> None:
-        self.settings = WorkerSettings(
-            data_dir=data,
-            control_url="http://control",
-            cluster_token_file=data / "token",
-            worker_id="w",
-            run_dir=run,
-            engine_drain_s=2,
-        )
-
-    @asynccontextmanager
-    async def working(
-        self,
-        control: FakeControl,
-        clock: Callable[[], float] = time.monotonic,
-        **settings: Any,
-    ) -> AsyncIterator[Agent]:
-        """An agent at work."""
-        lifeline = Lifeline()
-        stop = asyncio.Event()
-        async with control.client() as client:
-            chosen = self.settings.model_copy(update=settings)
-            agent = Agent(chosen, client, "token", starter(lifeline), clock)
-            task = asyncio.create_task(agent.run(stop))
-            try:
-                yield agent
-            finally:
-                stop.set()
-                await asyncio.wait_for(task, 20)
-                lifeline.close()
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Any:
-    run = Path(tempfile.mkdtemp(prefix="tw"))
-    yield Place(tmp_path, run)
-    shutil.rmtree(run)
+def place(tmp_path: Path) -> Iterator[Place]:
+    with short_place(tmp_path) as found:
+        yield found
 
 
 async def answers(engine: EngineDoc | None) -> int:

@@ -20,8 +20,15 @@ async def test_an_engine_that_speaks_nonsense_has_only_its_state() -> None:
         server = await asyncio.start_unix_server(connected, address.removeprefix("unix:"))
         doc = EngineDoc(model="m", version=1, slot=0, address=address, state="ready")
         slot: Any = SimpleNamespace(doc=doc, address=address)
-        text = await scrape([slot], b"token")
+        fleet: Any = SimpleNamespace(
+            version=SimpleNamespace(model="m", number=1), slots={0: slot}, ups=2, downs=1
+        )
+        text = await scrape([fleet], b"token")
         server.close()
         await server.wait_closed()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert lines == ['tollway_engine_state{model="m",version="1",slot="0",state="ready"} 1']
+    assert lines == [
+        'tollway_engine_state{model="m",version="1",slot="0",state="ready"} 1',
+        'tollway_engines_added_total{model="m",version="1"} 2',
+        'tollway_engines_removed_total{model="m",version="1"} 1',
+    ]

@@ -89,7 +89,10 @@ async def test_an_engine_process_tells_its_agent_and_serves_on(tmp_path: Path) -
         found = msgspec.json.decode((await peer.reply(99)).body, type=EngineStats)
         assert (found.batching, found.sentinel_differences) == (False, 1)
         assert engine.process.stdout is not None
-        alert = json.loads(await asyncio.to_thread(engine.process.stdout.readline))
+        alert = None
+        while alert is None:
+            news = json.loads(await asyncio.to_thread(engine.process.stdout.readline))
+            alert = news.get("alert")
         assert alert["kind"] == "batch_variance"
         peer.writer.close()
     finally:

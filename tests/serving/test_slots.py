@@ -14,6 +14,7 @@ from serving.agent import Agent
 from serving.fetch import BlobCache
 from serving.findings import Findings
 from serving.launch import EngineOrder
+from serving.places import Place
 from serving.process import EngineProcess
 from serving.settings import WorkerSettings
 from serving.slots import Slot
@@ -26,7 +27,8 @@ NONSENSE = "print('this is no word', flush=True)"
 ENDLESS = "import sys; sys.stdout.write('x' * 200_000); sys.stdout.flush()"
 SERVES = """print('{"ready": true}', flush=True); import time; time.sleep(60)"""
 FINDS = """print('{"ready": true}', flush=True)
-print('{"kind": "batch_variance", "message": "rows differ", "since": 7}', flush=True)
+alert = '{"kind": "batch_variance", "message": "rows differ", "since": 7}'
+print('{"alert": ' + alert + '}', flush=True)
 import time; time.sleep(60)"""
 BABBLES = """print('{"ready": true}', flush=True); print('babble', flush=True)
 import time; time.sleep(60)"""
@@ -76,12 +78,13 @@ async def slot_of(engines: Engines, folder: Path) -> AsyncIterator[tuple[Slot, l
             version_of(manifest),
             0,
             order,
-            advertised=order.address,
+            place=Place(order.address, order.address, lambda: None),
             blobs=BlobCache(folder, client),
             loading=asyncio.Semaphore(1),
             start=engines,
             changed=lambda: seen.append(f"{slot.doc.state} {slot.doc.error}"),
             findings=Findings(folder / "findings"),
+            told=lambda _: None,
             load_timeout_s=20,
             jitter=lambda: 0.0,
         )

@@ -1,0 +1,64 @@
+"""What this machine, or the container that we are in, has left to give: cores and memory."""
+
+import math
+import os
+from pathlib import Path
+from typing import Final
+
+CGROUP: Final = Path("/sys/fs/cgroup")
+PROC: Final = Path("/proc")
+_KIB: Final = 1024
+
+
+def cores(cgroup: Path = CGROUP) -> int:
+    """Cores that this process may use: those it may run on, within its container's quota."""
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    words = _text(cgroup / "cpu.max").split()
+    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):  # noqa: PLR2004 -- quota and period
+        allowed = min(allowed, math.ceil(int(words[0]) / int(words[1])))
+    return max(allowed, 1)
+
+
+def available_bytes(cgroup: Path = CGROUP, proc: Path = PROC) -> int | None:
+    """Memory that new processes can get without others losing theirs: the system's, within the
+    container's limit. None where the system does not tell."""
+    found = [
+        _field(_text(proc / "meminfo"), "MemAvailable:", _KIB),
+        _within_limit(cgroup),
+    ]
+    told = [size for size in found if size is not None]
+    return min(told) if told else None
+
+
+def memory_of(pid: int, proc: Path = PROC) -> int | None:
+    """Memory that a process has to itself; None where the system does not tell, or it is gone."""
+    text = _text(proc / str(pid) / "smaps_rollup")
+    parts = [_field(text, name, _KIB) for name in ("Private_Clean:", "Private_Dirty:")]
+    told = [size for size in parts if size is not None]
+    return sum(told) if told else None
+
+
+def _within_limit(cgroup: Path) -> int | None:
+    limit, used = _text(cgroup / "memory.max").strip(), _text(cgroup / "memory.current").strip()
+    if not limit.isdigit() or not used.isdigit():
+        return None  # "max", or no control groups of the second version
+    # What files are cached in is given back when somebody needs it.
+    cached = _field(_text(cgroup / "memory.stat"), "inactive_file", 1) or 0
+    return max(int(limit) - int(used) + cached, 0)
+
+
+def _field(text: str, name: str, unit: int) -> int | None:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name and words[1].isdigit():
+            return int(words[1]) * unit
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
