@@ -8,22 +8,25 @@ invoker's, the same as on the ASGI lane. What is no proper HTTP/1.1 ends in
 """
 
 import asyncio
+from copy import copy
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.answer import Answer
 from gateway.coding import Coding
 from gateway.invoke import Invoker
+from gateway.known_heads import KnownHead, KnownHeads, head_of, is_memorable
 from gateway.lane import late_body, read_headers, read_target
 from gateway.routing import Router, Target
 from policies.addresses import TrustedProxies
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import TollwayError
-from runtime.strict_http import NOBODY_WAITS, StrictHttpProtocol
+from runtime.bad_request import NOBODY_WAITS
+from runtime.strict_http import StrictHttpProtocol
 
 SWEEP_S = 0.05
 """How exactly the deadlines of incomplete requests are kept: one timer for all of them."""
@@ -40,29 +43,53 @@ class Prediction:
 
     __slots__ = (
         "_admitted", "_body", "_call", "_expects_continue", "_protocol", "_received", "_refusal",
-        "_size", "disconnected", "keep_alive", "message_event", "response_complete",
+        "_size", "_unknown", "disconnected", "keep_alive", "message_event", "response_complete",
     )  # fmt: skip
 
-    def __init__(self, protocol: "FastLaneProtocol", target: Target, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: "FastLaneProtocol", call: Call, *, keep_alive: bool, expects: bool
+    ) -> None:
+        """``expects``: whether the client waits for ``100 Continue`` before it sends the body."""
         self._protocol = protocol
-        self._call = Call(model=target.model, started=monotonic())
+        self._call = call
         self._body: list[bytes | bytearray] = []
         self._size = 0
-        self._expects_continue = protocol.expect_100_continue
+        self._expects_continue = expects
         self._admitted = self._received = False
         self._refusal: TollwayError | None = None
+        self._unknown: tuple[bytes, KnownHead] | None = None
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
         self.message_event = NOBODY_WAITS
+
+    @classmethod
+    def read(cls, protocol: "FastLaneProtocol", target: Target, head: bytes) -> Self:
+        """From what the parser found. ``head``: its bytes, if they may be remembered."""
+        call = Call(model=target.model, started=monotonic())
+        expects = protocol.expect_100_continue
+        found = cls(protocol, call, keep_alive=not protocol.last, expects=expects)
         try:
-            read_target(self._call, target)
-            read_headers(self._call, protocol.headers)
-            self._call.client = protocol.lane.proxies.client(
-                protocol.peer, self._call.forwarded_for
-            )
+            read_target(call, target)
+            read_headers(call, protocol.headers)
         except TollwayError as error:
-            self._refusal = error
+            found._refusal = error
+        else:
+            if head:
+                found._unknown = head, KnownHead(copy(call), call.content_length)
+            call.client = protocol.lane.proxies.client(protocol.peer, call.forwarded_for)
+        return found
+
+    @classmethod
+    def again(cls, protocol: "FastLaneProtocol", known: KnownHead, body: bytes) -> Self:
+        """A whole request whose head was read before."""
+        client = protocol.lane.proxies.client(protocol.peer, known.call.forwarded_for)
+        call = known.said(monotonic(), client)
+        found = cls(protocol, call, keep_alive=True, expects=False)
+        found._body.append(body)
+        found._size = len(body)
+        found._received = True
+        return found
 
     def start(self) -> None:
         """It is this request's turn: admit it, and forward it once its body is here."""
@@ -82,6 +109,8 @@ class Prediction:
             lane.invoker.refuse(self._call, refusal, self.finish)
             return
         self._admitted = True
+        if self._unknown is not None:
+            lane.heads.learn(*self._unknown)
         if self._received:
             self._forward()
             return
@@ -175,6 +204,7 @@ class FastLane:
         self.sizes = sizes
         self.proxies = proxies
         self.router = Router()
+        self.heads = KnownHeads()
         self.bodies: set[Prediction] = set()
         """Requests that were admitted and whose bodies are not complete."""
         self._sweeping = False
@@ -212,14 +242,34 @@ class FastLaneProtocol(StrictHttpProtocol):
         self.peer = ""
         """Address of the TCP peer; empty over a Unix socket."""
         self._held = False
+        self._head = b""
+        """Of the request that is being parsed, if it may be remembered."""
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 -- uvicorn's signature
         """A client has connected."""
         super().connection_made(transport)
         self.peer = "" if self.client is None else self.client[0]
 
+    def data_received(self, data: bytes) -> None:
+        """Take a whole request with a known head as it is; parse everything else."""
+        if self.between_requests():
+            head = head_of(data)
+            known = self.lane.heads.get(head)
+            if known is not None and len(data) == len(head) + known.body_bytes:
+                self.take_whole(partial(self._predict_again, known, data[len(head) :]))
+                return
+            self._head = head if is_memorable(head) else b""
+        super().data_received(data)
+        self._head = b""
+
+    def _predict_again(self, known: KnownHead, body: bytes) -> None:
+        prediction = Prediction.again(self, known, body)
+        self.cycle = prediction
+        prediction.start()
+
     def begin_request(self) -> None:
         """Choose the lane, by method and path."""
+        head, self._head = self._head, b""
         target = None
         if self.parser.get_method() == b"POST":
             path, _, _ = self.url.partition(b"?")
@@ -230,7 +280,7 @@ class FastLaneProtocol(StrictHttpProtocol):
             super().begin_request()
             return
         earlier = self.cycle
-        prediction = Prediction(self, target, not self.last)
+        prediction = Prediction.read(self, target, head if self.is_plain() else b"")
         self.cycle = prediction
         if earlier is None or earlier.response_complete:
             prediction.start()

@@ -14,7 +14,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from runtime.logs import logger
+from runtime.bad_request import BadRequest, Refusal, Unread, reason_of
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """Request line and header fields, white space and all."""
@@ -32,38 +32,6 @@ LINGER_S: Final = 1.0
 connection, and the client may lose the answer that says why."""
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]*(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
-
-
-class BadRequest(httptools.HttpParserError):
-    """The request is not HTTP/1.1 as this port takes it: its answer ends the connection."""
-
-    def __init__(self, reason: str, status: int = 400) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class _Unread(httptools.HttpParserError):
-    """A request follows one after which nothing is read: it is not looked at, nor answered."""
-
-
-class _NobodyWaits:
-    """Stands where an ASGI cycle has the event that wakes its application."""
-
-    def set(self) -> None:
-        """Wake nobody."""
-
-
-NOBODY_WAITS: Final = _NobodyWaits()
-
-
-class _Refusal:
-    """A bad request's place among the requests of its connection, in place of uvicorn's cycle."""
-
-    message_event = NOBODY_WAITS
-
-    def __init__(self, error: BadRequest) -> None:
-        self.error = error
-        self.response_complete = self.disconnected = self.keep_alive = False
 
 
 class StrictHttpProtocol(HttpToolsProtocol):
@@ -99,6 +67,30 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def end_request(self) -> None:
         """The request is complete."""
         super().on_message_complete()
+
+    # for a subclass that knows some requests without parsing them
+
+    def between_requests(self) -> bool:
+        """Whether what arrives next begins a request, whose turn it is at once."""
+        return not (self._in_head or self._in_body or self._deaf or self.last) and (
+            self.cycle is None or self.cycle.response_complete
+        )
+
+    def is_plain(self) -> bool:
+        """Whether the present request is one of many on its connection, and its Content-Length
+        alone says where it ends."""
+        return not (self.last or self._chunked or self._upgrading or self.expect_100_continue)
+
+    def take_whole(self, begin: Callable[[], None]) -> None:
+        """Begin a request that has arrived as a whole, and that the parser has not seen."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self._in_body = True
+        try:
+            begin()
+        except Exception as error:  # as inside the parser: a defect is answered, and told
+            self._refuse(error)
+        self._in_body = False
 
     # asyncio.Protocol
 
@@ -177,7 +169,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins. The ASGI scope is made when it turns out to be needed."""
         if self.last:
-            raise _Unread
+            raise Unread
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -265,7 +257,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._deaf = True
         if self.last and not self._in_body:
             return  # the connection ends anyway, with the answer to what came before
-        found = _Refusal(_reason(error))
+        found = Refusal(reason_of(error))
         cycle, self.cycle = self.cycle, found
         if not self._in_body:  # a request of its own, not one that has begun
             if cycle is None or cycle.response_complete:
@@ -289,12 +281,12 @@ class StrictHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 -- uvicorn's
         """It is the turn of a request that was pipelined, or of one for the application."""
-        if isinstance(cycle, _Refusal):
+        if isinstance(cycle, Refusal):
             self._answer(cycle)
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _answer(self, refusal: _Refusal) -> None:
+    def _answer(self, refusal: Refusal) -> None:
         refusal.response_complete = True
         if self.transport.is_closing():
             return
@@ -365,16 +357,3 @@ class _Continued:
         if self._told:
             self._protocol.on_headers_complete()
         self._told = True
-
-
-def _reason(error: Exception) -> BadRequest:
-    """Why a request was refused, as it may be told."""
-    cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
-    if isinstance(cause, BadRequest):
-        return cause
-    if isinstance(cause, httptools.HttpParserError):
-        return BadRequest(str(cause))
-    if isinstance(cause, UnicodeError):
-        return BadRequest("the target is not ASCII")
-    logger("http").error("a request could not be taken", error=repr(cause))  # a defect
-    return BadRequest("internal error", 500)
