@@ -56,6 +56,7 @@ from registry.clock import Clock, system_clock
 from registry.routes import registry_router
 from runtime.logs import logger
 from runtime.release import software_version
+from runtime.request_ids import RequestIds
 
 API = "/api/v1"
 OPENAPI = f"{API}/openapi.json"
@@ -100,7 +101,9 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         routes=_routes(),
         # From the outside in.
         middleware=[
-            # First, so that a defect in any other layer is answered without its details.
+            # Around everything: whatever is answered or logged names the request.
+            Middleware(RequestIds),
+            # Next, so that a defect in any other layer is answered without its details.
             Middleware(ErrorBoundary),
             # Before anything refuses, so that refusals are counted. Labels are route templates.
             Middleware(

@@ -27,7 +27,7 @@ def main() -> None:
     set_title("control")
     with refusing():
         settings = ControlSettings()
-        configure_logs("control", settings.log_level)
+        configure_logs("control", settings.log_level, settings.log_format)
         try:
             app = create_app(settings)
         except DatabaseError as error:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control.webhooks.targets import networks
+from runtime.logs import LogFormat
 
 
 class ControlSettings(BaseSettings):
@@ -38,6 +39,8 @@ class ControlSettings(BaseSettings):
     audit_verify_interval_s: float = Field(default=24 * 3600.0, gt=0)
     """Time between two verifications of the whole audit log."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "auto"
+    """``json``, ``console``, or ``auto``: ``console`` on a terminal."""
 
     max_artifact_bytes: int = Field(default=2 << 30, ge=1)
     """Largest artifact, external data included, that the registry takes."""

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from protocol.errors import Code, TollwayError
+from protocol.errors import STATUS, Code, TollwayError
+from protocol.frames import NO_HEADER, Frame
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -56,3 +57,22 @@ def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
         extra.append((b"www-authenticate", b'Bearer realm="tollway"'))
     body = msgspec.json.encode({"error": error.public})
     return Answer(error.status, extra, body, closes=error.code in _UNREAD_CODES)
+
+
+def engine_answer(reply: Frame, headers: Headers) -> Answer:
+    """What an engine replied. Goes on with the list ``headers``."""
+    if reply.d == NO_HEADER:
+        headers.append(CONTENT_TYPE_JSON)
+    else:
+        headers.append(CONTENT_TYPE_BINARY)
+        headers.append((b"inference-header-content-length", b"%d" % reply.d))
+    if reply.status == STATUS[Code.QUEUE_FULL]:
+        headers.append(RETRY_AFTER)
+    return Answer(reply.status, headers, reply.body)
+
+
+def server_timing(queue_us: int, infer_us: int, total_s: float) -> tuple[bytes, bytes]:
+    """``Server-Timing`` (W3C): milliseconds in the engine's queue, in its run, and the rest."""
+    rest_ms = max(0.0, total_s * 1000 - (queue_us + infer_us) / 1000)
+    timing = b"queue;dur=%.3f, infer;dur=%.3f, gateway;dur=%.3f"
+    return (b"server-timing", timing % (queue_us / 1000, infer_us / 1000, rest_ms))

@@ -28,6 +28,7 @@ from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
+from gateway.observation import Observation
 from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
@@ -54,6 +55,7 @@ from runtime.addresses import control_client, control_transport
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
+from runtime.request_ids import RequestIds
 from runtime.start import StartError
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
@@ -177,6 +179,7 @@ class Gateway:
             authorise,
             self._limiting.policy,
         )
+        self.observation = Observation(settings, instance=id_, now=now)
         self._scrape = ScrapeAccess(self._credentials, token)
         invoker = Invoker(
             identify=identify,
@@ -188,6 +191,7 @@ class Gateway:
             upstream=self.upstream,
             usage=self.usage,
             metrics=self.metrics,
+            observer=self.observation.observer,
             pages=partial(for_page, origins),
             now=now,
             monotonic=time.monotonic,
@@ -222,6 +226,7 @@ class Gateway:
             cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
             cleanup.callback(self._coding.close)
+            await cleanup.enter_async_context(self.observation.running())
             await self._heartbeat.first()
             cleanup.push_async_callback(self._heartbeat.goodbye)
             self.follower.load()
@@ -277,6 +282,7 @@ class Gateway:
         self.metrics.register(registry)
         registry.register(self.tokens)
         registry.register(self._limiting)
+        self.observation.register(registry)
         scrape = self._scrape
 
         @app.get("/metrics")
@@ -298,7 +304,7 @@ class Gateway:
             own = scope["type"] != "http" or is_own(scope["path"])
             await (app if own else proxy)(scope, receive, send)
 
-        return dispatch
+        return RequestIds(dispatch)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

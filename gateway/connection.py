@@ -13,7 +13,9 @@ import msgspec
 from gateway.reach import Reach
 from protocol.errors import TollwayError
 from protocol.frames import (
+    TRACED,
     TURNED_AWAY,
+    EngineTrace,
     Frame,
     FrameDecoder,
     Hello,
@@ -23,6 +25,7 @@ from protocol.frames import (
     encode_header,
 )
 from runtime.logs import logger
+from runtime.trace import Trace
 
 WRITE_BUFFER_BYTES = 64 << 20
 """What may wait to be written to an engine before it counts as congested."""
@@ -46,7 +49,7 @@ def notice_a_dead_host(raw: socket.socket) -> None:
 class Exchange:
     """A request on its way to an engine and back."""
 
-    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried", "sent")
+    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried", "sent", "trace")
 
     def __init__(
         self,
@@ -58,8 +61,10 @@ class Exchange:
         header_length: int = 0,
         max_rows: int = 0,
         kind: Kind = Kind.INFER,
+        trace: Trace | None = None,
     ) -> None:
-        """``deadline`` in seconds of the loop's clock; ``done`` is called exactly once."""
+        """``deadline`` in seconds of the loop's clock; ``done`` is called exactly once. ``trace``:
+        set when the engine is to tell where the time goes."""
         self.body = body
         self.deadline = deadline
         self.done = done
@@ -67,6 +72,7 @@ class Exchange:
         self.b = header_length
         self.c = max_rows
         self.kind = kind
+        self.trace = trace
         self.retried = False
         self.sent = 0.0
 
@@ -96,11 +102,16 @@ class EngineConnection(asyncio.Protocol):
         self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF
         self.in_flight[id_] = exchange
         now = exchange.sent = self._loop.time()
+        flags = exchange.flags
+        if (trace := exchange.trace) is not None:
+            flags |= TRACED
+            trace.sent = trace.sent or now
+            trace.sends += 1
         left_ms = max(1, int(self.reach.left(exchange.deadline, now) * 1000))
         header = encode_header(
             exchange.kind,
             len(exchange.body),
-            flags=exchange.flags,
+            flags=flags,
             id=id_,
             a=left_ms,
             b=exchange.b,
@@ -173,6 +184,10 @@ class EngineConnection(asyncio.Protocol):
                 self._write(encode_header(Kind.AUTH, len(proof)), proof)
             self._pool.opened(self)
             self._is(self.greeted)
+        elif frame.kind == Kind.TRACE:
+            exchange = self.in_flight.get(frame.id)
+            if exchange is not None and exchange.trace is not None:
+                exchange.trace.engine = msgspec.json.decode(frame.body, type=EngineTrace)
         elif frame.kind == Kind.DRAIN:
             self.draining = True
             self._pool.left(self)

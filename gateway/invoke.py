@@ -17,17 +17,11 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from gateway.answer import (
-    CONTENT_TYPE_BINARY,
-    CONTENT_TYPE_JSON,
-    RETRY_AFTER,
-    Answer,
-    Headers,
-    error_answer,
-)
+from gateway.answer import Answer, Headers, engine_answer, error_answer, server_timing
 from gateway.catalog import Catalog
 from gateway.connection import Exchange
 from gateway.metrics import PredictionMetrics
+from gateway.observer import Observer
 from gateway.routing import choose_version, hide_unseen
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
@@ -35,8 +29,8 @@ from policies.base import Call, Policy
 from policies.chain import Chain, Decided
 from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
-from protocol.errors import STATUS, Code, TollwayError
-from protocol.frames import NO_HEADER, Frame
+from protocol.errors import Code, TollwayError
+from protocol.frames import Frame
 from protocol.usage import UsageRecord
 
 Done = Callable[[Answer], None]
@@ -57,6 +51,7 @@ class Invoker:
         upstream: Upstream,
         usage: UsageLog,
         metrics: PredictionMetrics,
+        observer: Observer,
         pages: Callable[[Call], Headers],
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -75,6 +70,7 @@ class Invoker:
         self._upstream = upstream
         self._usage = usage
         self._metrics = metrics
+        self._observer = observer
         self._pages = pages
         self._now = now
         self._monotonic = monotonic
@@ -88,7 +84,8 @@ class Invoker:
         limit_ms = self._default_deadline_ms
         wish_ms = call.deadline_ms
         call.deadline = call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000
-        self._chain.run(call, admitted)
+        self._name(call)
+        self._chain.run(call, self._observer.begins(call, admitted))
 
     def forward(self, call: Call, body: bytes, done: Done) -> None:
         """Send an admitted call's body to an engine; ``done`` gets the answer, exactly once."""
@@ -100,6 +97,7 @@ class Invoker:
             flags=call.operation,
             header_length=call.header_length,
             max_rows=row_limit(call),
+            trace=call.trace,
         )
         try:
             self._upstream.send((call.model, call.version), exchange)
@@ -110,7 +108,11 @@ class Invoker:
         """Answer a call that was not admitted. Recorded where the caller is known."""
         if call.identity is None:
             self._metrics.refused(error.status)
-            done(error_answer(error, self._headers(call, self._identifier())))
+            answer = error_answer(error, self._headers(call))
+            seconds = self._monotonic() - call.started
+            answer.headers.append(server_timing(0, 0, seconds))
+            self._observer.refused(call, error, seconds)
+            done(answer)
             return
         if not call.version:
             hide_unseen(self._catalog, call)
@@ -126,33 +128,15 @@ class Invoker:
 
     def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
         """Build the answer, record it, and let it go once the record is written."""
-        prediction = self._identifier()
-        headers = self._headers(call, prediction)
+        headers = self._headers(call)
         queue_us = infer_us = rows = 0
         total = self._monotonic() - call.started
         if isinstance(reply, TollwayError):
             answer = error_answer(reply, headers)
         else:
-            _, _, status, _, queue_us, infer_us, rows, json_bytes, body = reply
-            answer = Answer(status, headers, body)
-            if json_bytes == NO_HEADER:
-                headers.append(CONTENT_TYPE_JSON)
-            else:
-                headers.append(CONTENT_TYPE_BINARY)
-                headers.append((b"inference-header-content-length", b"%d" % json_bytes))
-            headers.append(
-                (
-                    b"server-timing",
-                    b"queue;dur=%.3f, infer;dur=%.3f, gateway;dur=%.3f"
-                    % (
-                        queue_us / 1000,
-                        infer_us / 1000,
-                        max(0.0, total * 1000 - (queue_us + infer_us) / 1000),
-                    ),
-                )
-            )
-            if status == STATUS[Code.QUEUE_FULL]:
-                headers.append(RETRY_AFTER)
+            queue_us, infer_us, rows = reply.a, reply.b, reply.c
+            answer = engine_answer(reply, headers)
+        answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
         identity = call.identity
         assert identity is not None
@@ -171,19 +155,22 @@ class Invoker:
             int(total * 1e6),
             call.bytes_in,
             len(answer.body),
-            prediction.decode(),
+            call.prediction_id.decode(),
             "" if call.plan is None else call.plan.name,
         )
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
+        self._observer.answered(call, record, reply)
 
-    def _identifier(self) -> bytes:
+    def _name(self, call: Call) -> None:
         self._count += 1
-        return self._prefix + b"%x" % self._count
+        call.prediction_id = self._prefix + b"%x" % self._count
 
-    def _headers(self, call: Call, prediction: bytes) -> Headers:
+    def _headers(self, call: Call) -> Headers:
+        if not call.prediction_id:
+            self._name(call)
         headers: Headers = [
-            (b"x-request-id", call.request_id or prediction),
-            (b"tollway-prediction-id", prediction),
+            (b"x-request-id", call.request_id or call.prediction_id),
+            (b"tollway-prediction-id", call.prediction_id),
         ]
         if call.version:
             headers.append((b"tollway-version", b"%d" % call.version))
@@ -195,6 +182,6 @@ class Invoker:
 def _unrecorded(headers: Headers) -> Answer:
     """Decision: an answer that cannot be accounted for is not given."""
     unavailable = TollwayError(Code.UNAVAILABLE, "usage cannot be recorded now: try again soon")
-    kept = (b"x-", b"tollway-", b"access-", b"vary", b"ratelimit")
+    kept = (b"x-", b"tollway-", b"access-", b"vary", b"ratelimit", b"server-timing")
     keep = [h for h in headers if h[0].startswith(kept)]
     return error_answer(unavailable, keep)

@@ -4,7 +4,6 @@ It stands before the FastAPI application, which gets every other request.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic
 from typing import Any
@@ -18,14 +17,13 @@ from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, Operation
-from protocol.keys import holds_credential
+from runtime.request_ids import is_sane
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
 _JSON_TYPES = frozenset({b"application/json", b"application/octet-stream", b"text/json"})
 _BEARER = b"bearer "
 MAX_NUMBER_DIGITS = 10
@@ -205,8 +203,17 @@ def _authorization(call: Call, value: bytes) -> None:
 
 
 def _request_id(call: Call, value: bytes) -> None:
-    if _SANE_REQUEST_ID.fullmatch(value) is not None and not holds_credential(value):
+    if is_sane(value):
         call.request_id = value
+
+
+def _traceparent(call: Call, value: bytes) -> None:
+    # Two of them are none: nobody can tell which span is meant.
+    call.traceparent = b"," if call.traceparent else value
+
+
+def _tracestate(call: Call, value: bytes) -> None:
+    call.tracestate = call.tracestate + b"," + value if call.tracestate else value
 
 
 def _version(call: Call, value: bytes) -> None:
@@ -269,6 +276,8 @@ _READERS: dict[bytes, Callable[[Call, bytes], None]] = {
     b"x-api-key": _api_key,
     b"authorization": _authorization,
     b"x-request-id": _request_id,
+    b"traceparent": _traceparent,
+    b"tracestate": _tracestate,
     b"tollway-version": _version,
     b"tollway-deadline-ms": _deadline,
     b"inference-header-content-length": _header_length,

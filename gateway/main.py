@@ -22,7 +22,7 @@ def main() -> None:
     set_title("gateway")
     with refusing():
         settings = GatewaySettings()  # type: ignore[call-arg]  # fields come from the environment
-        configure_logs("gateway", settings.log_level)
+        configure_logs("gateway", settings.log_level, settings.log_format)
         reuse_large_blocks()
         if settings.listen_fd is None:
             listener = listen(settings.host, settings.port)

@@ -1,15 +1,18 @@
 """Settings of the gateway role, read from ``TOLLWAY_...`` environment variables."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.access_log import AccessLogSetting
 from policies.addresses import Networks
 from protocol.configuration import Environment
-from runtime.logs import LogLevel
+from runtime.logs import LogFormat, LogLevel
 
+_BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 ENVIRONMENTS: tuple[Environment, ...] = ("live", "test")
 
 
@@ -44,6 +47,16 @@ class GatewaySettings(BaseSettings):
     """Environments (comma-separated) whose API keys this gateway takes."""
     log_level: LogLevel = "info"
     """debug, info, warning or error."""
+    log_format: LogFormat = "auto"
+    """``json``, ``console``, or ``auto``: ``console`` on a terminal."""
+    access_log: AccessLogSetting = "errors"
+    """Predictions that have a line in the log: ``off``, ``errors`` (5xx) or ``all``."""
+    otlp_endpoint: str | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), which gets the traces of sampled
+    predictions; unset: none are made."""
+    trace_sample_ratio: float = Field(default=0.0, ge=0, le=1)
+    """Part of the predictions that begin a trace of their own when their caller has none; what a
+    caller traces is sampled as its ``traceparent`` says."""
     max_body_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
     """Largest prediction body; engines must take frames of this size
     (``TOLLWAY_MAX_FRAME_BYTES``)."""
@@ -88,6 +101,13 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: str) -> str:
         Networks.parse(_listed(value))
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and _BASE_URL.fullmatch(value) is None:
+            raise ValueError("name the collector's base URL, such as http://127.0.0.1:4318")
         return value
 
     @field_validator("key_environments")

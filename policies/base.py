@@ -9,6 +9,7 @@ from policies.addresses import Networks
 from policies.limits import Limits
 from policies.stores.base import Verdict
 from protocol.configuration import CALLABLE_STATES, Environment, Scope, VersionState
+from runtime.trace import Trace
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
 """Roles whose management tokens call models; the others' see and decide, they do not predict."""
@@ -72,6 +73,14 @@ class Call(msgspec.Struct, gc=False):
     deadline_ms: int = 0
     """Milliseconds that the client allows; 0: the gateway's own limit."""
     request_id: bytes = b""
+    """What the client calls the request; empty when it does not say, or nothing sane."""
+    prediction_id: bytes = b""
+    """What the gateway calls it."""
+    traceparent: bytes = b""
+    """``traceparent`` and ``tracestate`` as they came."""
+    tracestate: bytes = b""
+    trace: Trace | None = None
+    """Set when the call is sampled."""
     header_length: int = 0xFFFFFFFF
     """``Inference-Header-Content-Length``; NO_HEADER without one."""
     content_coding: bytes = b""

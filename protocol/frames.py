@@ -4,7 +4,7 @@ A frame is a fixed header and a body::
 
     length u32   bytes that follow this field
     kind   u8    see Kind
-    flags  u8    INFER: operation (see Operation); REPLY: see FAILED, TURNED_AWAY
+    flags  u8    INFER: operation (see Operation), and TRACED; REPLY: see FAILED, TURNED_AWAY
     status u16   REPLY: HTTP status
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
@@ -35,6 +35,8 @@ FAILED: Final = 1
 TURNED_AWAY: Final = 2
 """Flag of a REPLY without a body: the deadline could not be kept, so nothing was done. Until the
 time in ``b`` has run down, requests that have less time left need not be sent either."""
+TRACED: Final = 0x80
+"""Flag of an INFER whose REPLY is preceded by a TRACE."""
 MAX_FRAME_BYTES: Final = 1 << 30
 """Upper bound on a frame whatever the settings say; a longer length means a broken peer."""
 
@@ -57,6 +59,9 @@ class Kind(IntEnum):
     """Engine -> gateway: send nothing new; what is in flight will be answered."""
     STATS = 7
     """Gateway -> engine: asks for :class:`EngineStats`, answered by a REPLY of the same id."""
+    TRACE = 8
+    """Engine -> gateway, before the REPLY of the same id: body is :class:`EngineTrace`. Only where
+    the INFER was TRACED, and the request got as far as a run."""
 
 
 class Operation(IntEnum):
@@ -112,6 +117,24 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """UNIX milliseconds, 0: never."""
     batch_rows: dict[int, int] = {}
     """Rows in a run -> runs."""
+
+
+class EngineTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request's time in the engine went: durations in microseconds."""
+
+    decode_us: int
+    """Body to tensors."""
+    queue_us: int
+    """From there until it was taken into a run."""
+    run_us: int
+    """The run, which it may have shared."""
+    encode_us: int
+    """Its tensors to its body."""
+    total_us: int
+    """From its arrival until its answer was written."""
+    batch_rows: int
+    """Rows of the run."""
+    batch_requests: int
 
 
 class Frame(NamedTuple):

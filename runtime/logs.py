@@ -1,31 +1,24 @@
-"""Structured logs: one JSON object a line on stderr, or coloured text on a terminal."""
+"""Structured logs on stderr: one JSON object a line, or text for people."""
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
+import msgspec
 import structlog
 
 from protocol.keys import redacted
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+"""``auto``: ``console`` on a terminal, else ``json``."""
 
 
-def configure_logs(role: str, level: LogLevel = "info") -> None:
+def configure_logs(role: str, level: LogLevel = "info", form: LogFormat = "auto") -> None:
     """Set up structlog, and the standard library's loggers, for this process."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    render: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(sort_keys=False)
-    )
-
-    def renderer(
-        wrapped: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
-    ) -> str:
-        """The line, without any secret that a path or a message may hold."""
-        return redacted(str(render(wrapped, name, event)))
-
+    renderer = _Lines(form)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -47,6 +40,41 @@ def configure_logs(role: str, level: LogLevel = "info") -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+
+
+class _Lines:
+    """Renders events as lines, without any secret that a path or a message may hold."""
+
+    def __init__(self, form: LogFormat) -> None:
+        console = form == "console" or (form == "auto" and sys.stderr.isatty())
+        self._render: structlog.typing.Processor = (
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            if console
+            else structlog.processors.JSONRenderer(serializer=_json)
+        )
+
+    def __call__(
+        self,
+        wrapped: structlog.typing.WrappedLogger,
+        name: str,
+        event: structlog.typing.EventDict,
+    ) -> str:
+        """One line."""
+        return redacted(str(self._render(wrapped, name, event)))
+
+
+def _json(event: Any, **_: object) -> str:  # noqa: ANN401 -- structlog's signature
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+def write_events(component: str, events: Iterable[structlog.typing.EventDict]) -> None:
+    """Write events that are complete (with ``level`` and ``timestamp``), whatever the level of the
+    log: by one write, in the form of all other lines."""
+    render = structlog.get_config()["processors"][-1]
+    fields = {"component": component, **structlog.contextvars.get_contextvars()}
+    lines = [f"{render(None, '', {**event, **fields})}\n" for event in events]
+    sys.stderr.write("".join(lines))
+    sys.stderr.flush()
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:

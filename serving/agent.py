@@ -204,6 +204,7 @@ class Agent:
             threads=settings.engine_threads,
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
+            log_format=settings.log_format,
             artifact=ARTIFACT,
             golden=GOLDEN if version.manifest.golden is not None else None,
         )

@@ -122,7 +122,7 @@ def _log_defect(order: EngineOrder, error: BaseException) -> None:
     # Imported when there is something to say: most engines never log, and memory counts per engine.
     from runtime.logs import configure_logs, logger  # noqa: PLC0415
 
-    configure_logs("engine", order.log_level)
+    configure_logs("engine", order.log_level, order.log_format)
     logger("engine").error(
         "internal error", model=order.model, version=order.version, exc_info=error
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.configuration import AlertDoc
 from protocol.manifest import Manifest
-from runtime.logs import LogLevel
+from runtime.logs import LogFormat, LogLevel
 from serving.scaling import EngineLoad
 
 
@@ -41,6 +41,7 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""
     log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
 
 
 class EngineWord(msgspec.Struct, frozen=True, kw_only=True):

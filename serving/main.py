@@ -19,7 +19,7 @@ def main() -> None:
     set_title("worker")
     with refusing():
         settings = WorkerSettings()  # type: ignore[call-arg]  # fields come from the environment
-        configure_logs("worker", settings.log_level)
+        configure_logs("worker", settings.log_level, settings.log_format)
         token = read_secret(settings.cluster_token_file).decode()
     make_run_dir(settings.run_dir)
     run(lambda stop: work(settings, token, stop))

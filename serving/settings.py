@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runtime.logs import LogLevel
+from runtime.logs import LogFormat, LogLevel
 from runtime.machine import cores
 
 
@@ -65,6 +65,8 @@ class WorkerSettings(BaseSettings):
     """``host:port`` of the worker's own ``/metrics``, ``/healthz`` and ``/readyz``; unset: none."""
     log_level: LogLevel = "info"
     """debug, info, warning or error."""
+    log_format: LogFormat = "auto"
+    """``json``, ``console``, or ``auto``: ``console`` on a terminal."""
 
     @model_validator(mode="after")
     def _are_bounds(self) -> Self:
