@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from gateway.load import Load
 from gateway.reach import Reach
 from protocol.errors import TollwayError
 from protocol.frames import (
@@ -93,6 +94,7 @@ class EngineConnection(asyncio.Protocol):
         self.draining = False
         self.congested = False
         self.reach = Reach()
+        self.load = Load()
         self.greeted: asyncio.Future[None] = self._loop.create_future()
         """Done when the engine has said who it is, or is gone."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -101,6 +103,7 @@ class EngineConnection(asyncio.Protocol):
         """Put the exchange's frame into this tick's write. Returns its id."""
         self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF
         self.in_flight[id_] = exchange
+        self.load.sent(len(exchange.body))
         now = exchange.sent = self._loop.time()
         flags = exchange.flags
         if (trace := exchange.trace) is not None:
@@ -122,7 +125,9 @@ class EngineConnection(asyncio.Protocol):
 
     def cancel(self, id_: int) -> None:
         """Tell the engine that nobody waits for this answer any more."""
-        if self.in_flight.pop(id_, None) is not None:
+        exchange = self.in_flight.pop(id_, None)
+        if exchange is not None:
+            self.load.late(len(exchange.body), exchange.sent, self._loop.time())
             self._write(encode_header(Kind.CANCEL, 0, id=id_))
 
     def close(self) -> None:
@@ -168,6 +173,10 @@ class EngineConnection(asyncio.Protocol):
 
     def _replied(self, exchange: Exchange, frame: Frame) -> None:
         now = self._loop.time()
+        if frame.flags:
+            self.load.refused(len(exchange.body))
+        else:
+            self.load.answered(len(exchange.body), exchange.sent, now)
         if frame.flags == TURNED_AWAY:
             self.reach.turned_away(now, frame.b)
             self._pool.turned_away(self, exchange)

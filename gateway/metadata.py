@@ -142,6 +142,8 @@ def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
                 "sentinel": {"rows": e.sentinel_rows, "differences": e.sentinel_differences},
                 "turned_away": e.turned_away_count,
                 "queued": e.queued,
+                "threads": e.threads,
+                "threads_reason": e.threads_reason,
             }
             for e in engines
         ],

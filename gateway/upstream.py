@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import ceil
 
 from gateway.connection import EngineConnection, Exchange
+from gateway.load import weigh
 from protocol.errors import Code, TollwayError
 from protocol.frames import Hello, Kind
 
@@ -29,6 +30,7 @@ class Upstream:
         self._ready: dict[VersionKey, list[EngineConnection]] = {}
         self._open: set[EngineConnection] = set()
         self._sweeping = False
+        self._turn = 0
         self._loop = asyncio.get_running_loop()
         self.retries = 0
         """Exchanges that were sent again because their engine was lost."""
@@ -61,9 +63,17 @@ class Upstream:
         connection = group[0]
         now, deadline = self._loop.time(), exchange.deadline
         if len(group) > 1:
+            size = len(exchange.body)
             connection = min(
-                group, key=lambda c: (c.congested, c.reach.late(deadline, now), len(c.in_flight))
+                group,
+                key=lambda c: (
+                    c.congested,
+                    c.reach.late(deadline, now),
+                    (c.load.work + size) * c.load.weight,
+                    c.load.turn,
+                ),
             )
+            self._turn = connection.load.turn = self._turn + 1
         if late_s := connection.reach.late(deadline, now):
             raise self._unreachable(key, late_s)
         if connection.congested or len(connection.in_flight) >= self._max_in_flight:
@@ -165,6 +175,9 @@ class Upstream:
                 connection.cancel(id_)
                 exchange.done(_too_late())
             self._sweeping = self._sweeping or bool(connection.in_flight)
+        for group in self._ready.values():
+            if len(group) > 1:
+                weigh([connection.load for connection in group])
         if self._sweeping:
             self._loop.call_later(self.SWEEP_S, self._sweep)
 

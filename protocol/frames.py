@@ -112,6 +112,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of shared runs that were run again alone, to compare."""
     sentinel_differences: int = 0
     sentinel_ns: int = 0
+    threads: int = 1
+    """Threads that a run has inside the runtime."""
+    threads_reason: str = ""
     queued: int = 0
     last_inference_ms: int = 0
     """UNIX milliseconds, 0: never."""

@@ -14,6 +14,7 @@ import msgspec
 from protocol.configuration import VersionDoc, WorkerDoc
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
+from runtime.machine import cores
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.findings import Findings
 from serving.fleet import Fleet, Told
@@ -173,12 +174,13 @@ class Agent:
     def _fleet(self, version: VersionDoc) -> Fleet:
         settings = self._settings
         scaler = Scaler(
-            settings.engines_min, settings.most_engines, settings.engines_idle_s, self._clock
+            settings.engines_min, settings.most_engines(), settings.engines_idle_s, self._clock
         )
         return Fleet(
             version,
             partial(self._slot, version),
             scaler,
+            most=settings.most_engines,
             room=lambda fleet: self._room.why_not(fleet, self.fleets.values()),
             changed=self._report_wanted.set,
         )
@@ -202,6 +204,7 @@ class Agent:
             max_frame_bytes=settings.max_frame_bytes,
             finding=self._findings.of(version.digest),
             threads=settings.engine_threads,
+            cores=max(cores() // settings.engines_min, 1),
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
             log_format=settings.log_format,

@@ -26,9 +26,10 @@ from serving.meter import Meter
 from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session
 from serving.signature import Signature
+from serving.threads import chosen
 from serving.v2_json import V2Json
 from serving.v2_reply import V2Replies
-from serving.warmup import warm
+from serving.warmup import Typical, warm
 
 CROSSING_S: Final = 0.25
 """After DRAIN, requests that were on their way when the gateway read it may still arrive."""
@@ -59,7 +60,7 @@ def main() -> None:
     async def serve(stop: asyncio.Event) -> None:
         server = await listen(engine, order.address)
         load_ms = int((time.monotonic() - begun) * 1000)
-        say(word, EngineWord(ready=True, load_ms=load_ms))
+        say(word, EngineWord(ready=True, load_ms=load_ms, threads=engine.threads[0]))
         os.set_blocking(word, False)
         Meter(engine, lambda load: tell(word, EngineNews(load=load)))
         await stop.wait()
@@ -85,14 +86,21 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     """Everything between an order and an engine that may take traffic."""
     folder = Path(order.folder)
     signature = Signature(order.manifest, order.version)
-    session = Session(folder / order.artifact, signature, order.threads)
     golden = None
     if order.golden is not None:
         decoder = V2Json(signature, V2Replies(signature))
         golden = read((folder / order.golden).read_bytes(), decoder)
+    rows = golden[1].feeds if golden else None
+
+    def with_threads(threads: int) -> Typical:
+        return Typical(Session(folder / order.artifact, signature, threads), signature, rows)
+
+    typical, threads, why = chosen(with_threads, order.threads, order.cores)
+    session = typical.session
+    if golden is not None:
         replay(*golden, session, signature)
     cost = Cost()
-    merging, why_not = warm(session, signature, cost, golden[1].feeds if golden else None)
+    merging, why_not = warm(session, signature, cost, rows)
     if order.finding is not None:
         merging, why_not = False, order.finding.message
     batcher = Batcher(
@@ -110,6 +118,7 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
         signature,
         batcher,
         Hello(order.model, order.version, order.digest),
+        threads=(threads, why),
         sentinel=Sentinel(session, outputs, time.monotonic_ns),
         raise_alert=raise_alert,
         cluster_token=order.cluster_token.encode() if order.address.startswith("tcp:") else None,

@@ -45,6 +45,7 @@ class Engine:
         batcher: Batcher,
         hello: Hello,
         *,
+        threads: tuple[int, str] = (1, ""),
         sentinel: Sentinel | None = None,
         raise_alert: Callable[[str], None] | None = None,
         cluster_token: bytes | None = None,
@@ -52,9 +53,11 @@ class Engine:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         report_defect: Callable[[BaseException], None],
     ) -> None:
-        """``raise_alert`` is told, once, when ``sentinel`` has found that runs must not be shared;
-        ``report_defect`` gets every exception that is not an answer to the client."""
+        """``threads``: of a run inside the runtime, and why so many. ``raise_alert`` is told, once,
+        when ``sentinel`` has found that runs must not be shared; ``report_defect`` gets every
+        exception that is not an answer to the client."""
         self.hello = hello
+        self.threads = threads
         self.cluster_token = cluster_token
         self.max_frame_bytes = max_frame_bytes
         self.connections: set[Connection] = set()
@@ -322,6 +325,8 @@ class Engine:
                 sentinel_rows=0 if sentinel is None else sentinel.rows,
                 sentinel_differences=0 if sentinel is None else sentinel.differences,
                 sentinel_ns=0 if sentinel is None else sentinel.spent_ns,
+                threads=self.threads[0],
+                threads_reason=self.threads[1],
                 queued=len(batcher),
                 last_inference_ms=self._last_inference_ms,
                 batch_rows=batcher.batch_rows,

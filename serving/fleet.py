@@ -27,14 +27,17 @@ class Fleet:
         make: MakeSlot,
         scaler: Scaler,
         *,
+        most: Callable[[int], int],
         room: Callable[["Fleet"], str],
         changed: Callable[[], None],
     ) -> None:
-        """``room`` says why there cannot be one engine more; empty: there can."""
+        """``most``: engines that there may be, by the threads of each. ``room`` says why there
+        cannot be one more; empty: there can."""
         self.version = version
         self.slots: dict[int, Slot] = {}
         self._make = make
         self._scaler = scaler
+        self._most = most
         self._room = room
         self._changed = changed
         self._ending: dict[int, asyncio.Task[None]] = {}
@@ -67,6 +70,8 @@ class Fleet:
         ):
             return  # nobody knows yet whether another one would serve
         starting = sum(slot.doc.state != "ready" for slot in self.slots.values())
+        threads = max(slot.threads for slot in self.slots.values())
+        self._scaler.maximum = self._most(threads)
         wanted = self._scaler.wanted(len(self.slots), starting)
         while len(self.slots) < wanted and self._grow():
             pass

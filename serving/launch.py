@@ -38,6 +38,9 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     finding: AlertDoc | None = None
     """What an earlier engine of this version found; set: requests never share a run."""
     threads: int = 1
+    """Threads of a run inside the runtime; 0: the engine tries what suits the model."""
+    cores: int = 1
+    """Threads that it may have then."""
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""
     log_level: LogLevel = "info"
@@ -50,6 +53,7 @@ class EngineWord(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     error: str = ""
     load_ms: int = 0
+    threads: int = 1
 
 
 class EngineNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

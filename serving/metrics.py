@@ -51,6 +51,7 @@ _METRICS: Final = (
         NANOSECONDS,
     ),
     ("tollway_engine_queued_requests", "gauge", "Requests that wait now.", "queued", 1.0),
+    ("tollway_engine_threads", "gauge", "Threads that a run has.", "threads", 1.0),
     ("tollway_engine_batching", "gauge", "1 while requests share runs.", "batching", 1.0),
     (
         "tollway_engine_batching_switches_total",

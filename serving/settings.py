@@ -45,8 +45,9 @@ class WorkerSettings(BaseSettings):
     """For how long fewer engines must have been enough before one is taken away."""
     engines_reserve_mb: int = Field(default=256, ge=0, le=1 << 20)
     """Memory that stays free: no engine is added that would need it."""
-    engine_threads: int = Field(default=1, ge=1, le=256)
-    """Threads that one run may use inside ONNX Runtime."""
+    engine_threads: int = Field(default=0, ge=0, le=256)
+    """Threads that one run may use inside ONNX Runtime; 0: one, or every core where an engine finds
+    at its start that its model's runs are clearly quicker so."""
     engine_load_timeout_s: float = Field(default=300.0, ge=1, le=3600)
     """Time that an engine gets to load, warm up and replay its golden rows."""
     engine_drain_s: float = Field(default=8.0, ge=0, le=300)
@@ -74,10 +75,9 @@ class WorkerSettings(BaseSettings):
             raise ValueError("engines_max must not be below engines_min")
         return self
 
-    @property
-    def most_engines(self) -> int:
-        """``engines_max``, or what it is when it is not set."""
-        return max(self.engines_max or cores(), self.engines_min)
+    def most_engines(self, threads: int = 1) -> int:
+        """``engines_max``, or what it is when it is not set: for engines of so many threads."""
+        return max(self.engines_max or cores() // threads, self.engines_min)
 
     @property
     def most_extra_engines(self) -> int:

@@ -63,6 +63,8 @@ class Slot:
         self._load_timeout_s = load_timeout_s
         self._jitter = jitter
         self._process: EngineProcess | None = None
+        self.threads = 1
+        """Threads that its runs have, as it said when it was last ready."""
         self._log = logger("slot").bind(model=version.model, version=version.number)
         self.doc = EngineDoc(
             model=version.model,
@@ -104,8 +106,14 @@ class Slot:
                     attempts = 0
                     assert self._process is not None
                     begun = loop.time()
+                    self.threads = word.threads
                     self._become("ready")
-                    self._log.info("engine ready", load_ms=word.load_ms, pid=self._process.pid)
+                    self._log.info(
+                        "engine ready",
+                        load_ms=word.load_ms,
+                        pid=self._process.pid,
+                        threads=word.threads,
+                    )
                     await self._listen(self._process)
                     code = await self._process.wait()
                     self._log.warning("engine died", code=code)
@@ -171,7 +179,11 @@ class Slot:
         if not word.ready:
             await self._end()
         return _Outcome(
-            ready=word.ready, error=word.error, load_ms=word.load_ms, final=not word.ready
+            ready=word.ready,
+            error=word.error,
+            load_ms=word.load_ms,
+            threads=word.threads,
+            final=not word.ready,
         )
 
     async def _started(self) -> EngineProcess:

@@ -12,6 +12,7 @@ import numpy as np
 from protocol.errors import TollwayError
 from serving.batcher import Runner
 from serving.cost import Cost
+from serving.session import Session
 from serving.signature import Signature
 from serving.tensors import Array, TensorSpec
 
@@ -23,12 +24,32 @@ _STRINGS: Final = ("a", "0", "")
 _CHECKED_ROWS: Final = (1, 2, 3)
 
 
+class Typical:
+    """A model beside the first of its golden or made-up rows that it runs."""
+
+    def __init__(self, session: Session, signature: Signature, golden: Feeds | None) -> None:
+        self.session = session
+        self._sources = _sources(signature, golden)
+
+    def once(self) -> bool:
+        """Run them; False when there are none that run."""
+        while self._sources:
+            if _try(self.session, self._sources[0]) is not None:
+                return True
+            del self._sources[0]
+        return False
+
+
+def _sources(signature: Signature, golden: Feeds | None) -> list[Feeds]:
+    made_up = [_made_up(signature, text) for text in _STRINGS]
+    return made_up if golden is None else [golden, *made_up]
+
+
 def warm(
     runner: Runner, signature: Signature, cost: Cost, golden: Feeds | None
 ) -> tuple[bool, str]:
     """Run made-up or golden rows. Returns whether rows may share a run, and why not."""
-    sources = [golden] if golden is not None else []
-    sources += [_made_up(signature, text) for text in _STRINGS]
+    sources = _sources(signature, golden)
     if not signature.dynamic:
         for feeds in sources:
             if _try(runner, feeds) is not None:
