@@ -22,6 +22,7 @@ MAX_REQUESTS: Final = 10**9
 MAX_WINDOW_S: Final = 31 * 86_400
 MAX_CONCURRENCY: Final = 1_000_000
 MAX_BYTES: Final = 1 << 40
+MAX_DEADLINE_MS: Final = 86_400_000
 RESERVED: Final = frozenset({"quota", "concurrency"})
 """Names under which the other limits of a plan are reported."""
 
@@ -94,6 +95,8 @@ class PlanRequest(Request):
     max_body_bytes: Annotated[int, Field(strict=True, ge=1, le=MAX_BYTES)] | None = None
     max_rows: Annotated[int, Field(strict=True, ge=1, le=MAX_REQUESTS)] | None = None
     """Rows in one request."""
+    deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = None
+    """Longest that a request may take, from its headers to its answer."""
     scopes: Scopes | None = None
     """What keys may be used for under the plan; null: everything."""
     fail_mode: FailMode = "closed"
@@ -148,6 +151,7 @@ def plan_document(name: str, plan: PlanRequest) -> PlanDoc:
         concurrency=plan.concurrency,
         max_body_bytes=plan.max_body_bytes,
         max_rows=plan.max_rows,
+        deadline_ms=plan.deadline_ms,
         scopes=plan.scopes,
         fail_open=plan.fail_mode == "open",
     )

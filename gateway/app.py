@@ -40,6 +40,7 @@ from gateway.usage_log import UsageLog
 from policies.addresses import TrustedProxies
 from policies.api_key import ApiKeyPolicy
 from policies.base import Policy
+from policies.deadline import PlanDeadlinePolicy
 from policies.environment import EnvironmentPolicy
 from policies.identify import IdentifyPolicy
 from policies.lifecycle import LifecyclePolicy
@@ -111,7 +112,7 @@ class Gateway:
         sizes = RequestSizePolicy(settings.max_body_bytes)
         # Order: the right to the model before the version's state, see invoke.
         authorise: list[Policy] = [SubscriptionPolicy(plans), ScopePolicy(), LifecyclePolicy()]
-        admission: list[Policy] = [sizes]
+        admission: list[Policy] = [sizes, PlanDeadlinePolicy()]
         self.upstream = Upstream(
             max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
         )

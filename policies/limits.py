@@ -54,15 +54,16 @@ class Limits:
     """What a plan limits, with all about it that does not change from call to call. Made once for
     each plan document; compared by identity."""
 
-    __slots__ = ("_from", "_policy", "_until", "concurrency", "counted", "fail_open", "leased",
-                 "max_body_bytes", "max_rows", "name", "policy", "quota", "rates", "scopes",
-                 "template")  # fmt: skip
+    __slots__ = ("_from", "_policy", "_until", "concurrency", "counted", "deadline_s", "fail_open",
+                 "leased", "max_body_bytes", "max_rows", "name", "policy", "quota", "rates",
+                 "scopes", "template")  # fmt: skip
 
     def __init__(self, plan: PlanDoc) -> None:
         self.name = plan.name
         self.scopes = plan.scopes
         self.max_rows = plan.max_rows
         self.max_body_bytes = plan.max_body_bytes
+        self.deadline_s = None if plan.deadline_ms is None else plan.deadline_ms / 1000
         self.rates = tuple(_rate(rate) for rate in plan.rates)
         self.quota = _quota(plan)
         self.concurrency = plan.concurrency

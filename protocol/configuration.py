@@ -118,6 +118,8 @@ class PlanDoc(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int | None = None
     max_rows: int | None = None
     """Rows in one request."""
+    deadline_ms: int | None = None
+    """Longest that a request may take, from its headers to its answer."""
     scopes: tuple[Scope, ...] | None = None
     fail_open: bool = False
     """Whether calls pass, uncounted, while the counters cannot be reached."""

@@ -37,8 +37,8 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "plan": frozenset(
         {
             "name", "title", "description", "rates", "quota", "concurrency", "max_body_bytes",
-            "max_rows", "scopes", "fail_mode", "price_per_thousand", "approval", "built_in",
-            "created_at", "updated_at",
+            "max_rows", "deadline_ms", "scopes", "fail_mode", "price_per_thousand", "approval",
+            "built_in", "created_at", "updated_at",
         }
     ),
     "model": frozenset({"name", "title", "description", "created_at", "updated_at"}),

@@ -20,6 +20,7 @@ FIELDS = (
     "concurrency",
     "max_body_bytes",
     "max_rows",
+    "deadline_ms",
     "scopes",
     "fail_mode",
     "price_per_thousand",

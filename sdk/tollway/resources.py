@@ -246,6 +246,7 @@ class Plan:
     concurrency: int | None = None
     max_body_bytes: int | None = None
     max_rows: int | None = None
+    deadline_ms: int | None = None
     scopes: tuple[str, ...] | None = None
     fail_mode: str = "closed"
     price_per_thousand: Price | None = None

@@ -4,9 +4,11 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from gateway.app import Gateway
 from gateway.reach import Reach
+from protocol.configuration import PlanDoc
 from protocol.frames import TURNED_AWAY, Frame, Kind, encode_header
 from tests.gateway.conftest import until
 from tests.gateway.documents import World, worker
@@ -71,6 +73,30 @@ async def test_calls_without_the_header_have_the_gateways_deadline(
 ) -> None:
     engine.behave = busy(60_000)  # type: ignore[assignment]
     assert (await client.post(INFER, content=b"{}")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("of_plan", "of_client", "answered"),
+    [(500, None, 503), (500, 5_000, 503), (5_000, 500, 503), (5_000, None, 200), (None, None, 200)],
+)
+async def test_the_shortest_deadline_of_client_plan_and_gateway_holds(
+    client: httpx.AsyncClient,
+    engine: FakeEngine,
+    gateway: Gateway,
+    of_plan: int | None,
+    of_client: int | None,
+    answered: int,
+) -> None:
+    plan = PlanDoc(name="unlimited", deadline_ms=of_plan)
+    gateway.catalog.apply([("plan", "unlimited", plan)], False)
+    engine.behave = busy(2_000, only_first=True)  # type: ignore[assignment]
+    # The gateway learns that an answer takes two seconds now.
+    assert (await client.post(INFER, content=b"{}", headers=within(1))).status_code == 503
+
+    headers = {} if of_client is None else within(of_client)
+    answer = await client.post(INFER, content=b"{}", headers=headers)
+
+    assert answer.status_code == answered, answer.text
 
 
 async def test_another_engine_is_asked_before_anybody_is_refused(

@@ -8,7 +8,9 @@ import pytest
 from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Identity
 from policies.chain import Chain
+from policies.deadline import PlanDeadlinePolicy
 from policies.lifecycle import LifecyclePolicy
+from policies.limits import Limits
 from policies.plans import Plans
 from policies.request_size import RequestSizePolicy
 from policies.subscription import SubscriptionPolicy
@@ -167,3 +169,15 @@ async def test_a_defect_of_a_step_is_an_answer_and_no_silence(waits: bool) -> No
         Code.INTERNAL,
         "an internal error of the gateway",
     )
+
+
+def test_a_plan_brings_the_deadline_forward_and_never_puts_it_off() -> None:
+    policy = PlanDeadlinePolicy()
+    for of_plan, deadline in ((None, 12.0), (500, 10.5), (2_000, 12.0), (60_000, 12.0)):
+        plan = Limits(PlanDoc(name="p", deadline_ms=of_plan))
+        call = Call(model="m", started=10.0, deadline=12.0, plan=plan)
+        assert refusal(policy, call) is None
+        assert call.deadline == deadline
+    call = Call(model="m", started=10.0, deadline=12.0)
+    policy.check(call)
+    assert call.deadline == 12.0

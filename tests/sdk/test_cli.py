@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -385,6 +386,7 @@ def test_a_plan_is_set_field_by_field_and_shown(run: Run, server: FakeServer) ->
         "--title", "Gold", "--rate", "second=10/1s:5", "--rate", "hour=1000/1h",
         "--quota", "5000 rows/day", "--price", "0.50 eur", "--scope", "predict",
         "--approval", "publisher", "--fail-mode", "open", "--max-body-bytes", "4096",
+        "--deadline-ms", "250",
     ]  # fmt: skip
     assert run("plans", "set", "gold", *given).code == 0
     assert run("plans", "set", "gold", "--quota", "none", "--scope", "none").code == 0
@@ -402,10 +404,14 @@ def test_a_plan_is_set_field_by_field_and_shown(run: Run, server: FakeServer) ->
         "approval": "publisher",
         "fail_mode": "open",
         "max_body_bytes": 4096,
+        "deadline_ms": 250,
     }
     shown = run("plans", "show", "gold").out
     assert "second=10/1s:5, hour=1000/3600s" in shown
+    assert re.search(r"deadline ms\s+250\n", shown)
     assert "0.50 EUR" in run("plans").out
+    assert run("plans", "set", "gold", "--deadline-ms", "none").code == 0
+    assert server.plans["gold"]["deadline_ms"] is None
 
 
 def test_a_key_is_restricted_and_set_free_again(run: Run, server: FakeServer) -> None:

@@ -57,6 +57,7 @@ def show_plan(name: PlanName, as_json: Json = False) -> None:
             "concurrency": concurrency,
             "max body bytes": plan.max_body_bytes,
             "max rows": plan.max_rows,
+            "deadline ms": plan.deadline_ms,
             "scopes": "all" if plan.scopes is None else plan.scopes,
             "fail mode": plan.fail_mode,
             "price per thousand": price,
@@ -80,6 +81,9 @@ def set_plan(
     concurrency: Annotated[str | None, typer.Option(help="Requests under way at once.")] = None,
     max_body_bytes: Annotated[str | None, typer.Option(help="Largest body.")] = None,
     max_rows: Annotated[str | None, typer.Option(help="Rows in one request.")] = None,
+    deadline_ms: Annotated[
+        str | None, typer.Option(help="Longest that a request may take, in milliseconds.")
+    ] = None,
     scope: Annotated[
         list[str] | None, typer.Option(help="What keys may be used for; repeatable.")
     ] = None,
@@ -101,6 +105,7 @@ def set_plan(
         "concurrency": _number(concurrency, "--concurrency"),
         "max_body_bytes": _number(max_body_bytes, "--max-body-bytes"),
         "max_rows": _number(max_rows, "--max-rows"),
+        "deadline_ms": _number(deadline_ms, "--deadline-ms"),
         "scopes": _LIFTED if scope == [NONE] else scope,
         "fail_mode": fail_mode,
         "price_per_thousand": None if price is None else _price(price),
