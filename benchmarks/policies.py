@@ -137,7 +137,7 @@ class PolicyPath:
         plans.put(PLAN)
         plans.subscriptions.put(SubscriptionDoc(application="shop", model="iris", plan=PLAN.name))
         self.limits = PlanLimitsPolicy(counters, plans, now=time.time)
-        catalog = Catalog({}, lambda _: None)
+        catalog = Catalog({}, lambda _: None, lambda _: None)
         catalog.apply(DOCUMENTS, False)
         route: Step = partial(choose_version, catalog)
         self.steps: dict[str, list[Step]] = {

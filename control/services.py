@@ -41,11 +41,14 @@ from control.webhooks.service import Webhooks
 from registry.blobstore import BlobStore, open_blob_store
 from registry.clock import Clock
 from registry.integrity import Integrity
+from registry.remote import RemoteInspector
 from registry.service import Registry, create_registry
 from registry.settings import RegistrySettings
 from runtime.files import secret_file
 from runtime.logs import logger
 from runtime.release import software_version
+from runtime.remote_credentials import RemoteCredentials
+from runtime.targets import Targets, networks
 
 GC_DELAY_S = 60.0
 SCAN_DELAY_S = 900.0
@@ -125,8 +128,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     accounts = build_accounts(settings, database, pepper, clock)
     issuers = Issuers(database, clock, allow_http=settings.jwks_allow_http)
     issuer_tokens = IssuerTokens(settings, issuers, clock)
-    workers = Workers(database, clock, int(settings.worker_lost_s * 1000))
     gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
+    workers = Workers(database, clock, int(settings.worker_lost_s * 1000), gateways.remotes)
     store = open_blob_store(settings.blobs)
     registry = create_registry(
         database,
@@ -139,6 +142,11 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         clock=clock,
         serving_status=workers.status,
+        inspect_remote=RemoteInspector(
+            Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
+            RemoteCredentials(settings.remote_credentials_path).secret,
+            settings.remote_ca_file,
+        ),
         owners=ModelOwners(),
     )
     metrics = Metrics()

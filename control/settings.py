@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from control.webhooks.targets import networks
 from runtime.logs import LogFormat
+from runtime.targets import networks
 
 
 class ControlSettings(BaseSettings):
@@ -104,6 +104,15 @@ class ControlSettings(BaseSettings):
     statement_grace_h: float = Field(default=72.0, ge=0)
     """Hours after a month's end at which its statements are closed."""
 
+    remote_allowed_networks: str = ""
+    """Networks (CIDR, comma-separated) beside the public internet where remote versions' servers
+    may be, also over ``http://``."""
+    remote_credentials_dir: Path | None = None
+    """Folder of the credentials for remote servers, a file (mode 0600) each; unset:
+    ``remote-credentials`` in the data directory."""
+    remote_ca_file: Path | None = None
+    """CA certificates (PEM) that remote servers are checked by; unset: the public ones."""
+
     webhook_secret_file: Path | None = None
     """Secret that the secrets of webhooks are derived from; made when there is no such file."""
     webhook_allowed_networks: str = ""
@@ -122,7 +131,7 @@ class ControlSettings(BaseSettings):
     webhook_retention_d: float = Field(default=30.0, gt=0)
     """Days for which deliveries that have ended are kept."""
 
-    @field_validator("webhook_allowed_networks")
+    @field_validator("webhook_allowed_networks", "remote_allowed_networks")
     @classmethod
     def _are_networks(cls, text: str) -> str:
         networks(text)
@@ -157,6 +166,11 @@ class ControlSettings(BaseSettings):
     def webhook_secret_path(self) -> Path:
         """Where the secret behind the webhooks' secrets is kept."""
         return self.webhook_secret_file or self.data_dir / "webhook.secret"
+
+    @property
+    def remote_credentials_path(self) -> Path:
+        """Where credentials for remote servers are."""
+        return self.remote_credentials_dir or self.data_dir / "remote-credentials"
 
     @property
     def audit_dir(self) -> Path:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from gateway.catalog import Catalog
 from gateway.coding import Coding
 from gateway.cross_origin import CrossOrigin, for_page, preflight
+from gateway.destinations import Destinations
 from gateway.fast_lane import FastLane
 from gateway.heartbeat import Heartbeat
 from gateway.invoke import Invoker
@@ -29,6 +30,8 @@ from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.observation import Observation
+from gateway.remote import RemoteLimits
+from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
@@ -56,8 +59,10 @@ from runtime.addresses import control_client, control_transport
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
+from runtime.remote_credentials import RemoteCredentials
 from runtime.request_ids import RequestIds
 from runtime.start import StartError
+from runtime.targets import Targets, networks
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
 PROXY_CONNECTIONS = 200
@@ -117,6 +122,17 @@ class Gateway:
             max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
         )
         self._links = Links(self.upstream, token)
+        self.remotes = Remotes(
+            Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
+            RemoteCredentials(settings.remote_credentials_path).secret,
+            RemoteLimits(
+                connections=settings.remote_connections,
+                in_flight=settings.max_in_flight_per_engine,
+                response_bytes=settings.remote_max_response_bytes,
+                check_interval_s=settings.remote_check_interval_s,
+            ),
+            settings.remote_ca_file,
+        )
         self.catalog = Catalog(
             {
                 "application": origins,
@@ -126,7 +142,9 @@ class Gateway:
                 "subscription": plans.subscriptions,
             },
             self._links.reconcile,
+            self.remotes.reconcile,
         )
+        destinations = Destinations(self.upstream, self.remotes)
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
         self._limiting = Limiting(
             settings, plans, self.usage, folder, now=now, monotonic=time.monotonic
@@ -134,8 +152,8 @@ class Gateway:
         self.metrics = PredictionMetrics(
             {
                 "tollway_in_flight": (
-                    "Requests that wait for an engine.",
-                    self.upstream.in_flight,
+                    "Requests that wait for an engine or a remote server.",
+                    destinations.in_flight,
                 ),
                 "tollway_engine_retries_total": (
                     "Requests sent again because their engine was lost.",
@@ -162,6 +180,7 @@ class Gateway:
             id=id_,
             counters=self._limiting.store,
             version=distribution_version("tollwayd"),
+            remotes=self.remotes,
             now=now,
         )
         self._shipper = UsageShipper(
@@ -174,7 +193,7 @@ class Gateway:
         )
         self.routes = CatalogRoutes(
             self.catalog,
-            self.upstream,
+            destinations,
             proxies,
             [identify, *accept],
             authorise,
@@ -189,7 +208,7 @@ class Gateway:
             admission=admission,
             limits=self._limiting.policy,
             catalog=self.catalog,
-            upstream=self.upstream,
+            destinations=destinations,
             usage=self.usage,
             metrics=self.metrics,
             observer=self.observation.observer,
@@ -235,6 +254,7 @@ class Gateway:
             for work in self._limiting.work():
                 cleanup.push_async_callback(_cancelled, self._started(work, stop))
             cleanup.push_async_callback(self._links.close)
+            cleanup.push_async_callback(self.remotes.close)
             await self._limiting.open()
             for work in (
                 self.follower.run(),
@@ -284,6 +304,7 @@ class Gateway:
         registry.register(self.tokens)
         registry.register(self._limiting)
         self.observation.register(registry)
+        registry.register(self.remotes)
         scrape = self._scrape
 
         @app.get("/metrics")

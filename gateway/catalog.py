@@ -50,15 +50,18 @@ class Catalog:
         self,
         holders: Mapping[str, Holder],
         engines_changed: Callable[[Iterable[WorkerDoc]], None],
+        versions_changed: Callable[[Iterable[VersionDoc]], None],
     ) -> None:
         """``holders``: kind -> who decides by its documents. Models, versions and workers stay
-        here; ``engines_changed`` gets the documents of all workers whenever one has changed."""
+        here; ``engines_changed`` gets the documents of all workers whenever one, or a version, has
+        changed, and ``versions_changed`` those of all versions whenever one has."""
         self.models: dict[str, ModelEntry] = {}
         self.workers: dict[str, WorkerDoc] = {}
         self._engines: dict[tuple[str, int], list[str]] = {}
         """Model and version -> states of its engines."""
         self._holders = holders
         self._engines_changed = engines_changed
+        self._versions_changed = versions_changed
 
     def apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
         """Apply changes of (kind, key, document or None) in order; from nothing when ``reset``."""
@@ -67,7 +70,7 @@ class Catalog:
             self.workers.clear()
             for holder in self._holders.values():
                 holder.clear()
-        workers_changed = reset
+        workers_changed = versions_changed = reset
         for kind, key, document in changes:
             if kind in self._holders:
                 self._hand_on(self._holders[kind], key, document)
@@ -76,6 +79,11 @@ class Catalog:
             else:
                 self._put(document)
             workers_changed = workers_changed or kind in {"worker", "version"}
+            versions_changed = versions_changed or kind in {"model", "version"}
+        if versions_changed:
+            self._versions_changed(
+                version for entry in self.models.values() for version in entry.versions.values()
+            )
         if workers_changed:
             self._engines = {}
             for worker in self.workers.values():

@@ -12,12 +12,15 @@ from collections.abc import Callable
 import httpx
 import msgspec
 
+from gateway.remotes import Remotes
 from protocol.errors import STATUS, Code
 from protocol.gateways import GatewayReport
 from runtime.logs import logger
 from runtime.start import StartError
 
 INTERVAL_S = 2.0
+CHANGES_S = 0.05
+"""Changes of remote versions within this time are told at once."""
 FIRST_TIMEOUT_S = 1.0
 """How long a start waits for control's word."""
 
@@ -36,14 +39,16 @@ class Heartbeat:
         id: str,
         counters: str,
         version: str,
+        remotes: Remotes,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``counters`` holds no credentials: it is shown to operators."""
         self._client = client
         self._path = f"/internal/v1/gateways/{id}"
-        self._report = msgspec.json.encode(
-            GatewayReport(id=id, counters=counters, version=version, started_ms=int(now() * 1000))
+        self._report = GatewayReport(
+            id=id, counters=counters, version=version, started_ms=int(now() * 1000)
         )
+        self._remotes = remotes
 
     async def first(self) -> None:
         """Report before anything is served. Raises :class:`StartError` when control refuses; when
@@ -61,7 +66,11 @@ class Heartbeat:
         """Report until cancelled. Raises :class:`StartError` when control refuses: another gateway
         is there, and both must not go on."""
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            with contextlib.suppress(TimeoutError):
+                # Whoever deploys a remote version waits for the word that it can be reached.
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._remotes.changed.wait()
+                    await asyncio.sleep(CHANGES_S)
             with contextlib.suppress(httpx.HTTPError):  # the follower says that control is away
                 await self._send(INTERVAL_S)
 
@@ -71,7 +80,10 @@ class Heartbeat:
             await self._client.delete(self._path, timeout=FIRST_TIMEOUT_S)
 
     async def _send(self, timeout_s: float) -> None:
-        answer = await self._client.put(self._path, content=self._report, timeout=timeout_s)
+        self._remotes.changed.clear()
+        report = msgspec.structs.replace(self._report, remotes=self._remotes.reports())
+        body = msgspec.json.encode(report)
+        answer = await self._client.put(self._path, content=body, timeout=timeout_s)
         if answer.status_code == STATUS[Code.CONFLICT]:
             try:
                 detail = msgspec.json.decode(answer.content, type=_Problem).detail

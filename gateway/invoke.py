@@ -5,7 +5,7 @@
     route      which version answers                routing
     authorise  may they use this model and version  policies.subscription, scopes, lifecycle
     admit      is the request within its limits     policies.request_size, plan_limits
-    forward    the body, unparsed, to an engine     upstream
+    forward    the body, to whoever answers         destinations
     record     what was answered                    usage_log, metrics
 
 Knows no web framework: a lane turns its protocol into a :class:`Call` and an :class:`Answer` into
@@ -20,10 +20,10 @@ from functools import partial
 from gateway.answer import Answer, Headers, engine_answer, error_answer, server_timing
 from gateway.catalog import Catalog
 from gateway.connection import Exchange
+from gateway.destinations import Destinations
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
 from gateway.routing import choose_version, hide_unseen
-from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
 from policies.base import Call, Policy
 from policies.chain import Chain, Decided
@@ -48,7 +48,7 @@ class Invoker:
         admission: list[Policy],
         limits: PlanLimitsPolicy,
         catalog: Catalog,
-        upstream: Upstream,
+        destinations: Destinations,
         usage: UsageLog,
         metrics: PredictionMetrics,
         observer: Observer,
@@ -67,7 +67,7 @@ class Invoker:
         self._chain = Chain([*first, partial(choose_version, catalog), *policies, limits.check])
         self._limits = limits
         self._catalog = catalog
-        self._upstream = upstream
+        self._destinations = destinations
         self._usage = usage
         self._metrics = metrics
         self._observer = observer
@@ -88,7 +88,7 @@ class Invoker:
         self._chain.run(call, self._observer.begins(call, admitted))
 
     def forward(self, call: Call, body: bytes, done: Done) -> None:
-        """Send an admitted call's body to an engine; ``done`` gets the answer, exactly once."""
+        """Send an admitted call's body on; ``done`` gets the answer, exactly once."""
         call.bytes_in = len(body)
         exchange = Exchange(
             body,
@@ -100,7 +100,7 @@ class Invoker:
             trace=call.trace,
         )
         try:
-            self._upstream.send((call.model, call.version), exchange)
+            self._destinations.send((call.model, call.version), exchange)
         except TollwayError as error:
             self._answer(call, error, done)
 

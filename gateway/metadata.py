@@ -34,15 +34,16 @@ def v2_model(entry: ModelEntry, version: VersionDoc) -> Json:
 def v2_config(version: VersionDoc) -> Json:
     """``GET /v2/models/M/config``, in the fields that Triton's clients read."""
     manifest = version.manifest
+    artifact = manifest.artifact
     return {
         "name": version.model,
         "platform": manifest.platform,
-        "backend": "onnxruntime",
+        "backend": "remote" if artifact is None else "onnxruntime",
         "version_policy": {"specific": {"versions": [version.number]}},
         "max_batch_size": 0,
         "input": [_config_tensor(t) for t in manifest.inputs],
         "output": [_config_tensor(t) for t in manifest.outputs],
-        "default_model_filename": manifest.artifact.path or "model.onnx",
+        "default_model_filename": "" if artifact is None else artifact.path or "model.onnx",
     }
 
 
@@ -102,7 +103,7 @@ def index_item(entry: ModelEntry, version: VersionDoc, ready: bool) -> Json:
         "name": entry.name,
         "version": str(version.number),
         "state": "READY" if ready else "UNAVAILABLE",
-        "reason": "" if ready else "no engine is ready",
+        "reason": "" if ready else "it cannot answer now",
     }
 
 

@@ -14,10 +14,9 @@ from fastapi.responses import JSONResponse, Response
 from gateway import metadata
 from gateway.answer import error_answer
 from gateway.catalog import Catalog, ModelEntry
+from gateway.destinations import Destinations
 from gateway.lane import peer_of, read_headers
 from gateway.routing import choose_version, hide_unseen, parse_version
-from gateway.statistics import ask_engines
-from gateway.upstream import Upstream
 from policies.addresses import TrustedProxies
 from policies.base import Call, Policy
 from policies.chain import Chain
@@ -34,12 +33,12 @@ class _IndexFilter(msgspec.Struct):
 
 
 class CatalogRoutes:
-    """The handlers, over the catalog and the engines' connections."""
+    """The handlers, over the catalog and those who answer."""
 
     def __init__(
         self,
         catalog: Catalog,
-        upstream: Upstream,
+        destinations: Destinations,
         proxies: TrustedProxies,
         accept: list[Policy],
         authorise: list[Policy],
@@ -48,7 +47,7 @@ class CatalogRoutes:
         """``accept`` and ``authorise``: what a call for statistics must satisfy before and after
         its version is chosen. ``limits``: what its caller is told of."""
         self._catalog = catalog
-        self._upstream = upstream
+        self._destinations = destinations
         self._proxies = proxies
         first = (policy.check for policy in accept)
         policies = (policy.check for policy in authorise)
@@ -110,6 +109,7 @@ class CatalogRoutes:
             and entry.stable.loaded
             and not self._is_ready(entry.stable)
             and not self._catalog.has_failed(entry.name, entry.stable.number)
+            and not self._destinations.has_failed((entry.name, entry.stable.number))
         ]
 
     async def model(self, model: str, version: str | None = None) -> Response:
@@ -165,7 +165,7 @@ class CatalogRoutes:
         except TollwayError as error:
             return refusal(error, await self._standing(call, error.code))
         found = self._catalog.models[model].versions[call.version]
-        engines = await ask_engines(self._upstream, (model, found.number))
+        engines = await self._destinations.statistics((model, found.number))
         content = {"model_stats": [metadata.v2_stats(found, engines)]}
         return JSONResponse(content, headers=await self._standing(call))
 
@@ -181,7 +181,7 @@ class CatalogRoutes:
         return {name.decode(): value.decode() for name, value in self._limits.headers(call)}
 
     def _is_ready(self, version: VersionDoc) -> bool:
-        return self._upstream.is_ready((version.model, version.number))
+        return self._destinations.is_ready((version.model, version.number))
 
     def _find(
         self, model: str, version: str | None, label: str | None = None

@@ -11,6 +11,7 @@ from gateway.access_log import AccessLogSetting
 from policies.addresses import Networks
 from protocol.configuration import Environment
 from runtime.logs import LogFormat, LogLevel
+from runtime.targets import networks
 
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 ENVIRONMENTS: tuple[Environment, ...] = ("live", "test")
@@ -97,6 +98,22 @@ class GatewaySettings(BaseSettings):
     jwks_ca_file: Path | None = None
     """CA certificates (PEM) that issuers' servers are checked by; unset: the public ones."""
 
+    remote_allowed_networks: str = ""
+    """Networks (CIDR, comma-separated) beside the public internet where remote versions' servers
+    may be, also over ``http://``."""
+    remote_credentials_dir: Path | None = None
+    """Folder of the credentials for remote servers, a file (mode 0600) each; unset:
+    ``remote-credentials`` in the data directory."""
+    remote_ca_file: Path | None = None
+    """CA certificates (PEM) that remote servers are checked by; unset: the public ones."""
+    remote_connections: int = Field(default=64, ge=1, le=4096)
+    """Requests that one remote version's server gets at once; more wait in the gateway, up to
+    ``max_in_flight_per_engine``."""
+    remote_max_response_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 30)
+    """Largest answer that is taken of a remote server."""
+    remote_check_interval_s: float = Field(default=5.0, ge=0.1, le=3_600)
+    """How often a remote version's health is asked for while nothing fails."""
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: str) -> str:
@@ -110,6 +127,12 @@ class GatewaySettings(BaseSettings):
             raise ValueError("name the collector's base URL, such as http://127.0.0.1:4318")
         return value
 
+    @field_validator("remote_allowed_networks")
+    @classmethod
+    def _are_allowed(cls, value: str) -> str:
+        networks(value)
+        return value
+
     @field_validator("key_environments")
     @classmethod
     def _are_environments(cls, value: str) -> str:
@@ -121,6 +144,11 @@ class GatewaySettings(BaseSettings):
     def proxy_networks(self) -> Networks:
         """``trusted_proxies``, parsed."""
         return Networks.parse(_listed(self.trusted_proxies))
+
+    @property
+    def remote_credentials_path(self) -> Path:
+        """Where credentials for remote servers are."""
+        return self.remote_credentials_dir or self.data_dir / "remote-credentials"
 
     @property
     def accepted_environments(self) -> frozenset[Environment]:

@@ -70,6 +70,8 @@ class Code(StrEnum):
     """A role that is needed for this request does not answer."""
     BODY_TIMEOUT = "body_timeout"
     """The deadline passed before the request's body was complete."""
+    REMOTE_FAILED = "remote_failed"
+    """The remote server that answers for the version failed, or answered what is no use."""
     INFERENCE_FAILED = "inference_failed"
     """The model itself failed on valid input."""
     INTERNAL = "internal"
@@ -106,6 +108,7 @@ STATUS: dict[Code, int] = {
     Code.DEADLINE_EXCEEDED: 504,
     Code.BODY_TIMEOUT: 504,
     Code.UNAVAILABLE: 503,
+    Code.REMOTE_FAILED: 502,
     Code.INFERENCE_FAILED: 400,
     Code.INTERNAL: 500,
 }

@@ -1,6 +1,20 @@
 """What a gateway tells control of itself, every few seconds."""
 
+from typing import Literal
+
 import msgspec
+
+RemoteState = Literal["starting", "ready", "failed"]
+
+
+class RemoteReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a remote version stands at one gateway: what a worker would say of its engine."""
+
+    model: str
+    version: int
+    state: RemoteState
+    error: str = ""
+    """Why it cannot answer, for the publisher."""
 
 
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,3 +28,5 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the software."""
     started_ms: int
     """UNIX milliseconds at which the process started."""
+    remotes: tuple[RemoteReport, ...] = ()
+    """Every remote version that is loaded."""

@@ -69,14 +69,35 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     that is fixed, not by ``tolerance``."""
 
 
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on another server of the Open Inference Protocol, which answers for the version."""
+
+    url: str
+    """Where the server's ``/v2`` is, without it and without a slash at the end."""
+    model: str
+    """The model's name there."""
+    version: str = ""
+    """The version there; empty: the server's own choice, which may change."""
+    credential: str = ""
+    """Name of the credential that operators have put beside gateways and control; empty: none."""
+    timeout_ms: int = 30_000
+    """Time for one answer as a whole."""
+    connect_timeout_ms: int = 2_000
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides how a version answers. Never changes once registered."""
+    """Everything that decides how a version answers. Never changes once registered.
+
+    A version has either an ``artifact``, which engines run, or a ``remote``.
+    """
 
     schema: Literal["tollway.manifest/1"] = "tollway.manifest/1"
     model: str
-    platform: Literal["onnxruntime_onnx"] = "onnxruntime_onnx"
+    platform: Literal["onnxruntime_onnx", "open_inference_remote"] = "onnxruntime_onnx"
     task: Task = "unknown"
-    artifact: Blob
+    artifact: Blob | None = None
+    remote: Remote | UnsetType = UNSET
+    """Absent, not null, where there is none: manifests from before it keep their digests."""
     files: tuple[Blob, ...] = ()
     """External data files of the graph, by relative path."""
     golden: Blob | None = None
@@ -86,13 +107,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...] = ()
     labels: tuple[str | int | float | bool, ...] = ()
     """A classifier's classes, in the order of its probabilities."""
-    opsets: dict[str, int]
-    ir_version: int
+    opsets: dict[str, int] = {}
+    ir_version: int = 0
     libraries: dict[str, str] = {}
     conversion: dict[str, str] = {}
     parity: Parity | None = None
     metrics: dict[str, float] = {}
     description: str = ""
+
+    def blobs(self) -> list[tuple[Literal["artifact", "file", "golden"], Blob]]:
+        """(role, blob) for everything that the version needs; nothing for a remote one."""
+        found: list[tuple[Literal["artifact", "file", "golden"], Blob]] = []
+        if self.artifact is not None:
+            found.append(("artifact", self.artifact))
+        found += [("file", blob) for blob in self.files]
+        if self.golden is not None:
+            found.append(("golden", self.golden))
+        return found
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):

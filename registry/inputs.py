@@ -1,6 +1,6 @@
 """What the registry's API takes, with the bounds of every field."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -88,10 +88,39 @@ class ParityInput(_Input):
     near_ties: Size = 0
 
 
-class VersionInput(_Input):
-    """A version to register. Inputs, outputs and opsets are read from the graph."""
+class TensorInput(_Input):
+    """An input or output that a remote server does not describe itself; -1 in ``shape`` is a
+    dimension of any size."""
 
-    artifact: BlobInput
+    name: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_nul)]
+    datatype: Literal[
+        "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+        "FP16", "BF16", "FP32", "FP64", "BYTES",
+    ]  # fmt: skip
+    shape: Annotated[list[Annotated[int, Field(ge=-1, le=MAX_EXACT)]], Field(max_length=64)]
+    optional: bool = False
+
+
+class RemoteInput(_Input):
+    """A model on another server of the Open Inference Protocol; see
+    ``protocol.manifest.Remote``."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    model: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
+    version: Annotated[str, Field(max_length=255), AfterValidator(_no_nul)] = ""
+    credential: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9-]*$")] = ""
+    timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+    connect_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 2_000
+    inputs: Annotated[list[TensorInput], Field(max_length=1000)] = []
+    outputs: Annotated[list[TensorInput], Field(max_length=1000)] = []
+
+
+class VersionInput(_Input):
+    """A version to register, from an artifact or a remote server: one of them. Inputs, outputs
+    and opsets are read from the graph, or the server's metadata."""
+
+    artifact: BlobInput | None = None
+    remote: RemoteInput | None = None
     files: Annotated[list[FileInput], Field(max_length=1000)] = []
     golden: BlobInput | None = None
     task: Task = "unknown"
@@ -105,7 +134,8 @@ class VersionInput(_Input):
 
     def request(self) -> VersionRequest:
         """The same for the domain."""
-        return msgspec.convert(self.model_dump(), VersionRequest)
+        left_out = {"remote"} if self.remote is None else set()
+        return msgspec.convert(self.model_dump(exclude=left_out), VersionRequest)
 
 
 class LoadedInput(_Input):

@@ -2,7 +2,8 @@
 
 names and sizes → blobs are there → bundle on disk, digests verified → inspection in a process
 of its own → golden rows and columns fit the graph → manifest and its digest → number, version,
-references and change, in one transaction
+references and change, in one transaction. Of a remote version its server is asked instead of a
+graph: :mod:`registry.remote`.
 """
 
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from rfc8785 import CanonicalizationError
 
 from protocol.errors import Code, TollwayError
@@ -21,6 +23,7 @@ from protocol.manifest import (
     Manifest,
     Parity,
     Task,
+    Tensor,
     canonical_json,
     sha256_digest,
 )
@@ -33,6 +36,7 @@ from registry.fit import check_columns, check_golden
 from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
 from registry.permissions import Permissions
+from registry.remote import InspectRemote, RemoteRequest, no_remotes
 from registry.settings import RegistrySettings
 from registry.store import audit
 from registry.store import blobs as blob_store
@@ -52,7 +56,9 @@ MAX_GOLDEN_BYTES = 16 << 20
 class VersionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher states. Inputs, outputs and opsets are read from the graph instead."""
 
-    artifact: Blob
+    artifact: Blob | None = None
+    """Or :attr:`remote`: a version has one of them."""
+    remote: RemoteRequest | UnsetType = UNSET
     files: tuple[Blob, ...] = ()
     golden: Blob | None = None
     task: Task = "unknown"
@@ -76,6 +82,7 @@ class Publisher:
         clock: Clock,
         permissions: Permissions,
         inspect: Inspect = inspect_bundle,
+        inspect_remote: InspectRemote = no_remotes,
     ) -> None:
         self._database = database
         self._permissions = permissions
@@ -83,6 +90,7 @@ class Publisher:
         self._settings = settings
         self._clock = clock
         self._inspect_bundle = inspect
+        self._inspect_remote = inspect_remote
         self._bundles = settings.staging_dir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._inspections = threading.BoundedSemaphore(CONCURRENT_INSPECTIONS)
@@ -108,13 +116,12 @@ class Publisher:
         earlier = self._earlier(model, actor, idempotency_key, request_digest)
         if earlier is not None:
             return earlier, False
-        self._check_blobs(request, by)
-        check_paths(request.files)
-        inspection, golden = self._inspect(request)
-        check_columns(request.columns, inspection.inputs)
-        if golden is not None:
-            check_golden(golden, inspection.inputs, inspection.outputs)
-        manifest = _manifest(model, request, inspection)
+        _check_kind(request)
+        if request.remote is not UNSET:
+            manifest = self._remote_manifest(model, request, request.remote)
+        else:
+            manifest = self._local_manifest(model, request, by)
+        check_columns(request.columns, manifest.inputs)
         text = _canonical(manifest)
         draft = VersionRecord(
             model=model,
@@ -141,6 +148,32 @@ class Publisher:
             Code.CONFLICT,
             f"too many publishers of model {model!r} at this moment; try again",
             repr(conflict),
+        )
+
+    def _local_manifest(self, model: str, request: VersionRequest, by: Actor) -> Manifest:
+        assert request.artifact is not None
+        self._check_blobs(request, by)
+        check_paths(request.files)
+        inspection, golden = self._inspect(request, request.artifact)
+        if golden is not None:
+            check_golden(golden, inspection.inputs, inspection.outputs)
+        return msgspec.structs.replace(
+            _stated(model, request, inspection.inputs, inspection.outputs),
+            artifact=msgspec.structs.replace(request.artifact, path=""),
+            files=tuple(sorted(request.files, key=lambda file: file.path)),
+            golden=request.golden and msgspec.structs.replace(request.golden, path=""),
+            opsets=inspection.opsets,
+            ir_version=inspection.ir_version,
+        )
+
+    def _remote_manifest(
+        self, model: str, request: VersionRequest, remote: RemoteRequest
+    ) -> Manifest:
+        found = self._inspect_remote(model, remote)
+        return msgspec.structs.replace(
+            _stated(model, request, found.inputs, found.outputs),
+            platform="open_inference_remote",
+            remote=found.remote,
         )
 
     def clean(self) -> int:
@@ -192,10 +225,10 @@ class Publisher:
                 Code.TOO_LARGE, f"golden rows may have at most {MAX_GOLDEN_BYTES} bytes"
             )
 
-    def _inspect(self, request: VersionRequest) -> tuple[Inspection, bytes | None]:
+    def _inspect(self, request: VersionRequest, artifact: Blob) -> tuple[Inspection, bytes | None]:
         with (
             self._turn(),
-            materialised(self._blobs, request.artifact, request.files, self._bundles) as folder,
+            materialised(self._blobs, artifact, request.files, self._bundles) as folder,
         ):
             golden = self._golden(request, folder)
             inspection = self._inspect_bundle(
@@ -228,7 +261,7 @@ class Publisher:
             target.unlink(missing_ok=True)
 
     def _insert(self, draft: VersionRecord, text: bytes) -> VersionRecord:
-        digests = {blob.digest for _, blob in store.blobs_of(draft.manifest)}
+        digests = {blob.digest for _, blob in draft.manifest.blobs()}
         with self._database.write() as connection:
             # Under their locks nobody can begin to sweep them; see registry.collect.
             present = blob_store.lock(connection, digests)
@@ -249,28 +282,33 @@ class Publisher:
         return record
 
 
+def _check_kind(request: VersionRequest) -> None:
+    remote = request.remote is not UNSET
+    if remote == (request.artifact is not None):
+        raise TollwayError(Code.INVALID, "a version has either an 'artifact' or a 'remote'")
+    if remote and (request.files or request.golden is not None):
+        raise TollwayError(Code.INVALID, "a remote version has no 'files' and no 'golden' rows")
+
+
 def _blobs_of(request: VersionRequest) -> list[Blob]:
-    golden = () if request.golden is None else (request.golden,)
-    return [request.artifact, *request.files, *golden]
+    return [blob for blob in (request.artifact, *request.files, request.golden) if blob is not None]
 
 
 def _not_uploaded(digest: str) -> TollwayError:
     return TollwayError(Code.INVALID, f"blob {digest} has not been uploaded; upload it first")
 
 
-def _manifest(model: str, request: VersionRequest, inspection: Inspection) -> Manifest:
+def _stated(
+    model: str, request: VersionRequest, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> Manifest:
+    """The manifest without what answers: neither artifact nor remote."""
     return Manifest(
         model=model,
         task=request.task,
-        artifact=msgspec.structs.replace(request.artifact, path=""),
-        files=tuple(sorted(request.files, key=lambda file: file.path)),
-        golden=request.golden and msgspec.structs.replace(request.golden, path=""),
-        inputs=inspection.inputs,
-        outputs=inspection.outputs,
+        inputs=inputs,
+        outputs=outputs,
         columns=request.columns,
         labels=request.labels,
-        opsets=inspection.opsets,
-        ir_version=inspection.ir_version,
         libraries=request.libraries,
         conversion=request.conversion,
         parity=request.parity,

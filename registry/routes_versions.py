@@ -88,7 +88,8 @@ def _add_versions(router: APIRouter, require: Require) -> None:
         actor: publisher,
         idempotency_key: IdempotencyKey = None,
     ) -> VersionOutput:
-        """Register the next version from blobs uploaded before. Takes as long as inspecting it."""
+        """Register the next version, from blobs uploaded before or for a remote server. Takes as
+        long as inspecting the graph, or asking the server."""
         record, created = registry.publisher.publish(
             model, body.request(), actor=actor.name, by=actor, idempotency_key=idempotency_key
         )

@@ -19,6 +19,7 @@ from registry.lifecycle import Lifecycle
 from registry.models import Models
 from registry.permissions import Permissions
 from registry.publish import Publisher
+from registry.remote import InspectRemote, no_remotes
 from registry.settings import RegistrySettings
 from registry.status import ServingStatusOf, no_engines
 from registry.store.database import Database
@@ -58,6 +59,7 @@ def create_registry(
     clock: Clock = system_clock,
     serving_status: ServingStatusOf = no_engines,
     inspect: Inspect = inspect_bundle,
+    inspect_remote: InspectRemote = no_remotes,
     owners: Owners = NO_OWNERS,
 ) -> Registry:
     """Build the registry on an already migrated ``database``."""
@@ -72,7 +74,7 @@ def create_registry(
         models=models,
         permissions=permissions,
         versions=versions,
-        publisher=Publisher(database, blobs, settings, clock, permissions, inspect),
+        publisher=Publisher(database, blobs, settings, clock, permissions, inspect, inspect_remote),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,

@@ -125,10 +125,11 @@ class Agent:
         self._reconcile_wanted.set()
 
     def _wanted(self) -> dict[Key, VersionDoc]:
+        """What needs an engine here. For remote versions, which have no artifact, gateways ask."""
         return {
             (doc.model, doc.number): doc
             for doc in self._versions.values()
-            if doc.loaded and doc.state not in NOT_SERVED
+            if doc.loaded and doc.state not in NOT_SERVED and doc.manifest.artifact is not None
         }
 
     async def _reconcile(self) -> None:

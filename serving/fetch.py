@@ -40,12 +40,9 @@ class BlobCache:
     async def stage(self, manifest: Manifest, folder: Path) -> None:
         """Fill ``folder``, made anew, with a version's files. Raises :class:`FetchError`."""
         await asyncio.to_thread(_make_empty, folder)
-        wanted = [(manifest.artifact, ARTIFACT)]
-        wanted += [(blob, _inside(blob.path)) for blob in manifest.files]
-        if manifest.golden is not None:
-            wanted.append((manifest.golden, GOLDEN))
-        for blob, path in wanted:
-            target = folder / path
+        places = {"artifact": ARTIFACT, "golden": GOLDEN}
+        for role, blob in manifest.blobs():
+            target = folder / (places.get(role) or _inside(blob.path))
             if not await asyncio.to_thread(self._copy, blob, target):
                 await self._download(blob)
                 if not await asyncio.to_thread(self._copy, blob, target):
@@ -53,12 +50,7 @@ class BlobCache:
 
     def keep_only(self, manifests: Iterable[Manifest]) -> None:
         """Drop cached blobs that none of these versions needs."""
-        needed = {
-            _hex(blob.digest)
-            for manifest in manifests
-            for blob in (manifest.artifact, *manifest.files, manifest.golden)
-            if blob is not None
-        }
+        needed = {_hex(blob.digest) for manifest in manifests for _, blob in manifest.blobs()}
         for folder in (self._blobs, self._partial):
             for path in folder.iterdir():
                 if path.name not in needed and not self._locked(path.name):

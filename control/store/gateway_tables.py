@@ -14,5 +14,7 @@ gateways = sa.Table(
     sa.Column("started_ms", sa.BigInteger, nullable=False),
     sa.Column("first_seen_ms", sa.BigInteger, nullable=False),
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
+    sa.Column("remotes", sa.Text, nullable=False, server_default="[]"),
 )
-"""Gateways that are alive. ``started_ms`` is by the gateway's own clock."""
+"""Gateways that are alive. ``started_ms`` is by the gateway's own clock, ``remotes``
+JSON of :class:`protocol.gateways.RemoteReport`."""

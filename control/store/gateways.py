@@ -9,9 +9,10 @@ from sqlalchemy.engine import Connection
 from control.store.failures import repeated
 from control.store.gateway_tables import gateways
 from protocol.errors import Code, TollwayError
-from protocol.gateways import GatewayReport
+from protocol.gateways import GatewayReport, RemoteReport
 from protocol.names import check_name
 from registry.clock import Clock, rfc3339
+from registry.status import EngineStatus
 from registry.store.database import Database
 
 MEMORY: Final = "memory"
@@ -59,6 +60,7 @@ class Gateways:
                 "version": report.version,
                 "started_ms": report.started_ms,
                 "seen_ms": now,
+                "remotes": msgspec.json.encode(report.remotes).decode(),
             }
             updated = connection.execute(
                 sa.update(gateways).where(gateways.c.id == report.id).values(values)
@@ -104,6 +106,22 @@ class Gateways:
             )
             for row in rows
         ]
+
+    def remotes(self) -> dict[tuple[str, int], list[EngineStatus]]:
+        """(model, version) -> how each gateway that is alive stands with its remote server."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(gateways.c.id, gateways.c.remotes)
+                .where(self._alive(self._clock()), gateways.c.remotes != "[]")
+                .order_by(gateways.c.id)
+            ).all()
+        found: dict[tuple[str, int], list[EngineStatus]] = {}
+        for row in rows:
+            for remote in msgspec.json.decode(row.remotes, type=tuple[RemoteReport, ...]):
+                found.setdefault((remote.model, remote.version), []).append(
+                    EngineStatus(worker=row.id, slot=0, state=remote.state, error=remote.error)
+                )
+        return found
 
     def _is_new(self, now: int) -> bool:
         """Whether control itself has not listened for long enough to call anybody silent."""

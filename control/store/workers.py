@@ -1,6 +1,7 @@
 """Workers that are alive, and the engines they report."""
 
 import threading
+from collections.abc import Callable
 
 import msgspec
 import sqlalchemy as sa
@@ -30,7 +31,15 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Workers:
     """Registers workers and drops silent ones. Thread-safe; calls block."""
 
-    def __init__(self, database: Database, clock: Clock, lost_ms: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        lost_ms: int,
+        remotes: Callable[[], dict[tuple[str, int], list[EngineStatus]]] = dict,
+    ) -> None:
+        """``remotes`` tells what gateways report of remote versions, which no worker holds."""
+        self._remotes = remotes
         self._database = database
         self._clock = clock
         self._lost_ms = lost_ms
@@ -100,7 +109,8 @@ class Workers:
         ]
 
     def status(self, model: str, number: int) -> ServingStatus:
-        """What the workers report of a version: the registry's ``serving_status``."""
+        """What workers, or gateways for a remote version, report: the registry's
+        ``serving_status``."""
         return summary(self._engines().get((model, number), []))
 
     def _engines(self) -> dict[tuple[str, int], list[EngineStatus]]:
@@ -118,6 +128,8 @@ class Workers:
                             worker=row.id, slot=engine.slot, state=engine.state, error=engine.error
                         )
                     )
+        for key, reported in self._remotes().items():
+            found.setdefault(key, []).extend(reported)
         with self._lock:
             self._cached = (now, found)
         return found

@@ -14,9 +14,9 @@ from control.webhooks.dispatcher import Dispatcher
 from control.webhooks.sender import Sender
 from control.webhooks.service import Webhooks
 from control.webhooks.signing import Signer
-from control.webhooks.targets import Resolver, Targets, networks, system_resolver
 from registry.clock import Clock
 from runtime.files import secret_file
+from runtime.targets import Resolver, Targets, networks, system_resolver
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -35,7 +35,9 @@ def build_webhooks(
     ``verify`` are the certificates to trust; None: those of the system's usual bundle.
     """
     signer = Signer(secret_file(settings.webhook_secret_path))
-    targets = Targets(networks(settings.webhook_allowed_networks), resolver)
+    targets = Targets(
+        networks(settings.webhook_allowed_networks), "TOLLWAY_WEBHOOK_ALLOWED_NETWORKS", resolver
+    )
     events = EventLog(database, clock)
     events.begin()
     deliveries = Deliveries(database, clock)

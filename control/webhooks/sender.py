@@ -9,7 +9,8 @@ from typing import Final, NamedTuple, Self
 
 import httpx
 
-from control.webhooks.targets import Target, TargetRefused, Targets
+from runtime.checked_transport import CheckedTransport
+from runtime.targets import TargetRefused, Targets, parse
 
 MAX_RESPONSE_BYTES: Final = 16 << 10
 """Of an answer's body as much is read, and none of it is kept."""
@@ -50,17 +51,19 @@ class Sender:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``timeout_s`` is for the whole attempt, resolving the name included."""
-        self._targets = targets
-        self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._user_agent = user_agent
         self._monotonic = monotonic
         self._http = httpx.AsyncClient(
-            verify=httpx.create_ssl_context() if verify is None else verify,
-            follow_redirects=False,  # a redirect would lead past the check of the address
-            trust_env=False,  # so would a proxy
+            transport=CheckedTransport(
+                targets,
+                resolve_timeout_s=connect_timeout_s,
+                verify=verify,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            ),
+            follow_redirects=False,
+            trust_env=False,
             timeout=httpx.Timeout(timeout_s, connect=connect_timeout_s),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def __aenter__(self) -> Self:
@@ -87,8 +90,7 @@ class Sender:
 
         try:
             async with asyncio.timeout(self._timeout_s):
-                target = await self._targets.check(url, self._connect_timeout_s)
-                return await self._post(target, headers, body, began)
+                return await self._post(url, headers, body, began)
         except TargetRefused as error:
             return outcome(error.public, refused=True)
         except TimeoutError:
@@ -99,39 +101,19 @@ class Sender:
             return outcome(_reason(error))
 
     async def _post(
-        self, target: Target, headers: Mapping[str, str], body: bytes, began: float
-    ) -> Outcome:
-        last = len(target.addresses) - 1
-        for number, address in enumerate(target.addresses):
-            try:
-                return await self._post_to(target.url, address, headers, body, began)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if number == last:
-                    raise
-        raise AssertionError("a target has an address")
-
-    async def _post_to(
-        self,
-        url: httpx.URL,
-        address: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        began: float,
+        self, url: str, headers: Mapping[str, str], body: bytes, began: float
     ) -> Outcome:
         request = self._http.build_request(
             "POST",
-            url.copy_with(host=address),
+            parse(url),
             content=body,
             headers={
                 **headers,
-                "Host": url.netloc.decode("ascii"),
                 "User-Agent": self._user_agent,
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 "Connection": "close",
             },
-            # The certificate is checked against the name in the URL, not the address.
-            extensions={"sni_hostname": url.raw_host.decode("ascii")},
         )
         response = await self._http.send(request, stream=True)
         try:

@@ -12,9 +12,9 @@ from control.store.webhooks import Endpoints
 from control.webhooks.dispatcher import Dispatcher
 from control.webhooks.resources import NewWebhook, Webhook, WebhookChange, WebhookRequest
 from control.webhooks.signing import Signer
-from control.webhooks.targets import Targets
 from registry.access import Actor
 from registry.clock import Clock
+from runtime.targets import Targets
 
 Result = TypeVar("Result")
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protocol.configuration import CALLABLE_STATES, VersionDoc, VersionState
-from protocol.manifest import Blob, Manifest
+from protocol.manifest import Manifest
 from registry.store.changes import append
 from registry.store.tables import transitions, version_blobs, versions
 
@@ -63,19 +63,18 @@ def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) 
     or the idempotency key is taken."""
     row = msgspec.structs.asdict(record) | {"manifest": manifest_json.decode()}
     connection.execute(sa.insert(versions).values(row))
-    connection.execute(
-        sa.insert(version_blobs),
-        [
-            {
-                "model": record.model,
-                "number": record.number,
-                "role": role,
-                "path": blob.path,
-                "digest": blob.digest,
-            }
-            for role, blob in blobs_of(record.manifest)
-        ],
-    )
+    references = [
+        {
+            "model": record.model,
+            "number": record.number,
+            "role": role,
+            "path": blob.path,
+            "digest": blob.digest,
+        }
+        for role, blob in record.manifest.blobs()
+    ]
+    if references:
+        connection.execute(sa.insert(version_blobs), references)
     record_transition(
         connection,
         record,
@@ -86,15 +85,6 @@ def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) 
         at=record.created_at,
     )
     announce(connection, record)
-
-
-def blobs_of(manifest: Manifest) -> list[tuple[str, Blob]]:
-    """(role, blob) for everything that the version needs."""
-    found = [("artifact", manifest.artifact)]
-    found += [("file", blob) for blob in manifest.files]
-    if manifest.golden is not None:
-        found.append(("golden", manifest.golden))
-    return found
 
 
 def get(

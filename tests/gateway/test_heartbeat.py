@@ -7,7 +7,10 @@ import msgspec
 import pytest
 
 from gateway.heartbeat import Heartbeat
+from gateway.remote import RemoteLimits
+from gateway.remotes import Remotes
 from runtime.start import StartError
+from runtime.targets import Targets
 
 
 class Control:
@@ -28,14 +31,27 @@ class Control:
 
 def heartbeat(control: Control) -> Heartbeat:
     client = httpx.AsyncClient(transport=httpx.MockTransport(control), base_url="http://control")
-    return Heartbeat(client, id="g1", counters="memory", version="1.0", now=lambda: 12.5)
+    return Heartbeat(
+        client, id="g1", counters="memory", version="1.0", remotes=remotes(), now=lambda: 12.5
+    )
+
+
+def remotes() -> Remotes:
+    limits = RemoteLimits(connections=1, in_flight=1, response_bytes=1, check_interval_s=1)
+    return Remotes(Targets((), "TOLLWAY_X"), lambda _model, _remote: None, limits)
 
 
 async def test_a_report_says_where_limits_are_counted() -> None:
     control = Control()
     await heartbeat(control).first()
     assert control.reports == [
-        {"id": "g1", "counters": "memory", "version": "1.0", "started_ms": 12_500}
+        {
+            "id": "g1",
+            "counters": "memory",
+            "version": "1.0",
+            "started_ms": 12_500,
+            "remotes": [],
+        }
     ]
 
 

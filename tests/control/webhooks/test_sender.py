@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from control.webhooks.sender import MAX_RESPONSE_BYTES, Sender
-from control.webhooks.targets import Resolver, Targets, networks, system_resolver
+from runtime.targets import Resolver, Targets, networks, system_resolver
 from tests.control.webhooks.receivers import Received, Writer, receiving, status
-from tests.control.webhooks.test_targets import FakeResolver
 from tests.fixtures.certificates import contexts
+from tests.runtime.test_targets import FakeResolver
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 
@@ -23,7 +23,7 @@ def sender(
     verify: ssl.SSLContext | None = None,
 ) -> Sender:
     return Sender(
-        Targets(networks(allowed), resolver),
+        Targets(networks(allowed), "TOLLWAY_WEBHOOK_ALLOWED_NETWORKS", resolver),
         connect_timeout_s=1.0,
         timeout_s=timeout_s,
         user_agent="Tollway/test",

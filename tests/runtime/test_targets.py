@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.webhooks.targets import TargetRefused, Targets, carried, is_public, networks, parse
+from runtime.targets import TargetRefused, Targets, carried, is_public, networks, parse
 
 INSIDE = [
     "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1",
@@ -41,7 +41,7 @@ class FakeResolver:
 
 
 def targets(resolver: FakeResolver, allowed: str = "") -> Targets:
-    return Targets(networks(allowed), resolver)
+    return Targets(networks(allowed), "TOLLWAY_ALLOWED_NETWORKS", resolver)
 
 
 @pytest.mark.parametrize("address", INSIDE)
@@ -144,7 +144,7 @@ async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
         return []
 
     with pytest.raises(TargetRefused, match="in time"):
-        await Targets((), hang).check("https://hooks.example", 0.01)
+        await Targets((), "TOLLWAY_ALLOWED_NETWORKS", hang).check("https://hooks.example", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_a_url_of_another_form_is_refused(url: str) -> None:
 )  # fmt: skip
 async def test_other_spellings_of_this_machine_are_refused(url: str) -> None:
     with pytest.raises(TargetRefused):
-        await Targets(()).check(url, 5)
+        await Targets((), "TOLLWAY_ALLOWED_NETWORKS").check(url, 5)

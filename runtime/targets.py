@@ -1,7 +1,8 @@
-"""Where deliveries may go: a public address, or one that the operator allows.
+"""Where requests to URLs that users give may go: a public address, or one the operator allows.
 
 A name is resolved, every address of it is checked, and the connection goes to a checked address: a
-name that answers differently a moment later (DNS rebinding) leads nowhere else.
+name that answers differently a moment later (DNS rebinding) leads nowhere else. See
+:mod:`runtime.checked_transport` for the connection.
 """
 
 import asyncio
@@ -77,7 +78,7 @@ class Target(NamedTuple):
 
 
 class TargetRefused(TollwayError):  # noqa: N818 -- says what happened
-    """The URL is none that deliveries may go to."""
+    """The URL is none that requests may go to."""
 
     def __init__(self, why: str, internal: str = "") -> None:
         super().__init__(Code.INVALID, why, internal)
@@ -92,8 +93,12 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
 class Targets:
     """Checks URLs against the networks that ``allowed`` names beside the public internet."""
 
-    def __init__(self, allowed: Sequence[Network], resolver: Resolver = system_resolver) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], setting: str, resolver: Resolver = system_resolver
+    ) -> None:
+        """``setting`` is where the operator allows networks: refusals name it."""
         self._allowed = tuple(allowed)
+        self._setting = setting
         self._resolver = resolver
 
     async def check(self, text: str, timeout_s: float) -> Target:
@@ -118,12 +123,12 @@ class Targets:
         if url.scheme != "https" and not allowed:
             raise TargetRefused(
                 "the URL must begin with https:// (http:// is for networks that the operator "
-                "allows with TOLLWAY_WEBHOOK_ALLOWED_NETWORKS)"
+                f"allows with {self._setting})"
             )
         if not allowed and not is_public(text):
             raise TargetRefused(
                 "the URL leads to a private or reserved address: use a public one, or have the "
-                "operator allow the network with TOLLWAY_WEBHOOK_ALLOWED_NETWORKS",
+                f"operator allow the network with {self._setting}",
                 internal=f"{url.host} has the address {text}",
             )
 
@@ -156,7 +161,7 @@ def parse(text: str) -> httpx.URL:
     if not host or "%" in host:
         raise TargetRefused("the URL has no host that can be reached")
     if url.userinfo:
-        raise TargetRefused("the URL must not carry a user or password; deliveries are signed")
+        raise TargetRefused("the URL must not carry a user or password")
     if url.fragment:
         raise TargetRefused("the URL must not have a fragment (#...)")
     if url.port is not None and not 0 < url.port <= MAX_PORT:

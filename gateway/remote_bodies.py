@@ -1,0 +1,235 @@
+"""Bodies on their way to a remote server and back. Pure.
+
+What goes out is written anew from what was read: the server sees the very shapes that the plan's
+row limit was kept by, whatever a body repeats or hides. Tensors' data is carried over as it is,
+never parsed. What comes back gets this gateway's names for the model and its version.
+"""
+
+import json
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from protocol.datatypes import DATATYPES
+from protocol.errors import Code, TollwayError
+from protocol.frames import NO_HEADER, Operation
+from protocol.manifest import Manifest, Tensor
+
+MAX_ERROR_CHARACTERS: Final = 1000
+_MAX_SHOWN: Final = 400
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _Input(msgspec.Struct):
+    name: str
+    shape: list[Size]
+    datatype: str
+    parameters: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    id: Raw | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+    outputs: Raw | UnsetType = UNSET
+
+
+class _Output(msgspec.Struct):
+    name: str
+    shape: list[Size]
+    datatype: str
+    parameters: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+class _Response(msgspec.Struct):
+    outputs: list[_Output]
+    id: Raw | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+
+
+class _Reply(msgspec.Struct):
+    model_name: str
+    model_version: str
+    outputs: list[_Output]
+    id: Raw | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+
+
+class _Binary(msgspec.Struct):
+    binary_data_size: Size = 0
+
+
+class _Error(msgspec.Struct):
+    error: str
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A request as the remote server gets it."""
+
+    body: bytes
+    header_length: int
+    """Bytes of JSON before the tensors; ``NO_HEADER``: all is JSON."""
+    rows: int
+
+
+class MalformedAnswer(Exception):  # noqa: N818 -- says what came
+    """The remote server's answer is not the protocol's."""
+
+
+class RemoteBodies:
+    """Reads one remote version's requests and answers."""
+
+    def __init__(self, manifest: Manifest, version: int) -> None:
+        self._model = manifest.model
+        self._version = str(version)
+        self._inputs = {tensor.name: tensor for tensor in manifest.inputs}
+        self._raw = _single(manifest)
+        self._requests = msgspec.json.Decoder(_Request)
+        self._responses = msgspec.json.Decoder(_Response)
+        self._binary = msgspec.json.Decoder(_Binary)
+        self._errors = msgspec.json.Decoder(_Error)
+
+    def outgoing(self, body: bytes, header_length: int, operation: int, max_rows: int) -> Outgoing:
+        """The request to send for a client's. ``max_rows`` 0: no limit.
+
+        Raises ``MALFORMED``, ``INVALID_TENSOR``, and ``TOO_LARGE`` for more rows than that.
+        """
+        if operation != Operation.V2_INFER:
+            raise TollwayError(
+                Code.MALFORMED,
+                f"'{self._model}' version {self._version} is on a remote server, which is asked by "
+                f"V2 alone: POST /v2/models/{self._model}/infer",
+            )
+        if header_length == 0:
+            found = Outgoing(body, 0, self._raw_rows(len(body)))
+        elif header_length == NO_HEADER:
+            request, rows = self._read(body)
+            found = Outgoing(msgspec.json.encode(request), NO_HEADER, rows)
+        elif header_length > len(body):
+            raise TollwayError(
+                Code.MALFORMED,
+                f"Inference-Header-Content-Length is {header_length}, but the body has "
+                f"{len(body)} bytes",
+            )
+        else:
+            request, rows = self._read(memoryview(body)[:header_length])
+            header = msgspec.json.encode(request)
+            found = Outgoing(
+                b"".join((header, memoryview(body)[header_length:])), len(header), rows
+            )
+        if max_rows and found.rows > max_rows:
+            raise TollwayError(
+                Code.TOO_LARGE,
+                f"the request has {found.rows} rows, and the plan allows {max_rows} in one "
+                "(max_rows): split it",
+            )
+        return found
+
+    def incoming(self, body: bytes, header_length: str | None) -> tuple[bytes, int]:
+        """The answer for the client, and the bytes of JSON before its tensors (``NO_HEADER``: all
+        is JSON). Raises :class:`MalformedAnswer`."""
+        if header_length is None:
+            return self._renamed(body, 0), NO_HEADER
+        if not header_length.isdecimal() or int(header_length[:20]) > len(body):
+            raise MalformedAnswer("its Inference-Header-Content-Length does not fit")
+        length = int(header_length)
+        header = self._renamed(body[:length], len(body) - length)
+        return b"".join((header, memoryview(body)[length:])), len(header)
+
+    def refusal(self, body: bytes) -> str | None:
+        """What a server says is wrong with a request; None where it does not say."""
+        try:
+            text = self._errors.decode(body).error
+        except _UNREADABLE:
+            return None
+        plain = "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
+        return plain.strip() or None
+
+    def _read(self, text: bytes | memoryview) -> tuple[_Request, int]:
+        try:
+            request = self._requests.decode(text)
+        except _UNREADABLE as error:
+            raise TollwayError(
+                Code.MALFORMED,
+                f"the request cannot be read: {error} (NaN and Infinity have no JSON form here: "
+                "send binary tensors)",
+            ) from None
+        sizes: list[int] = []
+        names: set[str] = set()
+        for given in request.inputs:
+            known = self._inputs.get(given.name)
+            if known is None:
+                listed = ", ".join(repr(name) for name in self._inputs)[:_MAX_SHOWN]
+                raise _invalid(f"unknown input {given.name[:80]!r}: the model takes {listed}")
+            if given.name in names:
+                raise _invalid(f"input {given.name[:80]!r} is given twice")
+            names.add(given.name)
+            if given.datatype != known.datatype:
+                raise _invalid(
+                    f"input {given.name[:80]!r} is {given.datatype[:20]!r}; "
+                    f"the model takes {known.datatype}"
+                )
+            if known.shape[:1] == (-1,) and given.shape:
+                sizes.append(given.shape[0])
+        if not request.inputs:
+            raise _invalid("the request has no inputs")
+        first = request.inputs[0].shape
+        return request, max(sizes) if sizes else first[0] if first else 1
+
+    def _raw_rows(self, size: int) -> int:
+        """Rows of a body that is one tensor and nothing else."""
+        if self._raw is None:
+            raise TollwayError(
+                Code.MALFORMED,
+                "a raw binary request needs a model with one input, of which one dimension at "
+                "most is dynamic",
+            )
+        row = DATATYPES[self._raw.datatype]
+        for length in self._raw.shape[1:]:
+            row *= abs(length)
+        if self._raw.shape[:1] != (-1,) or not row:
+            return self._raw.shape[0] if self._raw.shape and self._raw.shape[0] > 0 else 1
+        if not size or size % row:
+            raise _invalid(f"the body has {size} bytes, no positive multiple of {row}, one row's")
+        return size // row
+
+    def _renamed(self, text: bytes, binary: int) -> bytes:
+        try:
+            answer = self._responses.decode(text)
+        except _UNREADABLE:
+            answer = self._leniently(text)
+        announced = 0
+        for output in answer.outputs:
+            if output.parameters is not UNSET and b"binary_data_size" in bytes(output.parameters):
+                try:
+                    announced += self._binary.decode(output.parameters).binary_data_size
+                except _UNREADABLE:
+                    raise MalformedAnswer("a binary_data_size of it is not a size") from None
+        if announced != binary:
+            raise MalformedAnswer("its binary tensors do not have the sizes that it announces")
+        return msgspec.json.encode(
+            _Reply(self._model, self._version, answer.outputs, answer.id, answer.parameters)
+        )
+
+    def _leniently(self, text: bytes) -> _Response:
+        """Some servers write NaN and Infinity, which JSON does not have: null, as we do."""
+        try:
+            return self._responses.decode(msgspec.json.encode(json.loads(text)))
+        except (*_UNREADABLE, ValueError):
+            raise MalformedAnswer("it is not the protocol's JSON") from None
+
+
+def _single(manifest: Manifest) -> Tensor | None:
+    """The input that a raw binary body means: the only one, if its shape follows from a size."""
+    required = [tensor for tensor in manifest.inputs if not tensor.optional]
+    if len(required) != 1 or sum(size < 0 for size in required[0].shape) > 1:
+        return None
+    return required[0]
+
+
+def _invalid(text: str) -> TollwayError:
+    return TollwayError(Code.INVALID_TENSOR, text)

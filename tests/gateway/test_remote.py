@@ -1,0 +1,501 @@
+"""A remote version answers as any other: same policies, same records, its faults told apart."""
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.app import Gateway, GatewaySecrets
+from gateway.connection import Exchange
+from gateway.settings import GatewaySettings
+from protocol.configuration import KeyDoc, ModelDoc, PlanDoc, SubscriptionDoc, VersionDoc
+from protocol.frames import NO_HEADER
+from protocol.manifest import Manifest, Remote, Tensor
+from protocol.trace_context import TraceContext
+from protocol.usage import UsageRecord
+from runtime.trace import Trace
+from tests.fixtures.remote_server import (
+    CLOSE,
+    HANG,
+    Asked,
+    FakeRemote,
+    first_of_each_row,
+    http,
+    serving,
+    tensor,
+)
+from tests.gateway.conftest import until
+from tests.gateway.documents import World, key
+
+ROW = [1.0, 2.0, 3.0, 4.0]
+MODEL = "/v2/models/flowers"
+
+
+def remote_version(port: int, **fields: Any) -> VersionDoc:
+    remote = Remote(url=f"http://127.0.0.1:{port}", model="flowers", **fields)
+    manifest = Manifest(
+        model="flowers",
+        platform="open_inference_remote",
+        remote=remote,
+        inputs=(Tensor(name="input", datatype="FP32", shape=(-1, 4)),),
+        outputs=(Tensor(name="label", datatype="INT64", shape=(-1,)),),
+    )
+    digest = f"sha256:{hash(msgspec.json.encode(manifest)):x}"
+    return VersionDoc(
+        model="flowers", number=1, digest=digest, state="published", loaded=True, manifest=manifest
+    )
+
+
+class Stage:
+    """A gateway, its remote server, and a client."""
+
+    def __init__(
+        self, gateway: Gateway, remote: FakeRemote, client: httpx.AsyncClient, usage: Path
+    ) -> None:
+        self._usage = usage
+        self.gateway = gateway
+        self.remote = remote
+        self.client = client
+
+    def configure(self, **fields: Any) -> None:
+        doc = remote_version(self.remote.port, **fields)
+        self.gateway.catalog.apply([("version", "flowers/1", doc)], False)
+
+    @property
+    def state(self) -> str:
+        found = self.gateway.remotes.get(("flowers", 1))
+        return "" if found is None else found.state
+
+    async def ready(self) -> None:
+        await until(lambda: self.state == "ready")
+
+    async def infer(
+        self, rows: int = 1, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx.Response:
+        given = tensor("input", "FP32", [rows, 4], data=[ROW] * rows)
+        body = {"inputs": [given], **fields}
+        return await self.client.post(f"{MODEL}/infer", json=body, headers=headers)
+
+    def records(self) -> list[UsageRecord]:
+        lines = b"".join(path.read_bytes() for path in sorted(self._usage.iterdir()))
+        return [msgspec.json.decode(line, type=UsageRecord) for line in lines.splitlines()]
+
+
+def documents(world: World) -> list[tuple[str, str, msgspec.Struct | None]]:
+    def subscription(application: str, plan: str) -> tuple[str, str, SubscriptionDoc]:
+        doc = SubscriptionDoc(application=application, model="flowers", plan=plan)
+        return "subscription", f"{application}/flowers", doc
+
+    keys: list[KeyDoc] = [
+        key("k1", world.key, application="shop"),
+        key("k10", world.page_key, application="small"),
+    ]
+    return [
+        ("model", "flowers", ModelDoc(name="flowers", aliases={"stable": 1})),
+        ("plan", "unlimited", PlanDoc(name="unlimited")),
+        ("plan", "small", PlanDoc(name="small", max_rows=2)),
+        subscription("shop", "unlimited"),
+        subscription("small", "small"),
+        *((("key", one.id, one)) for one in keys),
+    ]
+
+
+@pytest.fixture
+def settings(settings: GatewaySettings) -> GatewaySettings:
+    return settings.model_copy(
+        update={
+            "remote_allowed_networks": "127.0.0.0/8",
+            "remote_max_response_bytes": 20_000,
+            "remote_check_interval_s": 0.2,
+            "remote_connections": 2,
+            "max_in_flight_per_engine": 3,
+        }
+    )
+
+
+@pytest.fixture
+async def stage(settings: GatewaySettings, world: World) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        remote = await stack.enter_async_context(serving())
+        gateway = Gateway(settings, GatewaySecrets.read(settings))
+        await stack.enter_async_context(gateway.running())
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(gateway.application),
+                base_url="http://gateway",
+                headers={"x-api-key": world.key},
+            )
+        )
+        gateway.catalog.apply(documents(world), True)
+        gateway.follower.synchronised.set()
+        built = Stage(gateway, remote, client, settings.data_dir / "gateway" / "usage")
+        built.configure()
+        await built.ready()
+        yield built
+
+
+async def test_an_answer_carries_this_gateways_names_and_headers(stage: Stage) -> None:
+    answer = await stage.infer(2)
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "model_name": "flowers",
+        "model_version": "1",
+        "outputs": [tensor("label", "INT64", [2], data=[0, 1])],
+    }
+    assert answer.headers["tollway-version"] == "1"
+    assert answer.headers["tollway-variant"] == "stable"
+    assert "infer;dur=" in answer.headers["server-timing"]
+    asked = stage.remote.inferred()[0]
+    assert asked.path == f"{MODEL}/infer"
+    assert json.loads(asked.body)["inputs"][0]["data"] == [ROW, ROW]
+
+
+async def test_nothing_of_the_callers_headers_reaches_the_remote_server(stage: Stage) -> None:
+    await stage.infer(headers={"cookie": "a=b", "x-forwarded-for": "1.2.3.4", "x-mine": "c"})
+
+    assert set(stage.remote.inferred()[0].headers) == {
+        "host", "accept", "accept-encoding", "connection", "content-length", "content-type",
+        "user-agent",
+    }  # fmt: skip
+
+
+async def test_a_traced_request_is_traced_on_to_the_remote_server(
+    stage: Stage,
+) -> None:
+    context = TraceContext(trace_id=0xABC, span_id=0xDEF, sampled=True)
+    reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    body = msgspec.json.encode({"inputs": [tensor("input", "FP32", [1, 4], data=[ROW])]})
+    trace = Trace(context, None, [])
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    deadline = asyncio.get_running_loop().time() + 2
+    version.send(Exchange(body, deadline, reply.set_result, header_length=NO_HEADER, trace=trace))
+    await reply
+
+    sent = stage.remote.inferred()[0].headers["traceparent"]
+    assert sent == context.traceparent.decode()
+    assert trace.sends == 1
+
+
+async def test_usage_has_rows_and_the_round_trip_as_time(stage: Stage) -> None:
+    await stage.infer(3)
+
+    found = stage.records()[-1]
+    assert (found.model, found.version, found.status, found.rows) == ("flowers", 1, 200, 3)
+    assert 0 < found.infer_us <= found.total_us
+
+
+async def test_a_plans_rows_are_counted_before_anything_is_sent(stage: Stage, world: World) -> None:
+    headers = {"x-api-key": world.page_key}
+    assert (await stage.infer(2, headers)).status_code == 200
+    refused = await stage.infer(3, headers)
+
+    assert refused.status_code == 413
+    assert "3 rows" in refused.json()["error"]
+    assert len(stage.remote.inferred()) == 1
+
+
+async def test_a_shape_that_is_given_twice_does_not_hide_rows(stage: Stage, world: World) -> None:
+    many = b'{"name": "input", "datatype": "FP32", "shape": [9, 4], "shape": [1, 4], "data": []}'
+    answer = await stage.client.post(
+        f"{MODEL}/infer",
+        content=b'{"inputs": [' + many + b'], "inputs": [' + many + b"]}",
+        headers={"x-api-key": world.page_key, "content-type": "application/json"},
+    )
+
+    assert answer.status_code == 200
+    assert stage.remote.inferred()[0].body.count(b"shape") == 1
+
+
+async def test_binary_tensors_pass_both_ways_untouched(stage: Stage) -> None:
+    def infer(asked: Asked) -> bytes:
+        length = int(asked.headers["inference-header-content-length"])
+        assert asked.body[length:] == struct.pack("<4f", *ROW)
+        label = tensor("label", "INT64", [1], parameters={"binary_data_size": 8})
+        header = json.dumps({"model_name": "x", "outputs": [label]}).encode()
+        return http(
+            header + struct.pack("<q", 5),
+            inference_header_content_length=str(len(header)),
+            content_type="application/octet-stream",
+        )
+
+    stage.remote.infer = infer
+    given = tensor("input", "FP32", [1, 4], parameters={"binary_data_size": 16})
+    header = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True}}).encode()
+    answer = await stage.client.post(
+        f"{MODEL}/infer",
+        content=header + struct.pack("<4f", *ROW),
+        headers={"inference-header-content-length": str(len(header))},
+    )
+
+    assert answer.status_code == 200, answer.text
+    length = int(answer.headers["inference-header-content-length"])
+    assert json.loads(answer.content[:length])["model_name"] == "flowers"
+    assert answer.content[length:] == struct.pack("<q", 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (http({"error": "input is bad"}, 400), 400),
+        (http({"error": "too much"}, 413), 413),
+        (http({"error": "out of range"}, 422), 422),
+        (http({"detail": [1]}, 422), 422),
+        (http({"error": "who are you"}, 401), 502),
+        (http({"error": "not you"}, 403), 502),
+        (http({"error": "no such model"}, 404), 503),
+        (http({"error": "slow down"}, 429), 503),
+        (http({"error": "Traceback: /srv/model.py"}, 500), 502),
+        (http({"error": "busy"}, 503), 503),
+        (http(b"", 307, location="http://127.0.0.1/"), 502),
+        (http({}, 204), 502),
+        (http(b"<html>"), 502),
+        (http(b'{"outputs": 1}'), 502),
+        (http({"outputs": []}, inference_header_content_length="999"), 502),
+        (http({"outputs": []}, inference_header_content_length="-1"), 502),
+        (http({"outputs": [tensor("a", "FP32", [1], parameters={"binary_data_size": 4})]}), 502),
+        (http(b"x" * 20_001), 502),
+        (http(b"x" * 20_001, content_length="9" * 19), 502),
+        (http({"outputs": []}, content_encoding="gzip"), 502),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\nconnection: close\r\n\r\n{", 502),
+        (b"nonsense\r\n\r\n", 503),
+        (CLOSE, 503),
+    ],
+)
+async def test_what_the_remote_server_does_is_answered_in_the_contracts_statuses(
+    stage: Stage, answer: bytes, status: int
+) -> None:
+    stage.remote.infer = lambda _: answer
+    got = await stage.infer()
+
+    assert got.status_code == status
+    assert set(got.json()) == {"error"}
+    assert ("retry-after" in got.headers) == (status == 503)
+    if status >= 500:
+        assert "Traceback" not in got.text
+        assert "127.0.0.1" not in got.text
+    assert stage.records()[-1].status == status
+
+
+async def test_a_refusal_is_passed_on_in_the_remote_servers_words(stage: Stage) -> None:
+    stage.remote.infer = lambda _: http({"error": "input is\nbad"}, 400)
+
+    told = (await stage.infer()).json()["error"]
+    assert told == "the server of 'flowers' version 1 refuses the request: input is bad"
+
+
+async def test_numbers_that_json_does_not_have_are_answered_as_null(stage: Stage) -> None:
+    body = (
+        b'{"outputs": [{"name": "p", "datatype": "FP32", "shape": [3], '
+        b'"data": [NaN, -Infinity, 1.5]}]}'
+    )
+    stage.remote.infer = lambda _: http(body)
+
+    assert (await stage.infer()).json()["outputs"][0]["data"] == [None, None, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "cannot be read"),
+        (b'{"inputs": []}', "no inputs"),
+        (b'{"inputs": [{"name": "other", "datatype": "FP32", "shape": [1]}]}', "unknown input"),
+        (b'{"inputs": [{"name": "input", "datatype": "INT8", "shape": [1]}]}', "takes FP32"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1]}]}', "shape"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [' + b"9" * 40 + b"]}]}", ""),
+        (
+            b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1], "data": [NaN]}]}',
+            "binary",
+        ),
+        (b'{"inputs": [' + b'{"name": "input", "datatype": "FP32", "shape": [1]},' * 2 + b"]}", ""),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1], "data": ' + b"[" * 9000,
+         ""),
+    ],
+)  # fmt: skip
+async def test_a_body_that_is_wrong_is_refused_here(stage: Stage, body: bytes, said: str) -> None:
+    answer = await stage.client.post(f"{MODEL}/infer", content=body)
+
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+    assert stage.remote.inferred() == []
+
+
+async def test_v1_predictions_are_refused_with_what_to_do(stage: Stage) -> None:
+    answer = await stage.client.post("/v1/models/flowers:predict", json={"instances": [ROW]})
+
+    assert answer.status_code == 400
+    assert "POST /v2/models/flowers/infer" in answer.json()["error"]
+
+
+async def test_a_request_whose_connection_breaks_is_sent_once_more(stage: Stage) -> None:
+    answers = [CLOSE, http({"outputs": []})]
+    stage.remote.infer = lambda _: answers.pop(0)
+
+    assert (await stage.infer()).status_code == 200
+    assert len(stage.remote.inferred()) == 2
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again(stage: Stage) -> None:
+    stage.remote.infer = lambda _: (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{"
+    )
+
+    assert (await stage.infer()).status_code == 502
+    assert len(stage.remote.inferred()) == 1
+
+
+async def test_a_server_that_hangs_is_given_up_at_the_deadline_and_stays_in_service(
+    stage: Stage,
+) -> None:
+    stage.remote.infer = lambda _: HANG
+    for _ in range(4):
+        assert (await stage.infer(headers={"tollway-deadline-ms": "30"})).status_code == 504
+
+    assert stage.state == "ready"  # clients' short deadlines prove nothing
+
+
+async def test_what_takes_longer_than_the_version_allows_counts_as_a_fault(stage: Stage) -> None:
+    stage.remote.infer = lambda _: HANG
+    stage.configure(timeout_ms=30)
+    await stage.ready()
+
+    answers = [(await stage.infer()).status_code for _ in range(3)]
+    assert answers == [504, 504, 504]
+    assert stage.state == "failed"
+    await stage.ready()  # it answers health checks
+
+
+async def test_a_full_queue_refuses_and_recovers(stage: Stage) -> None:
+    stage.remote.infer = lambda _: HANG
+    deadline = {"tollway-deadline-ms": "300"}
+    asking = asyncio.gather(*(stage.infer(headers=deadline) for _ in range(5)))
+    await until(lambda: len(stage.remote.inferred()) == 2)
+    waiting = stage.gateway.remotes.in_flight()
+    answers = await asking
+
+    assert waiting == 3  # two with the server, as many as it gets at once, and one in the queue
+    assert sorted(a.status_code for a in answers) == [503, 503, 504, 504, 504]
+    stage.remote.infer = first_of_each_row
+    assert (await stage.infer()).status_code == 200
+
+
+async def test_while_the_server_is_away_requests_are_refused_at_once_and_readiness_tells(
+    stage: Stage,
+) -> None:
+    stage.remote.health = http({"error": "loading"}, 503)
+    await until(lambda: stage.state == "failed")
+
+    answer = await stage.infer()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert stage.remote.inferred() == []
+    assert (await stage.client.get(f"{MODEL}/ready")).status_code == 503
+    # One remote server that is away does not take the gateway out of service.
+    assert (await stage.client.get("/v2/health/ready")).status_code == 200
+    assert (await stage.client.get(f"{MODEL}/stats")).json()["model_stats"][0]["engines"] == []
+
+    stage.remote.health = http()
+    await stage.ready()
+    assert (await stage.infer()).status_code == 200
+    assert (await stage.client.get(f"{MODEL}/ready")).status_code == 200
+
+
+async def test_statistics_count_what_this_gateway_has_asked(stage: Stage) -> None:
+    await stage.infer(3)
+    stage.remote.infer = lambda _: http({"error": "no"}, 400)
+    await stage.infer()
+
+    found = (await stage.client.get(f"{MODEL}/stats")).json()["model_stats"][0]
+    assert found["inference_count"] == 3
+    assert found["inference_stats"]["success"]["count"] == 1
+    assert found["inference_stats"]["fail"]["count"] == 1
+
+
+async def test_a_version_that_is_unloaded_is_asked_nothing_more(stage: Stage) -> None:
+    doc = msgspec.structs.replace(remote_version(stage.remote.port), loaded=False)
+    stage.gateway.catalog.apply([("version", "flowers/1", doc)], False)
+
+    assert (await stage.infer()).status_code == 503
+    assert stage.state == ""
+
+
+async def test_metrics_tell_of_each_remote_version(stage: Stage) -> None:
+    stage.remote.infer = lambda _: CLOSE
+    await stage.infer()
+    families = {family.name: family for family in stage.gateway.remotes.collect()}
+
+    assert families["tollway_remote_ready"].samples[0].labels == {
+        "model": "flowers",
+        "version": "1",
+    }
+    assert families["tollway_remote_faults"].samples[0].value == 1
+    assert families["tollway_remote_retries"].samples[0].value == 1
+
+
+@pytest.fixture
+def secret_file(settings: GatewaySettings) -> Path:
+    folder = settings.remote_credentials_path
+    folder.mkdir()
+    return folder / "flowers"
+
+
+async def test_the_credential_is_sent_and_a_new_one_is_taken_up(
+    stage: Stage, secret_file: Path
+) -> None:
+    def put(token: str) -> None:
+        document = {"origins": [f"http://127.0.0.1:{stage.remote.port}"], "token": token}
+        secret_file.write_text(json.dumps(document))
+        secret_file.chmod(0o600)
+
+    put("first-secret")
+    stage.configure(credential="flowers")
+    await stage.ready()
+    await stage.infer()
+    assert stage.remote.inferred()[-1].headers["authorization"] == "Bearer first-secret"
+
+    put("second-secret")
+    await until(
+        lambda: stage.remote.asked[-1].headers.get("authorization") == "Bearer second-secret"
+    )
+    stage.remote.infer = lambda asked: http({"error": asked.headers["authorization"]}, 400)
+    refused = await stage.infer()
+    assert "second-secret" not in refused.text
+
+
+async def test_without_its_credential_a_version_is_not_ready_and_nothing_is_sent(
+    stage: Stage,
+) -> None:
+    before = len(stage.remote.asked)
+    stage.configure(credential="missing")
+    await until(lambda: stage.state == "failed")
+
+    found = stage.gateway.remotes.reports()[0]
+    assert "'missing' is not there" in found.error
+    assert (await stage.infer()).status_code == 503
+    assert not any(one.method == "POST" for one in stage.remote.asked[before:])
+
+
+async def test_an_address_that_is_not_allowed_is_never_connected_to(
+    stage: Stage, settings: GatewaySettings
+) -> None:
+    async with serving() as inside:
+        doc = remote_version(inside.port)
+        assert doc.manifest.remote
+        moved = msgspec.structs.replace(
+            doc.manifest.remote,
+            url=f"http://[::1]:{inside.port}",  # type: ignore[arg-type]
+        )
+        manifest = msgspec.structs.replace(doc.manifest, remote=moved)
+        doc = msgspec.structs.replace(doc, manifest=manifest, digest="sha256:moved")
+        stage.gateway.catalog.apply([("version", "flowers/1", doc)], False)
+        await until(lambda: stage.state == "failed")
+
+        assert "TOLLWAY_REMOTE_ALLOWED_NETWORKS" in stage.gateway.remotes.reports()[0].error
+        assert inside.connections == 0
