@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from tests.sdk.conversion.data import binary, frame, mixed_preprocessing, several
+from tests.sdk.conversion.data import flowers, frame, mixed_preprocessing, several
 from tests.sdk.conversion.refused import REFUSED, MyTransformer, halve
 from tollway.conversion import ConversionError, convert
 from tollway.errors import TollwayError
@@ -66,14 +66,14 @@ def test_something_that_is_no_model_is_told_what_deploys() -> None:
 
 
 def test_rows_that_the_model_itself_refuses_are_blamed_on_the_rows() -> None:
-    X, y = binary()
-    model = LogisticRegression(max_iter=3000).fit(X, y)
+    X, y = flowers()
+    model = LogisticRegression(max_iter=500).fit(X, y)
     assert "itself fails on the rows of X" in refusal(model, X[:, :3])
 
 
 def test_rows_without_rows_or_columns_are_refused() -> None:
-    X, y = binary()
-    model = LogisticRegression(max_iter=3000).fit(X, y)
+    X, y = flowers()
+    model = LogisticRegression(max_iter=500).fit(X, y)
     assert "X has no rows" in refusal(model, X[:0])
     assert "2-D" in refusal(model, X[:, 0])
 
