@@ -46,7 +46,7 @@ class KnownHeads:
 
     def learn(self, head: bytes, known: KnownHead) -> None:
         """Remember what ``head`` says, unless it is one of those that do not come again."""
-        if known.call.request_id:
+        if known.call.request_id or known.call.traceparent:
             return
         if len(self._known) >= MOST:
             self._known.clear()

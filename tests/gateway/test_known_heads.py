@@ -68,6 +68,7 @@ async def test_heads_of_refused_requests_and_of_those_that_do_not_repeat_are_not
         request("tw_live_bad"),
         request(world.stranger_key),
         request(world.key, headers={"X-Request-Id": "one"}),
+        request(world.key, headers={"traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}),
         request(world.key, headers={"Connection": "close"}),
         request(world.key, headers={"Expect": "100-continue"}),
         request(world.key, b"2\r\n{}\r\n0\r\n\r\n", headers=chunked, length=False),
