@@ -3,6 +3,7 @@
 import msgspec
 
 from protocol.errors import STATUS, Code, TollwayError
+from protocol.failures import Failure, failure_of
 from protocol.frames import NO_HEADER, Frame
 
 Headers = list[tuple[bytes, bytes]]
@@ -13,6 +14,9 @@ RETRY_AFTER = (b"retry-after", b"1")
 _RETRY_CODES = frozenset({Code.NOT_READY, Code.QUEUE_FULL, Code.UNAVAILABLE})
 _UNREAD_CODES = frozenset({Code.TOO_LARGE, Code.BODY_TIMEOUT})
 """After these, what is left of the request is not read."""
+FAILURES_FROM = 400
+"""Statuses from here on are no predictions."""
+_NUMBERS = frozenset(Failure)
 _NO_BODY: list[tuple[bytes, bytes]] = []
 
 
@@ -36,14 +40,23 @@ def readable_by(origin: bytes) -> Headers:
 class Answer:
     """Status, headers (lower-case names, without ``content-length``) and body."""
 
-    __slots__ = ("body", "closes", "headers", "status")
+    __slots__ = ("body", "closes", "failure", "headers", "status")
 
-    def __init__(self, status: int, headers: Headers, body: bytes, closes: bool = False) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes,
+        closes: bool = False,
+        failure: Failure | None = None,
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.closes = closes
         """Whether the connection ends with this answer: what is left of the request is not read."""
+        self.failure = failure
+        """Why it is no prediction."""
 
 
 def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
@@ -56,7 +69,8 @@ def error_answer(error: TollwayError, headers: Headers = _NO_BODY) -> Answer:
     if error.code is Code.UNAUTHENTICATED:
         extra.append((b"www-authenticate", b'Bearer realm="tollway"'))
     body = msgspec.json.encode({"error": error.public})
-    return Answer(error.status, extra, body, closes=error.code in _UNREAD_CODES)
+    closes = error.code in _UNREAD_CODES
+    return Answer(error.status, extra, body, closes, failure_of(error.code))
 
 
 def engine_answer(reply: Frame, headers: Headers) -> Answer:
@@ -68,7 +82,13 @@ def engine_answer(reply: Frame, headers: Headers) -> Answer:
         headers.append((b"inference-header-content-length", b"%d" % reply.d))
     if reply.status == STATUS[Code.QUEUE_FULL]:
         headers.append(RETRY_AFTER)
-    return Answer(reply.status, headers, reply.body)
+    return Answer(reply.status, headers, reply.body, failure=_failure(reply))
+
+
+def _failure(reply: Frame) -> Failure | None:
+    if reply.status < FAILURES_FROM:
+        return None
+    return Failure(reply.b) if reply.flags and reply.b in _NUMBERS else Failure.OTHER
 
 
 def server_timing(queue_us: int, infer_us: int, total_s: float) -> tuple[bytes, bytes]:

@@ -167,7 +167,8 @@ class Gateway:
                     "Usage log writes that failed; their requests were answered 503.",
                     lambda: self.usage.failures,
                 ),
-            }
+            },
+            self._load,
         )
         self._internal = control_client(settings.control_url, token.decode())
         self._proxy = _proxy_client(settings.control_url)
@@ -292,6 +293,17 @@ class Gateway:
                 logger("gateway").error("a background task failed", error=repr(error))
             self.failure = error
             stop.set()
+
+    def _load(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """A version that should be served and has no engine is there too: alerts look for the 0."""
+        wanted = {
+            (entry.name, version.number): (0, 0)
+            for entry in self.catalog.models.values()
+            for version in entry.versions.values()
+            if version.loaded and version.state not in {"retired", "rejected"}
+        }
+        remote = {key: found.load() for key in wanted if (found := self.remotes.get(key))}
+        return wanted | self.upstream.load() | remote
 
     def _digest(self, model: str, number: int) -> str | None:
         version = self.catalog.version(model, number)

@@ -30,6 +30,7 @@ from policies.chain import Chain, Decided
 from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
 from protocol.errors import Code, TollwayError
+from protocol.failures import Failure
 from protocol.frames import Frame
 from protocol.usage import UsageRecord
 
@@ -125,6 +126,8 @@ class Invoker:
     def abandon(self, call: Call) -> None:
         """End a call whose client went away before its body was complete: nobody is answered."""
         self._limits.settle(call, 0, 0, 0)
+        if call.version:
+            self._metrics.failed(call.model, call.version, Failure.CANCELED)
 
     def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
         """Build the answer, record it, and let it go once the record is written."""
@@ -134,13 +137,16 @@ class Invoker:
         if isinstance(reply, TollwayError):
             answer = error_answer(reply, headers)
         else:
-            queue_us, infer_us, rows = reply.a, reply.b, reply.c
+            queue_us, rows = reply.a, reply.c
+            infer_us = 0 if reply.flags else reply.b  # a failure has its reason there
             answer = engine_answer(reply, headers)
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
         identity = call.identity
         assert identity is not None
-        self._metrics.answered(call.model, call.version, answer.status, total, queue_us, infer_us)
+        self._metrics.answered(
+            call.model, call.version, answer.status, answer.failure, total, queue_us, infer_us, rows
+        )
         record = UsageRecord(
             int(self._now() * 1000),
             identity.application,

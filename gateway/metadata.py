@@ -2,7 +2,7 @@
 
 from gateway.catalog import ModelEntry
 from protocol.configuration import VersionDoc
-from protocol.frames import EngineStats
+from protocol.frames import BatchStats, EngineStats
 from protocol.manifest import Manifest, Tensor
 
 Json = dict[str, object]
@@ -108,32 +108,33 @@ def index_item(entry: ModelEntry, version: VersionDoc, ready: bool) -> Json:
 
 
 def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
-    """One item of ``model_stats``, in Triton's terms: counts are totals over the engines."""
-    batches: dict[int, int] = {}
-    for engine in engines:
-        for rows, runs in engine.batch_rows.items():
-            batches[rows] = batches.get(rows, 0) + runs
-    success = sum(e.success_count for e in engines)
+    """One item of ``model_stats``, in Triton's terms: counts are totals over the engines. Durations
+    of a request are whole ones, also of a run that it shared; those of a batch size count a run
+    once."""
 
-    def duration(count: int, ns: int) -> Json:
-        return {"count": count, "ns": ns}
+    def total(field: str) -> int:
+        return sum(getattr(engine, field) for engine in engines)
 
+    success = total("success_count")
+    sizes = sorted({rows for engine in engines for rows in engine.batches})
     return {
         "name": version.model,
         "version": str(version.number),
         "last_inference": max((e.last_inference_ms for e in engines), default=0),
-        "inference_count": sum(e.inference_count for e in engines),
-        "execution_count": sum(e.execution_count for e in engines),
+        "inference_count": total("inference_count"),
+        "execution_count": total("execution_count"),
         "inference_stats": {
-            "success": duration(success, sum(e.success_ns for e in engines)),
-            "fail": duration(sum(e.fail_count for e in engines), sum(e.fail_ns for e in engines)),
-            "queue": duration(success, sum(e.queue_ns for e in engines)),
-            "compute_input": duration(success, 0),
-            "compute_infer": duration(success, sum(e.compute_infer_ns for e in engines)),
-            "compute_output": duration(success, 0),
+            "success": _duration(success, total("success_ns")),
+            "fail": _duration(total("fail_count"), total("fail_ns")),
+            "queue": _duration(success, total("queue_ns")),
+            "compute_input": _duration(success, total("compute_input_ns")),
+            "compute_infer": _duration(success, total("compute_infer_ns")),
+            "compute_output": _duration(success, total("compute_output_ns")),
+            "cache_hit": _duration(0, 0),
+            "cache_miss": _duration(0, 0),
         },
         "batch_stats": [
-            {"batch_size": rows, "count": runs} for rows, runs in sorted(batches.items())
+            _batch(rows, [e.batches[rows] for e in engines if rows in e.batches]) for rows in sizes
         ],
         "engines": [
             {
@@ -148,6 +149,20 @@ def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
             }
             for e in engines
         ],
+    }
+
+
+def _duration(count: int, ns: int) -> Json:
+    return {"count": count, "ns": ns}
+
+
+def _batch(rows: int, runs: list[BatchStats]) -> Json:
+    count = sum(run.count for run in runs)
+    return {
+        "batch_size": rows,
+        "compute_input": _duration(count, sum(run.input_ns for run in runs)),
+        "compute_infer": _duration(count, sum(run.infer_ns for run in runs)),
+        "compute_output": _duration(count, sum(run.output_ns for run in runs)),
     }
 
 

@@ -15,6 +15,7 @@ import msgspec
 from gateway.connection import Exchange
 from gateway.remote_bodies import MalformedAnswer, Outgoing, RemoteBodies
 from protocol.errors import Code, TollwayError
+from protocol.failures import Failure
 from protocol.frames import FAILED, MAX_U32, NO_HEADER, EngineStats, Frame, Kind
 from protocol.gateways import RemoteReport, RemoteState
 from runtime.logs import logger
@@ -139,7 +140,9 @@ class RemoteVersion:
     async def _asked(self, outgoing: Outgoing, trace: Trace | None) -> RemoteAnswer:
         headers = {"Content-Type": "application/json"}
         if trace is not None:
-            headers["traceparent"] = trace.context.traceparent.decode()
+            headers["traceparent"] = trace.upstream.traceparent.decode()
+            if trace.state:
+                headers["tracestate"] = ",".join(f"{key}={value}" for key, value in trace.state)
             trace.sent = asyncio.get_running_loop().time()
             trace.sends = 1
         if outgoing.header_length != NO_HEADER:
@@ -176,6 +179,7 @@ class RemoteVersion:
             body = msgspec.json.encode(
                 {"error": f"the server of {self._named} refuses the request{said}"}
             )
+            times = (times[0], Failure.OTHER)
             return Frame(Kind.REPLY, FAILED, answer.status, 0, *times, 0, NO_HEADER, body)
         self._check_wanted.set()
         logger("remote").warning(
@@ -299,6 +303,10 @@ class RemoteVersion:
         """Requests that wait for the server."""
         return len(self._tasks)
 
+    def load(self) -> tuple[int, int]:
+        """Whether the server takes requests (0 or 1), and how many wait for it."""
+        return int(self.state == "ready"), len(self._tasks)
+
     def stats(self) -> EngineStats:
         """Counts since this gateway has known the version, in the terms of an engine."""
         return msgspec.structs.replace(self._counts, queued=len(self._tasks))
@@ -314,6 +322,7 @@ class RemoteVersion:
             counts,
             inference_count=counts.inference_count + reply.c,
             execution_count=counts.execution_count + 1,
+            run_ns=counts.run_ns + reply.b * 1000,
             success_count=counts.success_count + 1,
             success_ns=counts.success_ns + took_ns,
             queue_ns=counts.queue_ns + reply.a * 1000,

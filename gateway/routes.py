@@ -49,7 +49,8 @@ class CatalogRoutes:
         self._catalog = catalog
         self._destinations = destinations
         self._proxies = proxies
-        first = (policy.check for policy in accept)
+        first = [policy.check for policy in accept]
+        self._known = Chain(first)
         policies = (policy.check for policy in authorise)
         self._chain = Chain([*first, partial(choose_version, catalog), *policies])
         self._limits = limits
@@ -66,6 +67,7 @@ class CatalogRoutes:
         get("/v2/")(self.server)
         get("/v2/health/live")(self.live)
         get("/v2/health/ready")(self.ready)
+        get("/v2/models/stats")(self.all_stats)
         for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             get(prefix)(self.model)
             get(prefix + "/ready")(self.model_ready)
@@ -155,19 +157,52 @@ class CatalogRoutes:
         return JSONResponse(items)
 
     async def stats(self, request: Request, model: str, version: str | None = None) -> Response:
-        """Triton's statistics, summed over the engines of the version."""
-        call = _call(model, version)
-        call.scope = "metadata"
-        read_headers(call, request.headers.raw)
-        call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
+        """Triton's statistics of a version, summed over its engines; of a model without a version,
+        those of each of its versions that answers."""
+        call = self._asked(model, version, request)
         try:
             await self._chain.passed(call)
         except TollwayError as error:
             return refusal(error, await self._standing(call, error.code))
-        found = self._catalog.models[model].versions[call.version]
-        engines = await self._destinations.statistics((model, found.number))
-        content = {"model_stats": [metadata.v2_stats(found, engines)]}
+        content = {"model_stats": await self._statistics(call, every=version is None)}
         return JSONResponse(content, headers=await self._standing(call))
+
+    async def all_stats(self, request: Request) -> Response:
+        """The statistics of every model that the caller may use."""
+        if "stats" in self._catalog.models:  # a model of this name goes before
+            return await self.model("stats")
+        items: list[metadata.Json] = []
+        await self._known.passed(self._asked("", None, request))
+        for model in sorted(self._catalog.models):
+            call = self._asked(model, None, request)
+            try:
+                await self._chain.passed(call)
+            except TollwayError:
+                continue  # not the caller's to see
+            items += await self._statistics(call, every=True)
+        return JSONResponse({"model_stats": items})
+
+    def _asked(self, model: str, version: str | None, request: Request) -> Call:
+        call = _call(model, version)
+        call.scope = "metadata"
+        read_headers(call, request.headers.raw)
+        call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
+        return call
+
+    async def _statistics(self, call: Call, *, every: bool) -> list[metadata.Json]:
+        """Of the version that the call chose; with ``every``, also of the others that are published
+        and have engines."""
+        entry = self._catalog.models[call.model]
+        versions = [
+            version
+            for number, version in sorted(entry.versions.items())
+            if number == call.version
+            or (every and self._is_ready(version) and version in entry.published())
+        ]
+        return [
+            metadata.v2_stats(v, await self._destinations.statistics((v.model, v.number)))
+            for v in versions
+        ]
 
     async def _standing(self, call: Call, refused: Code | None = None) -> dict[str, str]:
         """Headers that tell the caller how its limits stand; none for who has none."""

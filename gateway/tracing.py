@@ -100,7 +100,8 @@ class Tracing:
         # A tracestate without a valid traceparent means nothing.
         state = parse_tracestate(call.tracestate) if parent is not None else []
         context = TraceContext(trace_id, self._new_id(), sampled=True)
-        call.trace = trace = Trace(context, parent, state)
+        upstream = TraceContext(trace_id, self._new_id(), sampled=True)
+        call.trace = trace = Trace(context, upstream, parent, state)
         return partial(self._admitted, trace, admitted)
 
     def _admitted(self, trace: Trace, admitted: Decided, refusal: TollwayError | None) -> None:
@@ -131,7 +132,8 @@ class Tracing:
         spans.add("policies", "internal", call.started, trace.admitted)
         if trace.sent:
             sends: Attributes = {"tollway.sends": trace.sends}
-            upstream = spans.add("upstream", "client", trace.sent, end, attributes=sends)
+            upstream = trace.upstream.span_id
+            spans.add("upstream", "client", trace.sent, end, id=upstream, attributes=sends)
             if trace.engine is not None:
                 spans.add_engine(upstream, trace.engine, trace.sent, end, record)
         self._sink.put(spans.made)

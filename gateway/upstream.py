@@ -45,6 +45,18 @@ class Upstream:
         """The connections that take requests for this version."""
         return list(self._ready.get(key, ()))
 
+    def load(self) -> dict[VersionKey, tuple[int, int]]:
+        """Version -> engines that take requests, requests that wait for one."""
+        found: dict[VersionKey, tuple[int, int]] = {
+            key: (len(group), 0) for key, group in self._ready.items()
+        }
+        for connection in self._open:
+            if (hello := connection.hello) is not None:
+                key = (hello.model, hello.version)
+                ready, waiting = found.get(key, (0, 0))
+                found[key] = (ready, waiting + len(connection.in_flight))
+        return found
+
     def in_flight(self) -> int:
         """Requests that wait for an engine."""
         return sum(len(connection.in_flight) for connection in self._open)

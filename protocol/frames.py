@@ -9,6 +9,7 @@ A frame is a fixed header and a body::
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
     b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run;
+                 FAILED: why (see Failure);
                  TURNED_AWAY: microseconds that a request would need to have left now
     c      u32   INFER: rows that the request may have (0: no limit); REPLY: rows
     d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
@@ -82,6 +83,15 @@ class Hello(msgspec.Struct, frozen=True):
     """Hex challenge for AUTH; empty over a Unix socket, whose file mode is the guard."""
 
 
+class BatchStats(msgspec.Struct):
+    """Runs of one number of rows, and what their requests cost together; in nanoseconds."""
+
+    count: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the engine started; durations in nanoseconds, as in Triton's statistics."""
 
@@ -93,10 +103,16 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     success_ns: int = 0
     fail_count: int = 0
     fail_ns: int = 0
+    failures: dict[str, int] = {}
+    """Name of a :class:`protocol.failures.Failure` -> requests."""
     turned_away_count: int = 0
     """Of ``fail_count``: requests whose deadline could not be kept."""
     queue_ns: int = 0
+    compute_input_ns: int = 0
     compute_infer_ns: int = 0
+    """Of each request the whole run that it had a part in; ``run_ns`` counts a run once."""
+    compute_output_ns: int = 0
+    run_ns: int = 0
     batching: bool = True
     batching_reason: str = ""
     """Why requests share runs or not, in words and figures."""
@@ -118,8 +134,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
     last_inference_ms: int = 0
     """UNIX milliseconds, 0: never."""
-    batch_rows: dict[int, int] = {}
-    """Rows in a run -> runs."""
+    batches: dict[int, BatchStats] = {}
+    """By rows in a run."""
 
 
 class EngineTrace(msgspec.Struct, frozen=True, kw_only=True):

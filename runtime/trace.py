@@ -7,13 +7,19 @@ from protocol.trace_context import TraceContext
 class Trace:
     """One sampled request. Times are seconds of the monotonic clock; 0: it did not get there."""
 
-    __slots__ = ("admitted", "context", "engine", "parent", "sends", "sent", "state")
+    __slots__ = ("admitted", "context", "engine", "parent", "sends", "sent", "state", "upstream")
 
     def __init__(
-        self, context: TraceContext, parent: TraceContext | None, state: list[tuple[str, str]]
+        self,
+        context: TraceContext,
+        upstream: TraceContext,
+        parent: TraceContext | None,
+        state: list[tuple[str, str]],
     ) -> None:
         self.context = context
         """The request's own span."""
+        self.upstream = upstream
+        """The span of what was sent to whoever answers, which theirs are children of."""
         self.parent = parent
         """The caller's; None when the trace begins here."""
         self.state = state

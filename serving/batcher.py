@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from protocol.errors import Code, TollwayError
+from serving.account import BatchSizes
 from serving.call import Call, Results
 from serving.cost import Cost
 from serving.tensors import Array
@@ -64,7 +65,7 @@ class Batcher:
         self.runs = 0
         self.rows = 0
         self.run_ns = 0
-        self.batch_rows: dict[int, int] = {}
+        self.batches = BatchSizes(max_rows)
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -216,7 +217,7 @@ class Batcher:
         if any(array is None or not array.ndim or array.shape[0] != rows for array in arrays):
             self.stop_merging("an output's first dimension does not follow the input's")
             return False
-        results = Results(arrays, run_ns, shared=True)
+        results = Results(arrays, run_ns, shared=True, rows=rows, requests=len(group))
         start = 0
         for call in group:
             call.results = results
@@ -238,7 +239,7 @@ class Batcher:
             return
         run_ns = self._clock_ns() - begun
         self._count(call.rows, 1, run_ns)
-        call.results = Results(arrays, run_ns, shared=False)
+        call.results = Results(arrays, run_ns, shared=False, rows=call.rows)
         call.start, call.stop = 0, call.rows
 
     def _count(self, rows: int, requests: int, run_ns: int) -> None:
@@ -247,8 +248,7 @@ class Batcher:
         self.runs += 1
         self.rows += rows
         self.run_ns += run_ns
-        if rows in self.batch_rows or len(self.batch_rows) < self._max_rows:
-            self.batch_rows[rows] = self.batch_rows.get(rows, 0) + 1
+        self.batches.ran(rows, run_ns)
 
 
 def internal() -> TollwayError:

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from protocol.errors import TollwayError
-from protocol.frames import NO_HEADER
+from protocol.frames import NO_HEADER, EngineTrace
 from serving.tensors import Array
 
 Key = tuple[object, ...] | None
@@ -37,6 +37,10 @@ class Sink(Protocol):
         """Queue the answer to a call; it leaves with :meth:`flush`."""
         ...
 
+    def trace(self, call: "Call", told: EngineTrace) -> None:
+        """Queue where a call's time went, before its answer."""
+        ...
+
     def refuse(self, id: int, error: TollwayError, queue_us: int = 0) -> None:
         """Queue an error as the answer."""
         ...
@@ -53,6 +57,7 @@ class Call:
         "arrived_ns",
         "cancelled",
         "deadline_ns",
+        "decode_ns",
         "encoder",
         "error",
         "expected_s",
@@ -66,6 +71,7 @@ class Call:
         "start",
         "stop",
         "taken_ns",
+        "traced",
     )
 
     def __init__(self, feeds: list[Array | None], rows: int, key: Key, encoder: Encoder) -> None:
@@ -79,6 +85,10 @@ class Call:
         self.size = 0
         """Bytes of the request body, for the bound on what is queued."""
         self.arrived_ns = 0
+        self.decode_ns = 0
+        """How long decoding its body took."""
+        self.traced = False
+        """Whether the gateway wants to know where the time went."""
         self.deadline_ns = 0
         """When the answer is no longer wanted; 0: never."""
         self.expected_s = 0.0
@@ -94,14 +104,24 @@ class Call:
 class Results:
     """Outputs of one run, shared by the requests whose rows are in it."""
 
-    __slots__ = ("_flat", "arrays", "run_ns", "shared")
+    __slots__ = ("_flat", "arrays", "requests", "rows", "run_ns", "shared")
 
-    def __init__(self, arrays: list[Array | None], run_ns: int, shared: bool) -> None:
+    def __init__(
+        self,
+        arrays: list[Array | None],
+        run_ns: int,
+        shared: bool,
+        *,
+        rows: int = 1,
+        requests: int = 1,
+    ) -> None:
         self.arrays = arrays
         """One per output; None for an optional one that the run did not give."""
         self.run_ns = run_ns
         self.shared = shared
         """Whether rows of several requests are in here: outputs are then cut by rows."""
+        self.rows = rows
+        self.requests = requests
         self._flat: list[list[object] | None] = [None] * len(arrays)
 
     def values(self, output: int, start: int, stop: int) -> tuple[list[object], tuple[int, ...]]:

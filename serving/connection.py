@@ -8,12 +8,15 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from protocol.errors import STATUS, TollwayError
+from protocol.failures import failure_of
 from protocol.frames import (
+    FAILED,
     HEADER,
     HEADER_BYTES,
     LENGTH_BYTES,
     NO_HEADER,
     TURNED_AWAY,
+    EngineTrace,
     Frame,
     FrameDecoder,
     Hello,
@@ -44,6 +47,10 @@ class Service(Protocol):
 
     def infer(self, connection: "Connection", frame: Frame) -> None:
         """Take an INFER."""
+        ...
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for the answer to ``call`` any more."""
         ...
 
     def stats(self) -> bytes:
@@ -86,7 +93,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """Nobody waits for the answers any more."""
         for call in self.calls.values():
-            call.cancelled = True
+            self._service.cancel(call)
         self.calls.clear()
         self._out.clear()
         self._transport = None
@@ -117,7 +124,7 @@ class Connection(asyncio.Protocol):
         elif frame.kind == Kind.CANCEL:
             call = self.calls.pop(frame.id, None)
             if call is not None:
-                call.cancelled = True
+                self._service.cancel(call)
         elif frame.kind == Kind.STATS:
             body = self._service.stats()
             self._append(frame.id, 200, body)
@@ -152,10 +159,23 @@ class Connection(asyncio.Protocol):
             body,
         )
 
+    def trace(self, call: Call, told: EngineTrace) -> None:
+        """Queue where a call's time went; its reply follows."""
+        if call.id in self.calls:
+            body = msgspec.json.encode(told)
+            self._out += (encode_header(Kind.TRACE, len(body), id=call.id), body)
+
     def refuse(self, id: int, error: TollwayError, queue_us: int = 0) -> None:
         """Answer the request of this id with an error; leaves with the loop's next turn."""
         self.calls.pop(id, None)
-        self._append(id, STATUS[error.code], error_body(error), flags=1, queue_us=queue_us)
+        self._append(
+            id,
+            STATUS[error.code],
+            error_body(error),
+            flags=FAILED,
+            queue_us=queue_us,
+            failure=failure_of(error.code),
+        )
 
     def turn_away(self, id: int, needed_us: int) -> None:
         """Answer that the deadline cannot be kept: ``needed_us`` would be needed now."""
@@ -163,10 +183,24 @@ class Connection(asyncio.Protocol):
         self._flush_soon()
 
     def _append(
-        self, id: int, status: int, body: bytes, *, flags: int = 0, queue_us: int = 0
+        self,
+        id: int,
+        status: int,
+        body: bytes,
+        *,
+        flags: int = 0,
+        queue_us: int = 0,
+        failure: int = 0,
     ) -> None:
         header = encode_header(
-            Kind.REPLY, len(body), flags=flags, status=status, id=id, a=queue_us, d=NO_HEADER
+            Kind.REPLY,
+            len(body),
+            flags=flags,
+            status=status,
+            id=id,
+            a=queue_us,
+            b=failure,
+            d=NO_HEADER,
         )
         self._out += (header, body)
         self._flush_soon()

@@ -12,10 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from protocol.errors import TollwayError
-from protocol.frames import NO_HEADER, EngineStats, Frame, Hello, Operation
+from protocol.frames import (
+    NO_HEADER,
+    TRACED,
+    Frame,
+    Hello,
+    Operation,
+)
+from serving.account import Account
 from serving.admission import Admission, too_many_rows_in_time
 from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
@@ -23,6 +28,7 @@ from serving.connection import Connection
 from serving.meter import Progress
 from serving.sentinel import Sentinel
 from serving.signature import Signature, malformed
+from serving.statistics import statistics, told
 from serving.v1 import V1
 from serving.v2_binary import V2Binary
 from serving.v2_json import V2Json
@@ -75,8 +81,7 @@ class Engine:
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread = False
-        self._succeeded = self._failed = 0
-        self._success_ns = self._fail_ns = self._queue_ns = 0
+        self._account = Account()
         self._last_inference_ms = 0
         self.on_work: Callable[[], None] | None = None
         """Called by the next request that comes, once."""
@@ -99,7 +104,7 @@ class Engine:
             return
         expected = self._admission.expects(1, arrived)
         if left_s and (needed := self._admission.late(expected, left_s, arrived)):
-            self._failed += 1
+            self._account.turns_away()
             told_s = self._admission.until_taken(expected, needed, left_s)
             connection.turn_away(frame.id, min(int(told_s * 1e6), MAX_US))
             return
@@ -110,35 +115,45 @@ class Engine:
             if frame.c and call.rows > frame.c:
                 raise too_many_rows(call.rows, frame.c)
         except TollwayError as error:
-            self._failed += 1
-            connection.refuse(frame.id, error)
+            self._refuse(connection, frame.id, error, arrived)
             return
         except Exception as error:  # a defect must not leave the request hanging
-            self._failed += 1
             self._report_defect(error)
-            connection.refuse(frame.id, internal())
+            self._refuse(connection, frame.id, internal(), arrived)
             return
         decoded = self._clock_ns()
         self._admission.decoded(decoded - arrived)
         if call.rows > 1:
             expected = self._admission.expects(call.rows, decoded)
             if left_s and self._admission.late(expected, left_s, decoded):
-                self._failed += 1
-                connection.refuse(frame.id, too_many_rows_in_time(call.rows))
+                self._refuse(connection, frame.id, too_many_rows_in_time(call.rows), arrived)
                 return
         call.expected_s = expected
         call.sink = connection
         call.id = frame.id
         call.size = size
         call.arrived_ns = arrived
+        call.decode_ns = decoded - arrived
+        call.traced = frame.flags >= TRACED
         if frame.a:
             call.deadline_ns = arrived + frame.a * 1_000_000
         connection.calls[frame.id] = call
         self._batcher.add(call)
         self._schedule()
 
+    def _refuse(
+        self, connection: Connection, id: int, error: TollwayError, arrived_ns: int
+    ) -> None:
+        self._account.fails(error, self._clock_ns() - arrived_ns)
+        connection.refuse(id, error)
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for the answer any more: what has not begun is not done."""
+        call.cancelled = True
+        self._account.cancels()
+
     def _decode(self, frame: Frame) -> Call:
-        operation = frame.flags
+        operation = frame.flags & ~TRACED
         if operation == _V2_INFER:
             if frame.b == NO_HEADER:
                 return self._v2_json.decode(frame.body)
@@ -229,7 +244,7 @@ class Engine:
         now = self._clock_ns()
         self._last_inference_ms = time.time_ns() // 1_000_000
         touched = set()
-        succeeded = total_ns = queue_ns = 0
+        succeeded = arrived_ns = waited_ns = decode_ns = infer_ns = 0
         for call in group:
             results, sink = call.results, call.sink
             if call.cancelled or sink is None:
@@ -237,6 +252,7 @@ class Engine:
             if results is None:
                 self._fail(call, call.error or internal())
                 continue
+            begun = self._clock_ns() if call.traced else 0
             try:
                 body, header_bytes = call.encoder.encode(results, call.start, call.stop)
             except TollwayError as error:
@@ -247,6 +263,8 @@ class Engine:
                 self._fail(call, internal())
                 continue
             queued = call.taken_ns - call.arrived_ns
+            if call.traced:
+                sink.trace(call, told(call, results, begun, self._clock_ns()))
             sink.reply(
                 call,
                 200,
@@ -257,14 +275,25 @@ class Engine:
             )
             touched.add(sink)
             succeeded += 1
-            total_ns += now - call.arrived_ns
-            queue_ns += queued
-        self._succeeded += succeeded
-        self._success_ns += total_ns
-        self._queue_ns += queue_ns
+            arrived_ns += call.arrived_ns
+            waited_ns += queued
+            decode_ns += call.decode_ns
+            infer_ns += results.run_ns
         for sink in touched:
             sink.flush()
         done = self._clock_ns()
+        self._account.succeeds(
+            succeeded,
+            arrived_ns=arrived_ns,
+            waited_ns=waited_ns,
+            decode_ns=decode_ns,
+            infer_ns=infer_ns,
+            output_ns=done - now,
+            now_ns=done,
+        )
+        first = group[0].results
+        if first is not None and first is group[-1].results:  # else runs failed, and were repeated
+            self._batcher.batches.answered(first.rows, decode_ns, done - now)
         self._admission.ends(group, done - now, done)
         if self._sentinel is not None and self._batcher.merging:
             self._sentinel.watch(group)
@@ -272,10 +301,9 @@ class Engine:
                 self._schedule()
 
     def _fail(self, call: Call, error: TollwayError) -> None:
-        now = self._clock_ns()
-        self._failed += 1
-        self._fail_ns += now - call.arrived_ns
         if call.sink is not None and not call.cancelled:
+            now = self._clock_ns()
+            self._account.fails(error, now - call.arrived_ns)
             waited = (call.taken_ns or now) - call.arrived_ns
             call.sink.refuse(call.id, error, queue_us=min(waited // 1000, MAX_US))
 
@@ -288,12 +316,12 @@ class Engine:
 
     def progress(self) -> Progress:
         """Counts since the start, for :class:`serving.meter.Meter`."""
-        batcher = self._batcher
+        batcher, account = self._batcher, self._account
         waiting = len(batcher) > 0
         return Progress(
-            self._succeeded,
-            self._failed,
-            self._queue_ns,
+            account.succeeded,
+            account.failed,
+            account.queue_ns + account.input_ns,
             batcher.runs,
             batcher.run_ns,
             self._admission.refused,
@@ -302,35 +330,14 @@ class Engine:
         )
 
     def stats(self) -> bytes:
-        """Counts since the start, as JSON of :class:`EngineStats`."""
-        batcher, sentinel = self._batcher, self._sentinel
-        batching, reason = batcher.batching
-        return msgspec.json.encode(
-            EngineStats(
-                inference_count=batcher.rows,
-                execution_count=batcher.runs,
-                success_count=self._succeeded,
-                success_ns=self._success_ns,
-                fail_count=self._failed,
-                fail_ns=self._fail_ns,
-                turned_away_count=self._admission.refused,
-                queue_ns=self._queue_ns,
-                compute_infer_ns=batcher.run_ns,
-                batching=batching,
-                batching_reason=reason,
-                batching_cause=batcher.cause,
-                batching_switches=batcher.cost.switches,
-                run_fixed_ns=int(batcher.cost.fixed_s * 1e9),
-                run_row_ns=int(batcher.cost.row_s * 1e9),
-                sentinel_rows=0 if sentinel is None else sentinel.rows,
-                sentinel_differences=0 if sentinel is None else sentinel.differences,
-                sentinel_ns=0 if sentinel is None else sentinel.spent_ns,
-                threads=self.threads[0],
-                threads_reason=self.threads[1],
-                queued=len(batcher),
-                last_inference_ms=self._last_inference_ms,
-                batch_rows=batcher.batch_rows,
-            )
+        """Counts since the start, as JSON of :class:`protocol.frames.EngineStats`."""
+        return statistics(
+            self._account,
+            self._batcher,
+            self._sentinel,
+            turned_away=self._admission.refused,
+            last_inference_ms=self._last_inference_ms,
+            threads=self.threads,
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.configuration import EngineDoc
+from protocol.failures import Failure
 from protocol.frames import (
     EngineStats,
     FrameDecoder,
@@ -28,13 +29,19 @@ _METRICS: Final = (
     ("tollway_engine_rows_total", "counter", "Rows inferred.", "inference_count", 1.0),
     ("tollway_engine_runs_total", "counter", "Runs of the graph.", "execution_count", 1.0),
     ("tollway_engine_requests_total", "counter", "Requests answered.", "success_count", 1.0),
-    ("tollway_engine_errors_total", "counter", "Requests refused or failed.", "fail_count", 1.0),
     (
         "tollway_engine_turned_away_total",
         "counter",
         "Requests whose deadline could not be kept.",
         "turned_away_count",
         1.0,
+    ),
+    (
+        "tollway_engine_request_seconds_total",
+        "counter",
+        "Time from requests' arrival until their answers were written.",
+        "success_ns",
+        NANOSECONDS,
     ),
     (
         "tollway_engine_queue_seconds_total",
@@ -44,10 +51,31 @@ _METRICS: Final = (
         NANOSECONDS,
     ),
     (
+        "tollway_engine_compute_input_seconds_total",
+        "counter",
+        "Time that decoding requests took.",
+        "compute_input_ns",
+        NANOSECONDS,
+    ),
+    (
+        "tollway_engine_compute_infer_seconds_total",
+        "counter",
+        "Time of requests' runs; a shared run counts for each of them.",
+        "compute_infer_ns",
+        NANOSECONDS,
+    ),
+    (
+        "tollway_engine_compute_output_seconds_total",
+        "counter",
+        "Time from the end of requests' runs until their answers were written.",
+        "compute_output_ns",
+        NANOSECONDS,
+    ),
+    (
         "tollway_engine_run_seconds_total",
         "counter",
         "Time that the graph ran.",
-        "compute_infer_ns",
+        "run_ns",
         NANOSECONDS,
     ),
     ("tollway_engine_queued_requests", "gauge", "Requests that wait now.", "queued", 1.0),
@@ -83,6 +111,8 @@ _METRICS: Final = (
     ),
 )
 
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
 _SCALED: Final = (
     ("tollway_engines_added_total", "Engines started because requests queued."),
     ("tollway_engines_removed_total", "Engines stopped because fewer were enough."),
@@ -100,13 +130,12 @@ async def scrape(fleets: Iterable[Fleet], token: bytes) -> str:
     return exposition([(slot.doc, found) for slot, found in zip(kept, stats, strict=True)], scaled)
 
 
+Engines = Sequence[tuple[EngineDoc, EngineStats | None]]
 Scaled = Mapping[tuple[str, int], tuple[int, int]]
 """Model and version -> engines added and taken away."""
 
 
-def exposition(
-    engines: Sequence[tuple[EngineDoc, EngineStats | None]], scaled: Scaled = MappingProxyType({})
-) -> str:
+def exposition(engines: Engines, scaled: Scaled = MappingProxyType({})) -> str:
     """The text of what is known of each engine."""
     lines = [
         "# HELP tollway_engine_state Engines by state.",
@@ -116,10 +145,12 @@ def exposition(
     for name, kind, text, field, unit in _METRICS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         lines += [
-            f"{name}{_labels(doc)} {getattr(found, field) / unit:.9g}"
+            f"{name}{_labels(doc)} {getattr(found, field) / unit!r}"
             for doc, found in engines
             if found is not None
         ]
+    lines += _failures(engines)
+    lines += _batches(engines)
     name = "tollway_engine_batching_cause"
     lines += [f"# HELP {name} Why requests share runs or not.", f"# TYPE {name} gauge"]
     lines += [
@@ -134,6 +165,35 @@ def exposition(
             count = scaled.get((model, version), (0, 0))[at]
             lines.append(f'{name}{{model="{model}",version="{version}"}} {count}')
     return "\n".join(lines) + "\n"
+
+
+def _failures(engines: Engines) -> list[str]:
+    name = "tollway_engine_failures_total"
+    lines = [f"# HELP {name} Requests that were not answered.", f"# TYPE {name} counter"]
+    for doc, found in engines:
+        if found is not None:
+            lines += [
+                f"{name}{_labels(doc, reason=reason.name)} {found.failures.get(reason.name, 0)}"
+                for reason in Failure
+            ]
+    return lines
+
+
+def _batches(engines: Engines) -> list[str]:
+    """A histogram of the rows of runs. Sizes that the engine does not tell apart are in the last
+    bucket alone."""
+    name = "tollway_engine_batch_rows"
+    lines = [f"# HELP {name} Rows of the runs.", f"# TYPE {name} histogram"]
+    for doc, found in engines:
+        if found is None:
+            continue
+        for bound in BATCH_BUCKETS:
+            runs = sum(batch.count for rows, batch in found.batches.items() if rows <= bound)
+            lines.append(f"{name}_bucket{_labels(doc, le=str(bound))} {runs}")
+        lines.append(f"{name}_bucket{_labels(doc, le='+Inf')} {found.execution_count}")
+        lines.append(f"{name}_sum{_labels(doc)} {found.inference_count}")
+        lines.append(f"{name}_count{_labels(doc)} {found.execution_count}")
+    return lines
 
 
 def _labels(doc: EngineDoc, **more: str) -> str:

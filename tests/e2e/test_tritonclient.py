@@ -163,6 +163,17 @@ def test_what_the_server_says_of_itself_is_read(
     assert client.get_model_config("is-fp32", headers=served.headers)["name"] == "is-fp32"
     found = client.get_inference_statistics("is-fp32", headers=served.headers)["model_stats"]
     assert found[0]["name"] == "is-fp32"
+    client.infer("is-fp32", [asked(values_of("FP32"), binary=True)], headers=served.headers)
+    every = client.get_inference_statistics(headers=served.headers)["model_stats"]
+    (one,) = [item for item in every if item["name"] == "is-fp32"]
+    counts = one["inference_stats"]
+    assert counts["success"]["count"] >= 1
+    parts = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert all(counts[part]["count"] == counts["success"]["count"] for part in parts)
+    assert all(counts[part]["ns"] > 0 for part in parts)
+    assert sum(counts[part]["ns"] for part in parts) <= counts["success"]["ns"]
+    runs = sum(batch["compute_infer"]["count"] for batch in one["batch_stats"])
+    assert runs == one["execution_count"]
     assert "is-fp32" in {
         m["name"] for m in client.get_model_repository_index(headers=served.headers)
     }

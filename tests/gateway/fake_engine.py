@@ -9,6 +9,7 @@ import msgspec
 
 from protocol.frames import (
     NO_HEADER,
+    BatchStats,
     EngineStats,
     Frame,
     FrameDecoder,
@@ -89,7 +90,13 @@ class _Connection(asyncio.Protocol):
             if frame.kind == Kind.CANCEL:
                 self._engine.cancelled.append(frame.id)
             elif frame.kind == Kind.STATS:
-                stats = msgspec.json.encode(EngineStats(inference_count=3, batch_rows={1: 3}))
+                counts = EngineStats(
+                    inference_count=3,
+                    success_count=3,
+                    compute_infer_ns=90,
+                    batches={1: BatchStats(count=3, input_ns=30, infer_ns=90, output_ns=60)},
+                )
+                stats = msgspec.json.encode(counts)
                 self._engine.reply(self._transport, frame, 200, stats)
             else:
                 self._engine.frames.append(frame)

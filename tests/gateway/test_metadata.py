@@ -92,7 +92,15 @@ async def test_statistics_are_summed_over_engines(client: httpx.AsyncClient) -> 
     (stats,) = (await client.get("/v2/models/iris/stats")).json()["model_stats"]
     assert (stats["name"], stats["version"]) == ("iris", "2")
     assert stats["inference_count"] == 3
-    assert stats["batch_stats"] == [{"batch_size": 1, "count": 3}]
+    assert stats["inference_stats"]["compute_infer"] == {"count": 3, "ns": 90}
+    assert stats["batch_stats"] == [
+        {
+            "batch_size": 1,
+            "compute_input": {"count": 3, "ns": 30},
+            "compute_infer": {"count": 3, "ns": 90},
+            "compute_output": {"count": 3, "ns": 60},
+        }
+    ]
 
 
 async def test_statistics_need_the_right_to_the_model(

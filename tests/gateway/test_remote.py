@@ -173,15 +173,17 @@ async def test_a_traced_request_is_traced_on_to_the_remote_server(
     context = TraceContext(trace_id=0xABC, span_id=0xDEF, sampled=True)
     reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     body = msgspec.json.encode({"inputs": [tensor("input", "FP32", [1, 4], data=[ROW])]})
-    trace = Trace(context, None, [])
+    upstream = TraceContext(trace_id=0xABC, span_id=0x123, sampled=True)
+    trace = Trace(context, upstream, None, [("congo", "t61"), ("rojo", "00")])
     version = stage.gateway.remotes.get(("flowers", 1))
     assert version is not None
     deadline = asyncio.get_running_loop().time() + 2
     version.send(Exchange(body, deadline, reply.set_result, header_length=NO_HEADER, trace=trace))
     await reply
 
-    sent = stage.remote.inferred()[0].headers["traceparent"]
-    assert sent == context.traceparent.decode()
+    sent = stage.remote.inferred()[0].headers
+    assert sent["traceparent"] == upstream.traceparent.decode()
+    assert sent["tracestate"] == "congo=t61,rojo=00"
     assert trace.sends == 1
 
 
