@@ -23,7 +23,7 @@ from benchmarks.models import CLASSIFIER, train_classifier
 from benchmarks.processes import Memory, memory_by_role
 from benchmarks.report import make_console, store, verdict_table
 from benchmarks.systems import ROOT, stack
-from benchmarks.targets import Verdict
+from benchmarks.targets import ON_THE_PATH, Verdict
 from benchmarks.workloads import Workload, exchanges
 
 MILLION = 1_000_000
@@ -33,7 +33,6 @@ SETTLE_S = 10.0
 """Longer than usage waits to be shipped and taken in."""
 GROWTH = 0.05
 """Share that a role may gain on what it had after the first million: allocators fragment."""
-ON_THE_PATH = frozenset({"gateway", "engine"})
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +62,7 @@ def judge(stages: list[Stage]) -> list[Verdict]:
     first = next((one for one in stages if one.requests >= MILLION), stages[0])
     last = stages[-1]
     verdicts = []
-    for role in sorted(ON_THE_PATH):
+    for role in ON_THE_PATH:
         before, after = first.rss_mb(role), last.rss_mb(role)
         verdicts.append(
             Verdict(
