@@ -1,12 +1,15 @@
 """A request on its way through the engine, and the results it gets its share of."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 
 from protocol.errors import TollwayError
 from protocol.frames import NO_HEADER, EngineTrace
 from serving.tensors import Array
+
+_json: Final = msgspec.json.Encoder().encode
 
 Key = tuple[object, ...] | None
 """Requests with equal keys may share a run; None: never."""
@@ -104,7 +107,7 @@ class Call:
 class Results:
     """Outputs of one run, shared by the requests whose rows are in it."""
 
-    __slots__ = ("_flat", "arrays", "requests", "rows", "run_ns", "shared")
+    __slots__ = ("_flat", "_texts", "arrays", "requests", "rows", "run_ns", "shared")
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class Results:
         self.rows = rows
         self.requests = requests
         self._flat: list[list[object] | None] = [None] * len(arrays)
+        self._texts: list[list[bytes] | None] = [None] * len(arrays)
 
     def values(self, output: int, start: int, stop: int) -> tuple[list[object], tuple[int, ...]]:
         """Elements of a request's share in row-major order, and the share's shape."""
@@ -135,6 +139,20 @@ class Results:
             return flat, array.shape
         width = len(flat) // (array.shape[0] or 1)
         return flat[start * width : stop * width], (stop - start, *array.shape[1:])
+
+    def text(self, output: int, start: int, stop: int) -> tuple[bytes, tuple[int, ...]]:
+        """What :meth:`values` gives, its elements as JSON without the brackets around them."""
+        array = self.given(output)
+        if not self.shared or array.dtype.kind == "O" or not array.size:
+            values, shape = self.values(output, start, stop)
+            return _json(values)[1:-1], shape
+        texts = self._texts[output]
+        if texts is None:
+            # Written once for the run, and cut: numbers have no brackets in them, strings may.
+            written = _json(array.reshape(array.shape[0], -1).tolist())
+            texts = self._texts[output] = written[2:-2].split(b"],[")
+        text = texts[start] if stop - start == 1 else b",".join(texts[start:stop])
+        return text, (stop - start, *array.shape[1:])
 
     def given(self, output: int) -> Array:
         """The whole of an output that the run gave."""

@@ -1,5 +1,6 @@
 """V2 inference requests in JSON: a typed fast path, and one that reads everything and says why."""
 
+import struct
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +10,16 @@ from msgspec import UNSET, UnsetType
 from protocol.datatypes import BINARY_ONLY
 from serving.call import Call
 from serving.signature import Signature, malformed
-from serving.tensors import FLOATS, Array, TensorSpec, element_count, invalid, show, to_tensor
+from serving.tensors import (
+    FLOATS,
+    Array,
+    TensorSpec,
+    element_count,
+    invalid,
+    packer,
+    show,
+    to_tensor,
+)
 from serving.v2_reply import V2Replies
 from serving.v2_request import (
     InferRequest,
@@ -100,16 +110,17 @@ class V2Json:
                 return None
             given = inputs[place]
             shape = given.shape
+            count = _elements(shape, spec)
             if (
                 given.name != spec.name
                 or given.datatype != spec.datatype
                 or given.parameters is not UNSET
                 or given.data is UNSET
-                or not _fits(shape, spec)
+                or count < 0
             ):
                 return None
             data = given.data if self._typed else self._data[index].decode(given.data)
-            array = _to_array(data, spec, shape)
+            array = _to_array(data, spec, shape, count)
             if array is None:
                 return None
             feeds.append(array)
@@ -135,22 +146,29 @@ class V2Json:
         return Call(feeds, signature.rows(feeds), signature.key(feeds), encoder)
 
 
-def _fits(shape: list[int], spec: TensorSpec) -> bool:
-    wanted = spec.shape
-    if len(shape) != len(wanted):
-        return False
+def _elements(shape: list[int], spec: TensorSpec) -> int:
+    """How many elements a tensor of ``shape`` has; -1: the slow path must look at the shape."""
     if spec.rows:  # nearly always
-        return shape[0] > 0 and shape[1:] == spec.trailing
-    for given, size in zip(shape, wanted, strict=True):
+        fits = len(shape) > 0 and shape[0] > 0 and shape[1:] == spec.trailing
+        return shape[0] * spec.row_elements if fits else -1
+    if len(shape) != len(spec.shape):
+        return -1
+    for given, size in zip(shape, spec.shape, strict=True):
         if given < 1 or (size >= 0 and given != size):
-            return False
-    return True
+            return -1
+    return element_count(shape)
 
 
-def _to_array(data: Any, spec: TensorSpec, shape: list[int]) -> Array | None:  # noqa: ANN401
-    """``data`` as msgspec typed it, in ``shape``; None where only the slow path can tell."""
+def _to_array(data: Any, spec: TensorSpec, shape: list[int], count: int) -> Array | None:  # noqa: ANN401
+    """``data`` as msgspec typed it, in ``shape``, which has ``count`` elements; None where only the
+    slow path can tell."""
+    if spec.letter and len(data) == count:
+        try:
+            return np.ndarray(shape, spec.dtype, packer(count, spec.letter)(*data))
+        except struct.error:
+            pass  # there are nulls or rows among the elements
     if spec.datatype == "BYTES":
-        if any(type(item) is list for item in data) or len(data) != element_count(shape):
+        if any(type(item) is list for item in data) or len(data) != count:
             return None
         array: Array = np.array(data, object)
     else:

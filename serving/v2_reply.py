@@ -12,7 +12,8 @@ from serving.signature import Signature
 from serving.tensors import Array, invalid
 
 MAX_CACHED_SHAPES: Final = 512
-_DATA: Final = b'],"data":'
+_DATA: Final = b'],"data":['
+_END: Final = b"]},"
 _SIZE: Final = b'],"parameters":{"binary_data_size":'
 _json: Final = msgspec.json.Encoder().encode
 
@@ -85,11 +86,11 @@ class V2Encoder:
         for output, _ in self.wanted:
             if results.arrays[output] is None:
                 continue
-            values, shape = results.values(output, start, stop)
-            parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
+            text, shape = results.text(output, start, stop)
+            parts += (self.replies.opened(output, shape, _DATA), text, _END)
         if len(parts) == 1:  # only optional outputs were asked for, and the run gave none
             return self.head + b"]}", NO_HEADER
-        parts[-1] = b"}]}"
+        parts[-1] = b"]}]}"
         return b"".join(parts), NO_HEADER
 
 
@@ -111,8 +112,8 @@ class BinaryEncoder(V2Encoder):
                 opened = self.replies.opened(output, array.shape, _SIZE)
                 parts += (opened, b"%d}}," % len(data))
             else:
-                values, shape = results.values(output, start, stop)
-                parts += (self.replies.opened(output, shape, _DATA), _json(values), b"},")
+                text, shape = results.text(output, start, stop)
+                parts += (self.replies.opened(output, shape, _DATA), text, _END)
         header = b"".join(parts).removesuffix(b",") + b"]}"
         return b"".join((header, *tail)), len(header)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,6 +117,9 @@ def test_splitting_a_merged_run_gives_everyone_what_they_would_get_alone(
             np.testing.assert_array_equal(mine, array)
             values, shape = call.results.values(output, call.start, call.stop)
             assert values == array.reshape(-1).tolist()
+            assert shape == array.shape
+            text, shape = call.results.text(output, call.start, call.stop)
+            assert b"[" + text + b"]" == msgspec.json.encode(values)
             assert shape == array.shape
 
 

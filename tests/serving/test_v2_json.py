@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from protocol.frames import Operation
 from protocol.manifest import Column
+from serving.tensors import exact_floats, packer
 from tests.serving import models
 from tests.serving.conftest import MakeRig
 from tests.serving.rig import one_input
@@ -303,3 +304,31 @@ def module_rig(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.serving.rig import Rig
 
     return Rig(models.identity(), tmp_path_factory.mktemp("rig"))
+
+
+@given(values=st.lists(st.floats(width=64) | st.integers(-(2**80), 2**80), min_size=1))
+def test_packed_floats_are_those_that_numpy_makes(values: list[float]) -> None:
+    for letter, name in (("f", "<f4"), ("d", "<f8")):
+        try:
+            with exact_floats():
+                expected = np.array(values, name).tobytes()
+        except FloatingPointError:
+            with pytest.raises(OverflowError):
+                packer(len(values), letter)(*values)
+        else:
+            packed = packer(len(values), letter)(*values)
+            kept = ~np.isnan(np.frombuffer(expected, name))  # JSON has no NaN, nor its bits
+            assert np.array_equal(
+                np.frombuffer(packed, name)[kept].view(f"<u{name[2]}"),
+                np.frombuffer(expected, name)[kept].view(f"<u{name[2]}"),
+            )
+
+
+@pytest.mark.parametrize("data", [[1, None, 3, 4, 5, 6], [[1, None, 3], [4, 5, 6]]])
+def test_what_cannot_be_packed_is_taken_all_the_same(rig: MakeRig, data: list[Any]) -> None:
+    answer = rig(models.identity()).infer(one_input(data, [2, 3]))
+    assert answer["outputs"][0]["data"] == [1, None, 3, 4, 5, 6]
+
+
+def test_as_many_rows_as_there_should_be_elements_are_refused(rig: MakeRig) -> None:
+    assert "nested as [3, 1]" in rig(models.identity()).refused(one_input([[1], [2], [3]], [1, 3]))
