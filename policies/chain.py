@@ -53,7 +53,7 @@ class Chain:
             refusal = error
         except Exception as error:
             # A defect of one step must not leave the call without an answer.
-            refusal = _failed(error)
+            refusal = _failed(call, error)
         decided(refusal)
 
     def _go_on(
@@ -65,9 +65,10 @@ class Chain:
         elif isinstance(error, TollwayError):
             decided(error)
         else:
-            decided(_failed(error))
+            decided(_failed(call, error))
 
 
-def _failed(error: BaseException) -> TollwayError:
-    logger("policies").error("a policy failed", error=repr(error))
+def _failed(call: Call, error: BaseException) -> TollwayError:
+    request_id = (call.request_id or call.prediction_id).decode()
+    logger("policies").error("a policy failed", request_id=request_id, error=repr(error))
     return TollwayError(Code.INTERNAL, "an internal error of the gateway")

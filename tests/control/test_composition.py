@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
@@ -108,6 +109,7 @@ async def test_metrics_have_templates_for_labels_not_what_clients_send(control: 
         await control.admin.put(f"/api/v1/consumers/c-{number}")
         await control.admin.get(f"/api/v1/nothing-{number}")
     text = (await control.anonymous.get("/metrics")).text
+    assert len(list(text_string_to_metric_families(text))) > 5  # it is valid
 
     assert 'handler="/api/v1/consumers/{consumer}"' in text
     assert "c-3" not in text
