@@ -38,7 +38,7 @@ run: setup ## the embedded stack without demo data
 	@$(BIN)/tollwayd up --port 8080 --data data
 
 test: setup-dev build/peers/mlserver/setup.stamp ## the whole suite, real servers included
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev ## lint, types, import rules
 	$(BIN)/ruff format --check .
