@@ -71,8 +71,8 @@ def _against_python(found: Found) -> list[Verdict]:
         scaled = ours_of_path / theirs.requests_per_cpu_s * HANDWRITTEN_REQUESTS
         verdicts += [
             Verdict(
-                target=f"{WANTED_REQUESTS:,} requests per CPU-second of gateway and engine where the "
-                f"hand-written service makes {HANDWRITTEN_REQUESTS}",
+                target=f"{WANTED_REQUESTS:,} requests per CPU-second of gateway and engine where "
+                f"the hand-written service makes {HANDWRITTEN_REQUESTS}",
                 measured=f"{scaled:,.0f} ({ours_of_path:,.0f} where it made "
                 f"{theirs.requests_per_cpu_s:,.0f})",
                 passed=scaled >= WANTED_REQUESTS,
