@@ -194,6 +194,9 @@ def auth_proof(cluster_token: bytes, nonce: str) -> bytes:
     return hmac.digest(cluster_token, nonce.encode(), "sha256")
 
 
+_new: Final = tuple.__new__
+
+
 class ProtocolError(Exception):
     """The peer sent what is not a frame; the connection cannot go on."""
 
@@ -229,7 +232,9 @@ class FrameDecoder:
             if stop > end:
                 self._need = stop - start
                 break
-            yield Frame(kind, flags, status, id, a, b, c, d, data[start + HEADER_BYTES : stop])
+            body = data[start + HEADER_BYTES : stop]
+            # A third of what Frame(...) costs, on every request's way there and back.
+            yield _new(Frame, (kind, flags, status, id, a, b, c, d, body))
             start = stop
         if start < end:
             rest = data[start:] if start else data

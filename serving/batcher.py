@@ -171,10 +171,13 @@ class Batcher:
         """Seconds of runs until a request of ``rows`` rows that came now would have run."""
         cost = self.cost
         requests, rows = len(self._queue) + 1, self._queued_rows + rows
-        runs = requests
-        if requests > 1 and self._mergeable and cost.pays:
-            runs = min(requests, -(-rows // self._room()))
-        return runs * cost.fixed_s + rows * cost.row_s
+        runs_s = rows * cost.row_s
+        if requests > 1 and not (self._mergeable and cost.pays):
+            return requests * cost.fixed_s + runs_s
+        one_s = cost.fixed_s + runs_s
+        if requests == 1 or (one_s <= BUSY_S and rows <= self._max_rows):
+            return one_s  # nearly always: this is asked for every request
+        return min(requests, -(-rows // self._room())) * cost.fixed_s + runs_s
 
     def run(self, group: list[Call]) -> list[Exception]:
         """Run ``group`` and give each of its calls results or an error; never raises.

@@ -53,55 +53,33 @@ class Sink(Protocol):
         ...
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request: what decoding made of it, who asked, and what became of it."""
 
-    __slots__ = (
-        "arrived_ns",
-        "cancelled",
-        "deadline_ns",
-        "decode_ns",
-        "encoder",
-        "error",
-        "expected_s",
-        "feeds",
-        "id",
-        "key",
-        "results",
-        "rows",
-        "sink",
-        "size",
-        "start",
-        "stop",
-        "taken_ns",
-        "traced",
-    )
-
-    def __init__(self, feeds: list[Array | None], rows: int, key: Key, encoder: Encoder) -> None:
-        self.feeds = feeds
-        """One array per input of the graph, in its order; None for an optional one left out."""
-        self.rows = rows
-        self.key = key
-        self.encoder = encoder
-        self.sink: Sink | None = None
-        self.id = 0
-        self.size = 0
-        """Bytes of the request body, for the bound on what is queued."""
-        self.arrived_ns = 0
-        self.decode_ns = 0
-        """How long decoding its body took."""
-        self.traced = False
-        """Whether the gateway wants to know where the time went."""
-        self.deadline_ns = 0
-        """When the answer is no longer wanted; 0: never."""
-        self.expected_s = 0.0
-        """Seconds that it was expected to take when it was admitted; 0: nobody looked."""
-        self.taken_ns = 0
-        self.cancelled = False
-        self.results: Results | None = None
-        self.start = 0
-        self.stop = 0
-        self.error: TollwayError | None = None
+    feeds: list[Array | None]
+    """One array per input of the graph, in its order; None for an optional one left out."""
+    rows: int
+    key: Key
+    encoder: Encoder
+    sink: Sink | None = None
+    id: int = 0
+    size: int = 0
+    """Bytes of the request body, for the bound on what is queued."""
+    arrived_ns: int = 0
+    decode_ns: int = 0
+    """How long decoding its body took."""
+    traced: bool = False
+    """Whether the gateway wants to know where the time went."""
+    deadline_ns: int = 0
+    """When the answer is no longer wanted; 0: never."""
+    expected_s: float = 0.0
+    """Seconds that it was expected to take when it was admitted; 0: nobody looked."""
+    taken_ns: int = 0
+    cancelled: bool = False
+    results: "Results | None" = None
+    start: int = 0
+    stop: int = 0
+    error: TollwayError | None = None
 
 
 class Results:
