@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import sqlalchemy as sa
 
+from control.store.alerts import record_alerts
 from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import workers
@@ -54,20 +55,28 @@ class Workers:
         now = self._clock()
         text = msgspec.json.encode(document).decode()
         with self._database.write() as connection:
-            updated = connection.execute(
-                sa.update(workers).where(workers.c.id == document.id).values(doc=text, seen_ms=now)
-            )
-            if updated.rowcount == 0:
+            known = connection.execute(
+                sa.select(workers.c.doc).where(workers.c.id == document.id).with_for_update()
+            ).scalar()
+            if known is None:
                 row = {"id": document.id, "doc": text, "first_seen_ms": now, "seen_ms": now}
                 connection.execute(sa.insert(workers).values(row))
-            publish_if_new(connection, "worker", document.id, document)
+            else:
+                values = {"doc": text, "seen_ms": now}
+                connection.execute(
+                    sa.update(workers).where(workers.c.id == document.id).values(values)
+                )
+            if publish_if_new(connection, "worker", document.id, document):
+                record_alerts(connection, _document(known), document, now)
         self._forget()
 
     def remove(self, id: str) -> None:
         """Drop a worker that says goodbye; fine when it is not known."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(workers).where(workers.c.id == id))
+            gone = sa.delete(workers).where(workers.c.id == id).returning(workers.c.doc)
+            known = connection.execute(gone).scalar()
             publish_if_new(connection, "worker", id, None)
+            record_alerts(connection, _document(known), None, self._clock())
         self._forget()
 
     def drop_lost(self) -> list[str]:
@@ -84,15 +93,13 @@ class Workers:
             if connection.execute(sa.select(workers.c.id).where(silent).limit(1)).first() is None:
                 return []
         with self._database.write() as connection:
-            lost = list(
-                connection.execute(
-                    sa.delete(workers).where(silent).returning(workers.c.id)
-                ).scalars()
-            )
-            for id in lost:
+            gone = sa.delete(workers).where(silent).returning(workers.c.id, workers.c.doc)
+            lost = connection.execute(gone).all()
+            for id, doc in lost:
                 publish_if_new(connection, "worker", id, None)
+                record_alerts(connection, _document(doc), None, now)
         self._forget()
-        return lost
+        return [id for id, _ in lost]
 
     def all(self) -> list[WorkerStatus]:
         """Workers by id."""
@@ -137,6 +144,10 @@ class Workers:
     def _forget(self) -> None:
         with self._lock:
             self._cached = None
+
+
+def _document(text: str | None) -> WorkerDoc | None:
+    return None if text is None else msgspec.json.decode(text, type=WorkerDoc)
 
 
 def summary(engines: list[EngineStatus]) -> ServingStatus:

@@ -33,6 +33,8 @@ CATALOG: Final[Mapping[str, str]] = {
     "version.rejected": "A version will not be published.",
     "version.loaded": "Workers are to hold a version.",
     "version.unloaded": "Workers are to let a version go.",
+    "alert.raised": "A worker found something about a version that somebody should look at.",
+    "alert.ended": "A worker no longer reports what it had found.",
     "alias.created": "An alias, such as stable, was made.",
     "alias.moved": "An alias, such as stable, points at another version.",
     "alias.removed": "An alias was removed.",

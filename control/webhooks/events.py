@@ -43,6 +43,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "model": frozenset({"name", "title", "description", "created_at", "updated_at"}),
     "version": frozenset({"model", "number", "digest", "state", "loaded"}),
+    "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
 }  # fmt: skip
 """What is told of each kind of resource. A field that is not here never leaves."""
@@ -145,7 +146,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return first, second
         case "model":
             return None, row.key
-        case "version" | "alias":
+        case "version" | "alias" | "alert":
             return None, _text(state.get("model")) or first
     return None, None
 

@@ -29,6 +29,7 @@ from tollway.errors import (
     TooLargeError,
 )
 from tollway.resources import (
+    Alert,
     AliasMove,
     Application,
     Consumer,
@@ -52,6 +53,7 @@ from tollway.transport import RetryPolicy
 from tollway.version import __version__
 
 __all__ = [
+    "Alert",
     "AliasMove",
     "Application",
     "AuthenticationError",

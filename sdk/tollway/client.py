@@ -22,8 +22,9 @@ from tollway.managed import Managed
 from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
-from tollway.registry import STABLE, Registry, Waiter, check_name, previous_stable
+from tollway.registry import STABLE, Registry, Waiter, check_name, listing, previous_stable
 from tollway.resources import (
+    Alert,
     AliasMove,
     Model,
     Transition,
@@ -275,6 +276,10 @@ class Client(Managed):
         others narrow it. CSV, quotas and statements are in :attr:`billing`."""
         only = {"application": application, "model": model, "key": key, "status": status}
         return self.billing.usage(start=start, end=end, by=by, step=step, only=only)
+
+    def alerts(self) -> list[Alert]:
+        """What workers found of the versions that they serve, as far as the token reaches."""
+        return list(listing(self._transport, "/api/v1/alerts", Alert))
 
     def issuers(self) -> list[Issuer]:
         """Whose JSON Web Tokens are taken beside API keys."""

@@ -235,6 +235,21 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What a worker found of a version that it serves, and somebody should look at."""
+
+    kind: str
+    """``batch_variance``: answers depended on which requests shared a run."""
+    message: str
+    since: str | float
+    model: str
+    version: int
+    worker: str
+    slot: int
+    """Which of the worker's engines found it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a subscription allows. None: without that limit."""
 

@@ -1,11 +1,14 @@
 """Workers register, are silent, are lost, and tell the registry what serves."""
 
+import json
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from control.store.workers import summary
 from registry.status import EngineStatus
+from registry.store.audit import audit
 from tests.control.running import Control
 
 
@@ -67,6 +70,58 @@ async def test_what_workers_find_is_listed_until_they_no_longer_report_it(
     }
     await report(control, document("w1"))
     assert (await control.admin.get("/api/v1/alerts")).json()["items"] == []
+
+
+def told(control: Control) -> list[tuple[str, str, str | None, str | None]]:
+    """(action, key, before, after) of what was recorded of alerts."""
+    query = sa.select(audit).where(audit.c.kind == "alert").order_by(audit.c.seq)
+    with control.services.database.read() as connection:
+        rows = connection.execute(query).all()
+    return [(row.action, row.key, row.before, row.after) for row in rows]
+
+
+def warned(id: str, engines: int = 1) -> dict[str, Any]:
+    """A worker of which so many engines, of two, have found something."""
+    first = document(id)["engines"][0]
+    found = {"kind": "batch_variance", "message": "rows differ", "since": 1_700_000_000}
+    return {
+        "id": id,
+        "engines": [
+            {**first, "slot": slot, "alerts": [found] if slot < engines else []} for slot in (0, 1)
+        ],
+    }
+
+
+async def test_an_alert_is_recorded_when_it_begins_and_when_it_ends(control: Control) -> None:
+    for engines in (0, 1, 1, 2, 1, 0):
+        await report(control, warned("w1", engines))
+
+    (raised, key, before, after), (ended, _, was, nothing) = told(control)
+
+    assert (raised, key, before) == ("alert.raised", "risk/1", None)
+    assert (ended, was, nothing) == ("alert.ended", after, None)
+    assert after is not None
+    assert json.loads(after) == {
+        "kind": "batch_variance",
+        "message": "rows differ",
+        "since": "2023-11-14T22:13:20.000Z",
+        "model": "risk",
+        "version": 1,
+        "worker": "w1",
+    }
+
+
+async def test_alerts_of_a_worker_that_goes_or_is_lost_end(control: Control) -> None:
+    control.clock.advance(20)
+    await report(control, warned("w1"))
+    await report(control, warned("w2"))
+    for _ in range(2):
+        await control.cluster.delete("/internal/v1/workers/w1")
+    control.clock.advance(20)
+    assert control.services.workers.drop_lost() == ["w2"]
+
+    actions = [action for action, *_ in told(control)]
+    assert actions == ["alert.raised", "alert.raised", "alert.ended", "alert.ended"]
 
 
 async def test_a_silent_worker_is_dropped_and_comes_back(control: Control) -> None:

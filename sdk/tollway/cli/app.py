@@ -8,6 +8,7 @@ import typer
 
 from tollway import credentials
 from tollway.cli.access import apps, subscriptions
+from tollway.cli.alerts import alerts
 from tollway.cli.audit import audit
 from tollway.cli.billing import quotas, statements, usage
 from tollway.cli.configuration import apply, diff, export
@@ -122,6 +123,7 @@ for command in (
     deprecate,
     retire,
     predict,
+    alerts,
     usage,
     quotas,
     statements,

@@ -1,0 +1,65 @@
+"""Alerts: what workers find of versions, recorded when it begins and when it ends."""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from protocol.configuration import AlertKind, WorkerDoc
+from registry.clock import rfc3339
+from registry.store import audit
+
+RAISED: Final = "alert.raised"
+ENDED: Final = "alert.ended"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """What the audit entries ``alert.raised`` (after) and ``alert.ended`` (before) say."""
+
+    kind: AlertKind
+    message: str
+    since: str
+    model: str
+    version: int
+    worker: str
+
+
+Place = tuple[str, int, AlertKind]
+"""Model, version and kind: several engines of a worker that find the same are one alert."""
+
+
+def record_alerts(
+    connection: Connection, before: WorkerDoc | None, after: WorkerDoc | None, at_ms: int
+) -> None:
+    """Record what a worker began or ceased to report; None where it is not known, or gone. The last
+    of a transaction."""
+    was, now = _found(before), _found(after)
+    for place in sorted(was.keys() - now.keys()):
+        ended = was[place]
+        audit.record(connection, ENDED, "alert", _key(ended), at_ms=at_ms, before=ended)
+    for place in sorted(now.keys() - was.keys()):
+        raised = now[place]
+        audit.record(connection, RAISED, "alert", _key(raised), at_ms=at_ms, after=raised)
+
+
+def _found(worker: WorkerDoc | None) -> dict[Place, Alert]:
+    """One of each."""
+    found: dict[Place, Alert] = {}
+    if worker is None:
+        return found
+    for engine in worker.engines:
+        for alert in engine.alerts:
+            shown = Alert(
+                kind=alert.kind,
+                message=alert.message,
+                since=rfc3339(alert.since * 1000),
+                model=engine.model,
+                version=engine.version,
+                worker=worker.id,
+            )
+            found.setdefault((engine.model, engine.version, alert.kind), shown)
+    return found
+
+
+def _key(alert: Alert) -> str:
+    return f"{alert.model}/{alert.version}"
