@@ -86,7 +86,7 @@ def usage_router() -> APIRouter:
         status: Annotated[
             int | None, Query(ge=100, le=599, description="Only answers of this status.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=PAGE_ITEMS, description="Items on the page.")] = 1_000,
+        limit: Annotated[int, Query(ge=1, le=PAGE_ITEMS, description="Items on the page.")] = 100,
         after: Annotated[
             str, Query(max_length=1000, description="`next` of the page before.")
         ] = "",

@@ -58,13 +58,14 @@ class Sums(NamedTuple):
 
     figures: list[int]
     """In the order of :data:`FIGURES`."""
-    latency: bytes
-    """Histograms, one behind the other."""
+    latency: list[bytes]
+    """Stored histograms."""
 
-    def plus(self, other: "Sums") -> "Sums":
-        """The sum of both."""
-        figures = [a + b for a, b in zip(self.figures, other.figures, strict=True)]
-        return Sums(figures, self.latency + other.latency)
+    def add(self, other: "Sums") -> None:
+        """Add what ``other`` adds up to."""
+        for index, value in enumerate(other.figures):
+            self.figures[index] += value
+        self.latency.extend(other.latency)
 
 
 class _Cursor(msgspec.Struct, array_like=True, frozen=True):
@@ -145,7 +146,7 @@ def items(query: UsageQuery, groups: Sequence[tuple[Group, Sums]]) -> list[Usage
     ``p50_ms`` and ``p99_ms`` are quantiles of the total latency in the gateway, as exact as
     ``control.histogram`` says; ``compute_ms`` is the time spent in runs of the graph.
     """
-    found = histogram.quantiles([sums.latency for _, sums in groups], _SHARES)
+    found = histogram.quantiles([b"".join(sums.latency) for _, sums in groups], _SHARES)
     return [
         _item(query, group, sums, median, tail)
         for (group, sums), (median, tail) in zip(groups, found, strict=True)

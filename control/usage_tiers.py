@@ -1,9 +1,10 @@
 """Which roll-ups answer a report: the coarsest that cover its range exactly. Pure.
 
-Usage is kept by minute, hour and day. Hours, days and summaries hold all minutes before the mark
-``folded``; a tier holds everything from its own mark on, where retention stopped. A range is cut
-into days in the middle, hours beside them, and minutes at its ends; where a finer tier is gone, its
-ends are widened to what is left. Days are joined in blocks where a report has no steps.
+Usage is kept by minute, hour and day. Hours, days, blocks and summaries hold all minutes before the
+mark ``folded``; a tier holds everything from its own mark on, where retention stopped. A range is
+cut into days in the middle, quarters of days and hours beside them, and minutes at its ends; where
+a finer tier is gone, its ends are widened to what is left. Days are joined in blocks where a report
+has no steps.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,9 +17,12 @@ Step = Literal["minute", "hour", "day"]
 MINUTE: Final = 1
 HOUR: Final = 60
 DAY: Final = 1440
-BLOCKS: Final = (7 * DAY, 28 * DAY, 112 * DAY)
+QUARTER: Final = 6 * HOUR
+DAY_BLOCKS: Final = (7 * DAY, 28 * DAY, 112 * DAY)
 """Minutes in blocks of days, each a multiple of the one before. Any range has a few of each size,
 so that a report over years costs little more than one over a month."""
+BLOCKS: Final = (QUARTER, *DAY_BLOCKS)
+"""Minutes in all blocks. Quarters of days stand for most of the hours beside whole days."""
 STEP_MINUTES: Final[dict[Step, int]] = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 STEPS: Final[dict[int, Step]] = {minutes: step for step, minutes in STEP_MINUTES.items()}
 
@@ -30,12 +34,21 @@ class Cube(NamedTuple):
     dimensions: tuple[Dimension, ...]
     grains: tuple[int, ...]
     """Minutes in the spans that it is kept for."""
+    unfiltered: bool = False
+    """Answers only reports over everybody: of one application, key or model the tiers of all
+    dimensions read less, by their indexes."""
 
 
 CUBES: Final = (
     Cube("total", ("variant", "status"), (MINUTE, HOUR, DAY, *BLOCKS)),
     Cube("application", ("application",), (HOUR, DAY, *BLOCKS)),
-    Cube("model", ("model", "version", "status"), (HOUR, DAY, *BLOCKS)),
+    Cube("model", ("model", "version", "variant", "status"), (HOUR, DAY, *BLOCKS)),
+    Cube(
+        "caller",
+        ("application", "key", "model", "version", "variant"),
+        (DAY, *BLOCKS),
+        unfiltered=True,
+    ),
 )
 """From the smallest on: the first that has the dimensions asked for answers."""
 
@@ -66,10 +79,14 @@ class Segment(NamedTuple):
     """Whether summaries hold it as well."""
 
 
-def cube_for(dimensions: Collection[Dimension], grain: int) -> Cube | None:
+def cube_for(
+    dimensions: Collection[Dimension], grain: int, *, filtered: bool = False
+) -> Cube | None:
     """The smallest summary by ``grain`` minutes that has all of ``dimensions``."""
     for cube in CUBES:
-        if grain in cube.grains and set(dimensions) <= set(cube.dimensions):
+        if grain not in cube.grains or (filtered and cube.unfiltered):
+            continue
+        if set(dimensions) <= set(cube.dimensions):
             return cube
     return None
 
@@ -79,7 +96,7 @@ def project(key: RollupKey, cube: Cube) -> RollupKey:
     return RollupKey(
         minute=key.minute,
         application=key.application if "application" in cube.dimensions else "",
-        key="",
+        key=key.key if "key" in cube.dimensions else "",
         model=key.model if "model" in cube.dimensions else "",
         version=key.version if "version" in cube.dimensions else 0,
         variant=key.variant if "variant" in cube.dimensions else "",
@@ -102,7 +119,8 @@ def segments(start: int, end: int, step: int, marks: Marks) -> list[Segment]:
             continue
         shortest = marks.grain_at(low)
         longest = max(step or DAY, shortest)
-        grains = [grain for grain in (DAY, HOUR, MINUTE) if shortest <= grain <= longest]
+        kept = (DAY, QUARTER, HOUR, MINUTE)
+        grains = [grain for grain in kept if shortest <= grain <= longest]
         found += _cover(floor(low, shortest), ceiling(high, shortest), grains, marks.folded)
     return found
 
@@ -124,7 +142,7 @@ def in_blocks(found: list[Segment], marks: Marks) -> list[Segment]:
         edge = min(max(one.start, marks.days), one.end)
         if one.start < edge:
             blocks.append(Segment(DAY, one.start, edge, True))
-        blocks += _cover(edge, one.end, [*reversed(BLOCKS), DAY], marks.folded)
+        blocks += _cover(edge, one.end, [*reversed(DAY_BLOCKS), DAY], marks.folded)
     return blocks
 
 

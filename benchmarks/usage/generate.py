@@ -58,7 +58,7 @@ def fill(database: Database, scale: Scale, end_minute: int) -> Iterator[str]:
             for day in days:
                 _insert(connection, TIERS[grain], roll_ups(day, grain))
         for grain in BLOCKS:
-            yield f"blocks of {grain // DAY} days"
+            yield f"blocks of {grain / DAY:g} days"
             _insert(connection, usage_blocks, roll_ups(everything, grain), (grain,))
         for cube in CUBES:
             yield f"summary {cube.name}"

@@ -91,13 +91,12 @@ class _Names(dict[int, tuple[str | int, ...]]):
     def __init__(self, cube: Cube | None) -> None:
         super().__init__()
         self._kept = Caller.__struct_fields__ if cube is None else cube.dimensions
-        self._names = [name for name in Caller.__struct_fields__ if cube is None or name != "key"]
 
     def __missing__(self, number: int) -> tuple[str | int, ...]:
         found = caller(number)
         self[number] = tuple(
             getattr(found, name) if name in self._kept else _NEUTRAL[name]  # type: ignore[index]
-            for name in self._names
+            for name in Caller.__struct_fields__
         )
         return self[number]
 

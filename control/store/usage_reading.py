@@ -1,6 +1,7 @@
 """Reports over the roll-ups: sums are added up by the database, histograms for each group."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -31,6 +32,12 @@ from registry.store.database import Database
 
 _GROWTH: Final = 8
 """How many times as long as the piece before the next may be."""
+_NAMED_SPANS: Final = 128
+"""So many spans are named one by one: an index then finds the callers in each of them."""
+_LONGEST_ASKED: Final = 3
+"""Spans that are asked for where a page ends."""
+_INDEXED: Final[frozenset[Dimension]] = frozenset({"application", "key", "model"})
+"""Dimensions that indexes of the tiers begin with."""
 PAGE_ITEMS: Final = 10_000
 """The most that a page has; read at once where the whole report is wanted."""
 
@@ -94,11 +101,14 @@ def _groups(
         end = min(_piece_end(start, steps, query.step_minutes, marks), query.end)
         groups: dict[Group, Sums] = {}
         sources = _sources(reach, query, segments(start, end, query.step_minutes, marks), marks)
-        last = None if query.step else _last(connection, query, sources, wanted)
+        between = _Between(None, None)
+        if query.by and _is_one_step(query, start, end):
+            between = _page_in_step(connection, query, sources, wanted - given, start)
         for source in sources:
-            for group, sums in _read(connection, database, query, source, last):
-                earlier = groups.get(group)
-                groups[group] = sums if earlier is None else earlier.plus(sums)
+            for group, sums in _read(connection, database, query, source, between):
+                earlier = groups.setdefault(group, sums)
+                if earlier is not sums:
+                    earlier.add(sums)
         for group in sorted(groups):
             if query.after is None or group > query.after:
                 given += 1
@@ -130,7 +140,12 @@ def _piece_end(start: int, steps: int, step: int, marks: Marks) -> int:
     if not step:
         return MAX_MINUTE + DAY
     # Marks are at the beginning of days: a longer span lies across none of these ends.
-    return ceiling(start + steps * step, max(step, marks.grain_at(start)))
+    return ceiling(floor(start, step) + steps * step, max(step, marks.grain_at(start)))
+
+
+def _is_one_step(query: UsageQuery, start: int, end: int) -> bool:
+    step = query.step_minutes
+    return not step or end - floor(start, step) <= step
 
 
 def _next_used(
@@ -146,14 +161,29 @@ def _next_used(
     [source] = _sources(reach, query._replace(by=()), [Segment(DAY, low, high, True)], marks)
     minute = source.table.c.minute
     found = connection.execute(
-        sa.select(minute).where(source.condition).order_by(minute).limit(1)
+        sa.select(minute).where(source.condition()).order_by(minute).limit(1)
     ).scalar()
     return max(start, min(int(high if found is None else found), query.end))
 
 
 class _Source(NamedTuple):
+    """Roll-ups of one grain that follow on one another."""
+
     table: sa.Table
-    condition: sa.ColumnElement[bool]
+    part: Segment
+    rows: sa.ColumnElement[bool]
+    """Which of the table's rows, whatever their minute."""
+
+    def spans(self) -> range:
+        """The minutes at which the roll-ups begin."""
+        return range(self.part.start, self.part.end, self.part.grain)
+
+    def condition(self) -> sa.ColumnElement[bool]:
+        """Which of the table's rows."""
+        minute, spans = self.table.c.minute, self.spans()
+        if len(spans) <= _NAMED_SPANS:
+            return sa.and_(self.rows, minute.in_(list(spans)))
+        return sa.and_(self.rows, minute >= self.part.start, minute < self.part.end)
 
 
 def _sources(reach: Reach, query: UsageQuery, parts: list[Segment], marks: Marks) -> list[_Source]:
@@ -167,7 +197,9 @@ def _sources(reach: Reach, query: UsageQuery, parts: list[Segment], marks: Marks
 
 
 def _source(reach: Reach, query: UsageQuery, needed: set[Dimension], part: Segment) -> _Source:
-    cube = cube_for(needed, part.grain) if part.folded else None
+    restricted = is_restricted(reach)
+    filtered = restricted or not _INDEXED.isdisjoint(query.only)
+    cube = cube_for(needed, part.grain, filtered=filtered) if part.folded else None
     if cube is not None:
         table = usage_summaries
         conditions = [table.c.cube == cube.name, table.c.grain == part.grain]
@@ -177,58 +209,73 @@ def _source(reach: Reach, query: UsageQuery, needed: set[Dimension], part: Segme
     else:
         table = TIERS[part.grain]
         conditions = []
-    conditions += [table.c.minute >= part.start, table.c.minute < part.end]
     conditions += [table.c[name] == value for name, value in query.only.items()]
-    if is_restricted(reach):
+    if restricted:
         conditions.append(reaches(reach, table.c.application, table.c.model))
-    return _Source(table, sa.and_(*conditions))
+    return _Source(table, part, sa.and_(sa.true(), *conditions))
 
 
-def _last(
-    connection: Connection, query: UsageQuery, sources: list[_Source], wanted: int
-) -> tuple[str | int, ...] | None:
-    """The dimensions of the last group that a page of a report without steps needs; None: of all.
+class _Between(NamedTuple):
+    """Dimensions of groups in one step, or without steps, where they alone are the order."""
 
-    Finding groups is cheap beside joining their histograms, which only a page's own are read for.
+    after: tuple[str | int, ...] | None
+    last: tuple[str | int, ...] | None
+
+    def condition(
+        self, connection: Connection, table: sa.Table, by: tuple[Dimension, ...]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a row is of a group behind ``after``, and not behind ``last``."""
+        conditions = []
+        if self.after is not None:
+            conditions.append(_place(connection, table, by) > _literals(self.after))
+        if self.last is not None:
+            conditions.append(_place(connection, table, by) <= _literals(self.last))
+        return sa.and_(sa.true(), *conditions)
+
+
+def _page_in_step(
+    connection: Connection, query: UsageQuery, sources: list[_Source], wanted: int, start: int
+) -> _Between:
+    """Which groups to read of one step: those behind the page before, up to one that this page ends
+    at, or before.
+
+    A few of the longest spans tell, in the order of their key: the report has their groups, and may
+    have others between them. Where they have no page of groups, all are read.
     """
-    if not query.by:
-        return None
+    step = query.step_minutes
+    after = None
+    if query.after is not None and (not step or query.after[0] == floor(start, step)):
+        after = query.after[1]
+    behind = _Between(after, None)
+    longest = sorted(sources, key=lambda source: source.part.grain, reverse=True)
+    spans = ((source, minute) for source in longest for minute in reversed(source.spans()))
     found: set[tuple[str | int, ...]] = set()
-    for source in sources:
-        place = [source.table.c[name] for name in query.by]
+    for source, minute in islice(spans, _LONGEST_ASKED):
+        place = [_by_code(connection, source.table.c[name]) for name in query.by]
+        of_span = sa.and_(source.rows, source.table.c.minute == minute)
         rows = connection.execute(
             sa.select(*place)
-            .where(source.condition, _beyond(connection, source.table, query))
-            .group_by(*place)
-            .order_by(*(_by_code(connection, column) for column in place))
+            .where(of_span, behind.condition(connection, source.table, query.by))
+            .distinct()
+            .order_by(*place)
             .limit(wanted + 1)
         )
         found.update(tuple(row) for row in rows)
-    return sorted(found)[wanted] if len(found) > wanted else None
+        if len(found) > wanted:
+            return _Between(after, sorted(found)[wanted])
+    return behind
 
 
-def _beyond(
-    connection: Connection,
-    table: sa.Table,
-    query: UsageQuery,
-    last: tuple[str | int, ...] | None = None,
-) -> sa.ColumnElement[bool]:
-    """Whether a row is of a group behind the page before, and not behind ``last``. Only where the
-    dimensions alone are the order: in reports without steps."""
-    place = sa.tuple_(*(_by_code(connection, table.c[name]) for name in query.by))
-    conditions = []
-    if query.step is None and query.by and query.after is not None:
-        conditions.append(place > _literals(query.after[1]))
-    if last is not None:
-        conditions.append(place <= _literals(last))
-    return sa.and_(sa.true(), *conditions)
+def _place(connection: Connection, table: sa.Table, by: tuple[Dimension, ...]) -> sa.Tuple:
+    return sa.tuple_(*(_by_code(connection, table.c[name]) for name in by))
 
 
 def _by_code(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The column in the order that Python sorts by, whatever the database's language is."""
-    if not isinstance(column.type, sa.String):
+    # SQLite does so by itself, and uses no index where it is told to.
+    if connection.dialect.name == "sqlite" or not isinstance(column.type, sa.String):
         return column
-    return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
+    return column.collate("C")
 
 
 def _literals(values: tuple[str | int, ...]) -> sa.Tuple:
@@ -240,10 +287,10 @@ def _read(
     database: Database,
     query: UsageQuery,
     source: _Source,
-    last: tuple[str | int, ...] | None,
+    between: _Between,
 ) -> Iterator[tuple[Group, Sums]]:
-    """The groups of a source, up to the one of the dimensions ``last``."""
-    table, condition = source
+    """The groups of a source."""
+    table = source.table
     step = query.step_minutes
     # Whole numbers on both sides: this is a whole number, too.
     time = table.c.minute // step * step if step else sa.literal(0)
@@ -255,16 +302,16 @@ def _read(
             *(sa.func.sum(table.c[name]) for name in FIGURES),
             _joined(table.c.latency, is_sqlite=database.is_sqlite),
         )
-        .where(condition, _beyond(connection, table, query, last))
+        .where(source.condition(), between.condition(connection, table, query.by))
         .group_by(*([time] if step else []), *dimensions)
-    )
+    ).all()
     width = 1 + len(dimensions)
     for row in rows:
         if row[width] is None:  # the sum over no rows at all
             continue
         latency = bytes.fromhex(row[-1]) if database.is_sqlite else bytes(row[-1])
         # PostgreSQL sums big integers to decimals.
-        sums = Sums([int(value) for value in row[width:-1]], latency)
+        sums = Sums([int(value) for value in row[width:-1]], [latency])
         yield (int(row[0]), tuple(row[1:width])), sums
 
 

@@ -40,7 +40,6 @@ _LOCK: Final = 0x746F6C6C  # an arbitrary number, the same in every control proc
 _CHUNK: Final = 400
 _MERGES: Final = "tollway_merges"
 _marks: Final = sa.select(usage_marks.c.name, usage_marks.c.value)
-_SUMMARY_KEY: Final = tuple(name for name in RollupKey._fields if name != "key")
 
 
 def lock(connection: Connection, database: Database) -> None:
@@ -88,9 +87,8 @@ def spread(connection: Connection, database: Database, rollups: Mapping[RollupKe
         projected = _merged((project(key, cube), rollup) for key, rollup in rollups.items())
         for grain in cube.grains:
             for key, rollup in _by(projected, grain).items():
-                place = (getattr(key, name) for name in _SUMMARY_KEY)
-                summaries[cube.name, grain, *place] = rollup
-    _add(connection, database, usage_summaries, ("cube", "grain", *_SUMMARY_KEY), summaries)
+                summaries[cube.name, grain, *key] = rollup
+    _add(connection, database, usage_summaries, ("cube", "grain", *RollupKey._fields), summaries)
 
 
 def _by(rollups: Mapping[RollupKey, Rollup], grain: int) -> dict[RollupKey, Rollup]:

@@ -73,8 +73,8 @@ usage_blocks = sa.Table(
     sa.Index("ix_usage_blocks_model_grain_minute", "model", "grain", "minute"),
     sqlite_with_rowid=False,
 )
-"""Several days in one (``control.usage_tiers.BLOCKS``), for long ranges without steps. ``grain``:
-minutes in a block. They hold the minutes before ``folded``."""
+"""Quarters of days, and several days in one (``control.usage_tiers.BLOCKS``). ``grain``: minutes
+in a block. They hold the minutes before ``folded``."""
 
 usage_summaries = sa.Table(
     "usage_summaries",
@@ -83,6 +83,7 @@ usage_summaries = sa.Table(
     sa.Column("grain", sa.Integer, primary_key=True),
     sa.Column("minute", sa.BigInteger, primary_key=True),
     sa.Column("application", NAME, primary_key=True),
+    sa.Column("key", sa.String(32), primary_key=True),
     sa.Column("model", NAME, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("variant", sa.String(16), primary_key=True),

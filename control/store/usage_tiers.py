@@ -21,7 +21,7 @@ from control.store.usage_tables import (
 )
 from control.usage import MINUTE_MS, Rollup, RollupKey
 from control.usage_periods import DAY_MINUTES, day_start_ms
-from control.usage_tiers import BLOCKS, DAY, HOUR, MINUTE, Marks, floor
+from control.usage_tiers import CUBES, DAY, DAY_BLOCKS, HOUR, MINUTE, QUARTER, Marks, floor
 from registry.clock import Clock
 from registry.store.database import Database
 
@@ -84,13 +84,14 @@ class UsageTiers:
             (usage_minutes, sa.true(), MINUTE, marks.minutes),
             (usage_hours, sa.true(), HOUR, marks.hours),
             (usage_days, sa.true(), DAY, marks.days),
+            (usage_blocks, blocks == QUARTER, QUARTER, marks.hours),
             # Blocks that end by then: of the others days are kept.
-            *((usage_blocks, blocks == size, size, floor(marks.days, size)) for size in BLOCKS),
+            *((usage_blocks, blocks == size, size, floor(marks.days, size)) for size in DAY_BLOCKS),
         ):
             removed += self._remove(table, table.c.minute, condition, until)
             summary = usage_summaries.c.grain == grain
-            for cube in ("total", "application", "model"):
-                of_cube = sa.and_(usage_summaries.c.cube == cube, summary)
+            for cube in CUBES:
+                of_cube = sa.and_(usage_summaries.c.cube == cube.name, summary)
                 removed += self._remove(usage_summaries, usage_summaries.c.minute, of_cube, until)
         return removed + self._remove_charges(marks.days // DAY_MINUTES)
 

@@ -11,6 +11,8 @@ from tollway.transport import Transport
 
 _USAGE = "/api/v1/usage"
 _QUOTAS = "/api/v1/quotas"
+_PAGE_ITEMS = 1_000
+"""A report is read whole: larger pages take fewer requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,10 @@ class Billing:
     ) -> list[UsageRow]:
         """Requests, rows, errors and times, by what ``by`` names, in steps of ``step``; ``only``
         narrows by ``application``, ``key``, ``model`` and ``status``."""
-        params = _report(start, end, by, step, only)
+        params: dict[str, str | int] = {
+            **_report(start, end, by, step, only),
+            "limit": _PAGE_ITEMS,
+        }
         return list(listing(self._transport, _USAGE, UsageRow, params))
 
     def usage_csv(

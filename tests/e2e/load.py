@@ -7,9 +7,6 @@ import httpx
 
 from tests.e2e.stack import RunningStack
 
-REFUSED_PAUSE_S = 0.02
-"""Between attempts while nobody listens: without it they take the time of those who start."""
-
 
 class Load:
     """Threads that predict in a loop until told to stop, and remember every acknowledged answer."""
@@ -57,7 +54,6 @@ class Load:
                 except httpx.ConnectError:
                     with self._lock:
                         self.refused += 1
-                    self._stop.wait(REFUSED_PAUSE_S)
                     continue
                 except httpx.HTTPError:
                     with self._lock:

@@ -89,7 +89,7 @@ def test_an_id_that_is_none_never_becomes_a_path(
 def test_times_travel_in_utc(client: tollway.Client, server: FakeServer) -> None:
     client.usage(start=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), by=["model"], step="hour")
     (request,) = server.asked("GET", "/api/v1/usage")
-    expected = {"from": "2026-01-02T03:04:00Z", "by": "model", "step": "hour"}
+    expected = {"from": "2026-01-02T03:04:00Z", "by": "model", "step": "hour", "limit": "1000"}
     assert dict(httpx.QueryParams(request.url.query)) == expected
 
 
