@@ -85,7 +85,7 @@ class Call(msgspec.Struct, eq=False):
 class Results:
     """Outputs of one run, shared by the requests whose rows are in it."""
 
-    __slots__ = ("_flat", "_texts", "arrays", "requests", "rows", "run_ns", "shared")
+    __slots__ = ("_cut", "_flat", "arrays", "requests", "rows", "run_ns", "shared")
 
     def __init__(
         self,
@@ -104,7 +104,8 @@ class Results:
         self.rows = rows
         self.requests = requests
         self._flat: list[list[object] | None] = [None] * len(arrays)
-        self._texts: list[list[bytes] | None] = [None] * len(arrays)
+        self._cut: list[tuple[list[bytes], tuple[int, ...]] | None] = [None] * len(arrays)
+        """Of each output the rows as JSON, and a row's shape."""
 
     def values(self, output: int, start: int, stop: int) -> tuple[list[object], tuple[int, ...]]:
         """Elements of a request's share in row-major order, and the share's shape."""
@@ -120,17 +121,18 @@ class Results:
 
     def text(self, output: int, start: int, stop: int) -> tuple[bytes, tuple[int, ...]]:
         """What :meth:`values` gives, its elements as JSON without the brackets around them."""
-        array = self.given(output)
-        if not self.shared or array.dtype.kind == "O" or not array.size:
-            values, shape = self.values(output, start, stop)
-            return _json(values)[1:-1], shape
-        texts = self._texts[output]
-        if texts is None:
+        cut = self._cut[output]
+        if cut is None:
+            array = self.given(output)
+            if not self.shared or array.dtype.kind == "O" or not array.size:
+                values, shape = self.values(output, start, stop)
+                return _json(values)[1:-1], shape
             # Written once for the run, and cut: numbers have no brackets in them, strings may.
             written = _json(array.reshape(array.shape[0], -1).tolist())
-            texts = self._texts[output] = written[2:-2].split(b"],[")
+            cut = self._cut[output] = written[2:-2].split(b"],["), array.shape[1:]
+        texts, inner = cut
         text = texts[start] if stop - start == 1 else b",".join(texts[start:stop])
-        return text, (stop - start, *array.shape[1:])
+        return text, (stop - start, *inner)
 
     def given(self, output: int) -> Array:
         """The whole of an output that the run gave."""
