@@ -23,6 +23,7 @@ from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
 from tollway.registry import STABLE, Registry, Waiter, check_name, listing, previous_stable
+from tollway.remote import RemoteModel, RemoteOptions
 from tollway.resources import (
     Alert,
     AliasMove,
@@ -154,6 +155,33 @@ class Client(Managed):
         )
         self._signatures.forget(name)
         return self._deployer.deploy(wish)
+
+    def register_remote(
+        self,
+        name: str,
+        url: str,
+        *,
+        model: str | None = None,
+        version: str = "",
+        stage: bool = False,
+        title: str | None = None,
+        progress: Choice = None,
+        timeout_s: float = 60.0,
+        **options: Unpack[RemoteOptions],
+    ) -> Version:
+        """Register a model of another Open Inference Protocol server (Triton, KServe, MLServer) as
+        the next version of ``name``: it answers by REST when this returns.
+
+        ``url`` is where the server's ``/v2`` is; ``model`` (None: ``name``) and ``version`` (empty:
+        the server's choice) are those there. ``credential`` names a credential that operators have
+        put beside the servers. ``inputs`` and ``outputs`` are for servers that do not describe
+        their models. Raises :class:`DeploymentError` when no gateway reaches the model.
+        """
+        remote = RemoteModel(url=url, model=model or name, version=version, **options)
+        self._signatures.forget(name)
+        return self._deployer.register_remote(
+            name, remote, stage=stage, title=title, progress=progress, timeout_s=timeout_s
+        )
 
     def predict(
         self, name: str, X: object, *, version: int | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tollway import errors
 from tollway.progress import Choice, Reporter, reporter
 from tollway.registry import STABLE, Registry, Waiter, check_name
+from tollway.remote import RemoteModel
 from tollway.resources import Blob, Version
 from tollway.transport import Transport
 from tollway.upload import FINISH_S, Source, upload
@@ -57,20 +58,49 @@ class Deployer:
             converted = self._convert(wish, show)
             request = self._upload(wish, converted, show)
             show.step("registering")
-            version = self._register(wish, request)
-            show.step(f"waiting for the engine of version {version.number}")
-            version = self._registry.wait_ready(wish.name, version.number, wish.timeout_s)
-            if wish.stage:
-                version = self._registry.walk(version, "validated")
-                self._registry.wait_live(wish.name, version.number, None, wish.timeout_s)
-                show.step(f"'{wish.name}' version {version.number} is loaded, without traffic")
-                return version
-            show.step("moving traffic")
-            self._registry.walk(version, "published")
-            self._registry.roll_out(wish.name, version.number)
-            self._registry.wait_live(wish.name, version.number, STABLE, wish.timeout_s)
-            show.step(f"'{wish.name}' version {version.number} answers")
-            return self._registry.version(wish.name, version.number)
+            return self._publish(wish.name, request, wish.stage, wish.timeout_s, show)
+
+    def register_remote(
+        self,
+        name: str,
+        remote: RemoteModel,
+        *,
+        stage: bool,
+        title: str | None,
+        progress: Choice,
+        timeout_s: float,
+    ) -> Version:
+        """Register, wait, publish, move traffic; return the version. See :meth:`deploy`."""
+        check_name(name, "model")
+        request = remote.request()
+        with reporter(progress) as show:
+            show.step(f"looking for {self._transport.url}")
+            self._make(name, title)
+            show.step(f"registering model '{remote.model}' of {remote.url}")
+            return self._publish(name, request, stage, timeout_s, show)
+
+    def _publish(
+        self, name: str, request: dict[str, object], stage: bool, timeout_s: float, show: Reporter
+    ) -> Version:
+        version = self._register(name, request)
+        what = "engine" if version.manifest.remote is None else "server"
+        show.step(f"waiting for the {what} of version {version.number}")
+        version = self._registry.wait_ready(name, version.number, timeout_s)
+        if stage:
+            version = self._registry.walk(version, "validated")
+            self._registry.wait_live(name, version.number, None, timeout_s)
+            show.step(f"'{name}' version {version.number} is loaded, without traffic")
+            return version
+        show.step("moving traffic")
+        self._registry.walk(version, "published")
+        self._registry.roll_out(name, version.number)
+        self._registry.wait_live(name, version.number, STABLE, timeout_s)
+        show.step(f"'{name}' version {version.number} answers")
+        return self._registry.version(name, version.number)
+
+    def _make(self, name: str, title: str | None) -> None:
+        model: dict[str, object] = {} if title is None else {"title": title}
+        self._transport.request("PUT", f"/api/v1/models/{name}", json=model)
 
     def _greet(self, name: str) -> None:
         """Find out that the server or the token is wrong before minutes go into a conversion."""
@@ -87,10 +117,7 @@ class Deployer:
         self, wish: Deployment, converted: "Converted", show: Reporter
     ) -> dict[str, object]:
         """Upload every blob, and return the body of the registration."""
-        model: dict[str, object] = {}
-        if wish.title is not None:
-            model["title"] = wish.title
-        self._transport.request("PUT", f"/api/v1/models/{wish.name}", json=model)
+        self._make(wish.name, wish.title)
         artifact = Source(converted.onnx_bytes)
         golden = Source(converted.golden) if converted.golden is not None else None
         files = {path: Source(file) for path, file in sorted(converted.external_files.items())}
@@ -123,10 +150,10 @@ class Deployer:
             upload(self._transport, source, blob, _above(done, show), self._waiter)
             done += blob.size
 
-    def _register(self, wish: Deployment, request: dict[str, object]) -> Version:
+    def _register(self, name: str, request: dict[str, object]) -> Version:
         # The server inspects the graph before it answers: the larger, the longer.
         response = self._transport.request(
-            "POST", f"/api/v1/models/{wish.name}/versions", json=request, timeout_s=FINISH_S
+            "POST", f"/api/v1/models/{name}/versions", json=request, timeout_s=FINISH_S
         )
         return self._transport.read(response, Version)
 

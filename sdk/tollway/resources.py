@@ -64,13 +64,29 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """Where a version's model is, if not on this server's workers. ``credential`` is a name."""
+
+    url: str
+    model: str
+    version: str = ""
+    credential: str = ""
+    timeout_ms: int = 0
+    connect_timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The immutable description of a version: everything that decides how it answers."""
+    """The immutable description of a version: everything that decides how it answers.
+
+    It has an ``artifact``, or a ``remote``.
+    """
 
     model: str
-    artifact: Blob
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    artifact: Blob | None = None
+    remote: Remote | None = None
     opsets: dict[str, int] = field(default_factory=dict)
     ir_version: int = 0
     task: str = "unknown"

@@ -104,6 +104,15 @@ def test_deploying_a_graph_says_where_it_answers(
     assert run("deploy", str(file), "--name", "m", "--json").json["number"] == 2
 
 
+def test_deploying_a_remote_model_says_where_it_is_and_where_it_answers(run: Run) -> None:
+    command = ["deploy", "--remote", "https://triton.example", "--name", "m"]
+    done = run(*command, "--remote-model", "there", "--remote-version", "3", "--stage")
+    assert done.code == 0
+    assert "https://triton.example, model there" in done.out
+    assert "http://server/v2/models/m/versions/1/infer" in done.out
+    assert run(*command, "--credential", "triton", "--json").json["number"] == 2
+
+
 def test_a_pickle_is_loaded_only_when_it_is_trusted(
     run: Run, tmp_path: Path, graph: list[tuple[Any, ...]]
 ) -> None:
@@ -164,6 +173,10 @@ def test_a_refusal_is_one_line_and_exit_code_1(run: Run) -> None:
     [
         ["nonsense"],
         ["deploy", "x.onnx"],
+        ["deploy", "--name", "m"],
+        ["deploy", "x.onnx", "--name", "m", "--remote", "https://triton.example"],
+        ["deploy", "x.onnx", "--name", "m", "--credential", "triton"],
+        ["deploy", "--name", "m", "--remote", "https://triton.example", "--rtol", "0.1"],
         ["versions", "m", "zero"],
         ["usage", "--by", "colour"],
         ["keys", "rotate", "k1"],

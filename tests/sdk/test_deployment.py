@@ -224,3 +224,46 @@ def test_lost_answers_do_not_fail_or_repeat_a_deployment(
 def test_metrics_must_be_numbers(client: tollway.Client) -> None:
     with pytest.raises(tollway.InvalidRequestError, match="metric 'auc' is 'good'"):
         client.deploy(object(), name="m", metrics={"auc": "good"})  # type: ignore[dict-item]
+
+
+def test_a_remote_model_is_published_without_an_upload(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    steps: list[str] = []
+    version = client.register_remote(
+        "m",
+        "https://triton.example",
+        version="3",
+        credential="triton",
+        inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+        progress=steps.append,
+    )
+    assert (version.number, version.state) == (1, "published")
+    assert version.manifest.artifact is None
+    assert version.manifest.remote is not None
+    assert version.manifest.remote.credential == "triton"
+    assert server.models["m"]["aliases"] == {"stable": 1}
+    assert server.blobs == {}
+    body = json.loads(server.asked("POST", "/api/v1/models/m/versions")[0].content)
+    assert body["remote"] == {
+        "url": "https://triton.example",
+        "model": "m",
+        "version": "3",
+        "credential": "triton",
+        "timeout_ms": 30_000,
+        "connect_timeout_ms": 2_000,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "optional": False}],
+        "outputs": [],
+    }
+    assert "waiting for the server of version 1" in steps
+
+
+@pytest.mark.parametrize(
+    ("url", "inputs"), [("triton.example", []), ("https://triton.example", [{"name": "x"}])]
+)
+def test_what_is_no_remote_model_is_refused_before_anything_is_asked(
+    client: tollway.Client, server: FakeServer, url: str, inputs: list[dict[str, object]]
+) -> None:
+    with pytest.raises(tollway.InvalidRequestError):
+        client.register_remote("m", url, inputs=inputs)
+    assert server.requests == []

@@ -11,14 +11,17 @@ from tollway import errors
 from tollway.cli.output import Json, print_fields, print_json
 from tollway.cli.rows import read_frame
 from tollway.client import Client
+from tollway.resources import Version
 
 _PICKLES = {".joblib", ".pkl", ".pickle"}
 
 
 def deploy(
     file: Annotated[
-        Path, typer.Argument(help="An .onnx file, or an estimator: .joblib, .pkl, .pickle.")
-    ],
+        Path | None,
+        typer.Argument(help="An .onnx file, or an estimator: .joblib, .pkl, .pickle."),
+    ] = None,
+    *,
     name: Annotated[str, typer.Option(help="Name of the model.")],
     data: Annotated[
         Path | None,
@@ -45,10 +48,47 @@ def deploy(
     timeout: Annotated[
         float, typer.Option(help="Seconds to wait for the server to take it up.")
     ] = 300.0,
+    remote: Annotated[
+        str | None,
+        typer.Option(help="URL of another Open Inference Protocol server, in place of FILE."),
+    ] = None,
+    remote_model: Annotated[
+        str | None, typer.Option(help="The model's name on --remote; else --name.")
+    ] = None,
+    remote_version: Annotated[
+        str, typer.Option(help="The version on --remote; else the server's choice.")
+    ] = "",
+    credential: Annotated[
+        str, typer.Option(help="Credential for --remote that operators have put on the servers.")
+    ] = "",
+    remote_timeout_ms: Annotated[
+        int, typer.Option(min=1, help="Time for one answer of --remote.")
+    ] = 30_000,
     as_json: Json = False,
 ) -> None:
     """Deploy a model: it answers by REST when this ends."""
     metrics = _metrics(metric or [])
+    progress = False if as_json else None
+    if remote is not None:
+        _check_remote(file, data, target, rtol, atol)
+        with Client() as client:
+            version = client.register_remote(
+                name,
+                remote,
+                model=remote_model,
+                version=remote_version,
+                credential=credential,
+                timeout_ms=remote_timeout_ms,
+                stage=stage,
+                description=description,
+                metrics=metrics,
+                progress=progress,
+                timeout_s=timeout,
+            )
+            _show(version, client.url, as_json)
+        return
+    if file is None or remote_model or remote_version or credential:
+        raise typer.BadParameter("give FILE, or --remote URL", param_hint="FILE")
     model = _model(file, trust_pickle)
     X = y = None
     if data is not None:
@@ -64,26 +104,44 @@ def deploy(
             metrics=metrics,
             rtol=rtol,
             atol=atol,
-            progress=False if as_json else None,
+            progress=progress,
             timeout_s=timeout,
         )
-        if as_json:
-            print_json(version)
-            return
-        parity = version.parity
-        print_fields(
-            {
-                "model": version.model,
-                "version": version.number,
-                "state": version.state,
-                "digest": version.digest,
-                "parity": "not proven: the file came without its estimator"
-                if parity is None
-                else f"{parity.rows} rows, largest difference {parity.max_abs_error:.3g}",
-                "url": f"{client.url}/v2/models/{version.model}"
-                + (f"/versions/{version.number}/infer" if stage else "/infer"),
-            }
+        _show(version, client.url, as_json)
+
+
+def _check_remote(file: Path | None, *proofs: object) -> None:
+    if file is not None:
+        raise typer.BadParameter("give FILE or --remote, not both", param_hint="FILE")
+    if any(proof is not None for proof in proofs):
+        raise typer.BadParameter(
+            "parity is proven for files: --data, --target, --rtol and --atol say nothing here",
+            param_hint="--remote",
         )
+
+
+def _show(version: Version, url: str, as_json: bool) -> None:
+    if as_json:
+        print_json(version)
+        return
+    remote, parity = version.manifest.remote, version.parity
+    fields: dict[str, object] = {
+        "model": version.model,
+        "version": version.number,
+        "state": version.state,
+        "digest": version.digest,
+    }
+    if remote is not None:
+        fields["remote"] = f"{remote.url}, model {remote.model}"
+    elif parity is None:
+        fields["parity"] = "not proven: the file came without its estimator"
+    else:
+        fields["parity"] = f"{parity.rows} rows, largest difference {parity.max_abs_error:.3g}"
+    traffic = version.state in {"published", "deprecated"}
+    fields["url"] = f"{url}/v2/models/{version.model}" + (
+        "/infer" if traffic else f"/versions/{version.number}/infer"
+    )
+    print_fields(fields)
 
 
 def _model(file: Path, trusted: bool) -> object:
