@@ -42,6 +42,12 @@ class _VersionStatistics(msgspec.Struct):
     engines: list[object] = []
 
 
+class _Readiness(msgspec.Struct):
+    """Answer of ``GET /v2/models/M/ready``."""
+
+    version: str = ""
+
+
 class _Statistics(msgspec.Struct):
     """Answer of ``GET /v2/models/M/stats``."""
 
@@ -247,17 +253,31 @@ class Registry:
     def wait_live(self, name: str, number: int, alias: str | None, timeout_s: float) -> None:
         """Wait until the gateway answers with the version: by its number, and for ``stable`` by the
         model's name alone."""
-        model = f"/v2/models/{name}"
-        path = model if alias == STABLE else f"{model}/versions/{number}"
 
         def look() -> bool | None:
-            return True if self._answering(path) == number else None
+            live = (
+                self._stable(name) == number
+                if alias == STABLE
+                else self._answering(f"/v2/models/{name}/versions/{number}") == number
+            )
+            return live or None
 
         if self._waiter.until(look, timeout_s) is None:
             raise errors.DeploymentError(
                 f"model '{name}' version {number} is loaded, but the gateway does not answer with"
                 f" it after {timeout_s:g} s; `tollway versions {name}` shows the engines"
             )
+
+    def _stable(self, name: str) -> int | None:
+        """The version that the gateway answers with for the model's name; None while it does not.
+
+        It is published, so readiness tells of it.
+        """
+        response = self._transport.request("GET", f"/v2/models/{name}/ready", accept=_NOT_YET)
+        if not response.is_success:
+            return None
+        version = self._transport.read(response, _Readiness).version
+        return int(version) if version.isdecimal() else None
 
     def _answering(self, path: str) -> int | None:
         """The version that the gateway has an engine for at ``path``; None when there is none.
