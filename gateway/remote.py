@@ -8,7 +8,8 @@ more: an inference is pure. A server that is away is not asked until it answers 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,12 +29,16 @@ FAULTS_TO_OPEN: Final = 3
 CHECK_TIMEOUT_S: Final = 5.0
 RECHECK_MIN_S: Final = 0.25
 """Time to the first check of a server that is away; each further one waits twice as long."""
+INLINE_BYTES: Final = 128 << 10
 MAX_HEALTH_BYTES: Final = 64 << 10
 _OK: Final = 200
 _CLIENTS_FAULT: Final = frozenset({400, 413, 422})
 """Refusals that are about the request: the client gets them as they are."""
 _AWAY: Final = frozenset({404, 408, 410, 429, 502, 503, 504})
 """What a server answers that could not take the request now, or has the model no more."""
+
+
+Result = TypeVar("Result")
 
 
 class RemoteLimits(msgspec.Struct, frozen=True):
@@ -121,7 +126,12 @@ class RemoteVersion:
         loop = asyncio.get_running_loop()
         until = min(exchange.deadline, arrived + self._timeout_s)
         try:
-            outgoing = self._bodies.outgoing(exchange.body, exchange.b, exchange.flags, exchange.c)
+            outgoing = await self._off_loop(
+                len(exchange.body),
+                partial(
+                    self._bodies.outgoing, exchange.body, exchange.b, exchange.flags, exchange.c
+                ),
+            )
         except TollwayError as error:
             return error
         try:
@@ -131,7 +141,7 @@ class RemoteVersion:
                     answer = await self._asked(outgoing, exchange.trace)
             ended = loop.time()
             times = (_microseconds(began - arrived), _microseconds(ended - began))
-            return self._reply(answer, times, outgoing.rows)
+            return await self._reply(answer, times, outgoing)
         except TimeoutError:
             return self._late(exchange, until)
         except (RemoteFault, MalformedAnswer) as fault:
@@ -162,16 +172,24 @@ class RemoteVersion:
         except TargetRefused as refusal:  # its words are the publisher's, not the client's
             raise RemoteFault(refusal.public, unanswered=True) from None
 
-    def _reply(
-        self, answer: RemoteAnswer, times: tuple[int, int], rows: int
+    async def _reply(
+        self, answer: RemoteAnswer, times: tuple[int, int], outgoing: Outgoing
     ) -> Frame | TollwayError:
         """``times``: microseconds in the queue and until the answer was there."""
         if answer.status == _OK:
-            body, header_length = self._bodies.incoming(
-                answer.body, answer.headers.get(HEADER_LENGTH)
+            body, header_length = await self._off_loop(
+                len(answer.body),
+                partial(
+                    self._bodies.incoming,
+                    answer.body,
+                    answer.headers.get(HEADER_LENGTH),
+                    outgoing.wanted,
+                ),
             )
             self._in_a_row = 0
-            return Frame(Kind.REPLY, 0, _OK, 0, *times, min(rows, MAX_U32), header_length, body)
+            return Frame(
+                Kind.REPLY, 0, _OK, 0, *times, min(outgoing.rows, MAX_U32), header_length, body
+            )
         self._in_a_row = 0  # it answers, whatever
         if answer.status in _CLIENTS_FAULT:
             text = self._bodies.refusal(answer.body)
@@ -190,6 +208,11 @@ class RemoteVersion:
             return self._away()
         self.faults += 1
         return self._failed()
+
+    @staticmethod
+    async def _off_loop(size: int, work: Callable[[], Result]) -> Result:
+        """Do what reads a whole body; a large one in a thread, so that others are heard."""
+        return work() if size < INLINE_BYTES else await asyncio.to_thread(work)
 
     def _late(self, exchange: Exchange, until: float) -> TollwayError:
         if until < exchange.deadline:

@@ -1,16 +1,18 @@
 """Bodies on their way to a remote server and back. Pure.
 
 What goes out is written anew from what was read: the server sees the very shapes that the plan's
-row limit was kept by, whatever a body repeats or hides. Tensors' data is carried over as it is,
-never parsed. What comes back gets this gateway's names for the model and its version.
+row limit was kept by, whatever a body repeats or hides. Tensors' data is carried over as it is, and
+read only where a server speaks no binary (:mod:`gateway.remote_tensors`). What comes back gets this
+gateway's names for the model and its version.
 """
 
 import json
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from gateway.remote_tensors import to_binary, to_json
 from protocol.datatypes import DATATYPES
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, Operation
@@ -35,6 +37,11 @@ class _Request(msgspec.Struct):
     id: Raw | UnsetType = UNSET
     parameters: Raw | UnsetType = UNSET
     outputs: Raw | UnsetType = UNSET
+
+
+class _Chosen(msgspec.Struct):
+    name: str
+    parameters: Raw | UnsetType = UNSET
 
 
 class _Output(msgspec.Struct):
@@ -67,6 +74,13 @@ class _Error(msgspec.Struct):
     error: str
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """Which outputs the caller wants in binary."""
+
+    default: bool
+    outputs: dict[str, bool]
+
+
 class Outgoing(msgspec.Struct, frozen=True):
     """A request as the remote server gets it."""
 
@@ -74,6 +88,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     header_length: int
     """Bytes of JSON before the tensors; ``NO_HEADER``: all is JSON."""
     rows: int
+    wanted: Wanted | None = None
+    """Outputs that are to be made binary of, for a server that gives JSON alone."""
 
 
 class MalformedAnswer(Exception):  # noqa: N818 -- says what came
@@ -83,7 +99,9 @@ class MalformedAnswer(Exception):  # noqa: N818 -- says what came
 class RemoteBodies:
     """Reads one remote version's requests and answers."""
 
-    def __init__(self, manifest: Manifest, version: int) -> None:
+    def __init__(self, manifest: Manifest, version: int, *, binary: bool) -> None:
+        """``binary``: whether the server speaks binary tensors."""
+        self.binary = binary
         self._model = manifest.model
         self._version = str(version)
         self._inputs = {tensor.name: tensor for tensor in manifest.inputs}
@@ -104,11 +122,13 @@ class RemoteBodies:
                 f"'{self._model}' version {self._version} is on a remote server, which is asked by "
                 f"V2 alone: POST /v2/models/{self._model}/infer",
             )
-        if header_length == 0:
+        if header_length == 0 and self.binary:
             found = Outgoing(body, 0, self._raw_rows(len(body)))
+        elif header_length == 0:
+            found = self._raw_as_json(body)
         elif header_length == NO_HEADER:
             request, rows = self._read(body)
-            found = Outgoing(msgspec.json.encode(request), NO_HEADER, rows)
+            found = self._encoded(request, rows, memoryview(b""))
         elif header_length > len(body):
             raise TollwayError(
                 Code.MALFORMED,
@@ -117,10 +137,7 @@ class RemoteBodies:
             )
         else:
             request, rows = self._read(memoryview(body)[:header_length])
-            header = msgspec.json.encode(request)
-            found = Outgoing(
-                b"".join((header, memoryview(body)[header_length:])), len(header), rows
-            )
+            found = self._encoded(request, rows, memoryview(body)[header_length:])
         if max_rows and found.rows > max_rows:
             raise TollwayError(
                 Code.TOO_LARGE,
@@ -129,11 +146,14 @@ class RemoteBodies:
             )
         return found
 
-    def incoming(self, body: bytes, header_length: str | None) -> tuple[bytes, int]:
+    def incoming(
+        self, body: bytes, header_length: str | None, wanted: Wanted | None = None
+    ) -> tuple[bytes, int]:
         """The answer for the client, and the bytes of JSON before its tensors (``NO_HEADER``: all
         is JSON). Raises :class:`MalformedAnswer`."""
         if header_length is None:
-            return self._renamed(body, 0), NO_HEADER
+            reply = self._renamed(body, 0)
+            return (reply, NO_HEADER) if wanted is None else self._as_binary(reply, wanted)
         if not header_length.isdecimal() or int(header_length[:20]) > len(body):
             raise MalformedAnswer("its Inference-Header-Content-Length does not fit")
         length = int(header_length)
@@ -148,6 +168,61 @@ class RemoteBodies:
             return None
         plain = "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
         return plain.strip() or None
+
+    def _encoded(self, request: _Request, rows: int, binary: memoryview) -> Outgoing:
+        wanted = None
+        if self.binary:
+            header = msgspec.json.encode(request)
+            if not binary:
+                return Outgoing(header, NO_HEADER, rows)
+            return Outgoing(b"".join((header, binary)), len(header), rows)
+        try:
+            wanted = _taken_wishes(request)
+            sizes = [_taken(given, "binary_data_size", int) for given in request.inputs]
+        except _UNREADABLE as error:
+            raise TollwayError(Code.MALFORMED, f"a parameter cannot be read: {error}") from None
+        at = 0
+        for given, size in zip(request.inputs, sizes, strict=True):
+            if size is None:
+                continue
+            if not 0 <= size <= len(binary) - at:
+                raise _invalid(f"input {given.name[:80]!r} has no {size} bytes after the JSON")
+            part = binary[at : at + size]
+            given.data = to_json(given.name, given.datatype, given.shape, part)
+            at += size
+        if at != len(binary):
+            raise _invalid(f"{len(binary) - at} bytes follow the last binary tensor")
+        return Outgoing(msgspec.json.encode(request), NO_HEADER, rows, wanted)
+
+    def _raw_as_json(self, body: bytes) -> Outgoing:
+        rows = self._raw_rows(len(body))
+        assert self._raw is not None
+        given = self._raw
+        shape = [1 if size < 0 else size for size in given.shape]
+        if given.shape[:1] == (-1,):
+            shape[0] = rows
+        data = to_json(given.name, given.datatype, shape, memoryview(body))
+        request = _Request([_Input(given.name, shape, given.datatype, data=data)])
+        wanted = Wanted(default=True, outputs={})
+        return Outgoing(msgspec.json.encode(request), NO_HEADER, rows, wanted)
+
+    def _as_binary(self, reply: bytes, wanted: Wanted) -> tuple[bytes, int]:
+        answer = msgspec.json.decode(reply, type=_Reply)
+        parts: list[bytes] = []
+        try:
+            for output in answer.outputs:
+                if wanted.outputs.get(output.name, wanted.default) and output.data is not UNSET:
+                    part = to_binary(output.datatype, output.shape, output.data)
+                    given = output.parameters
+                    parameters = {} if given is UNSET else _decode_parameters(given)
+                    parameters["binary_data_size"] = Raw(b"%d" % len(part))
+                    output.parameters = Raw(msgspec.json.encode(parameters))
+                    output.data = UNSET
+                    parts.append(part)
+        except (ValueError, RecursionError) as error:
+            raise MalformedAnswer(f"an output of it is no tensor: {error}") from None
+        header = msgspec.json.encode(answer)
+        return (b"".join((header, *parts)), len(header)) if parts else (header, NO_HEADER)
 
     def _read(self, text: bytes | memoryview) -> tuple[_Request, int]:
         try:
@@ -221,6 +296,35 @@ class RemoteBodies:
             return self._responses.decode(msgspec.json.encode(json.loads(text)))
         except (*_UNREADABLE, ValueError):
             raise MalformedAnswer("it is not the protocol's JSON") from None
+
+
+_decode_parameters = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_outputs = msgspec.json.Decoder(list[_Chosen]).decode
+_Value = TypeVar("_Value", int, bool)
+
+
+def _taken_wishes(request: _Request) -> Wanted | None:
+    """Take what asks for binary answers out of a request; None where nothing does."""
+    default = _taken(request, "binary_data_output", bool) or False
+    outputs: dict[str, bool] = {}
+    if request.outputs is not UNSET:
+        chosen = _decode_outputs(request.outputs)
+        for one in chosen:
+            wish = _taken(one, "binary_data", bool)
+            if wish is not None:
+                outputs[one.name] = wish
+        request.outputs = Raw(msgspec.json.encode(chosen))
+    return Wanted(default, outputs) if default or any(outputs.values()) else None
+
+
+def _taken(holder: _Request | _Input | _Chosen, name: str, kind: type[_Value]) -> _Value | None:
+    """Take one parameter out; None where there is none."""
+    if holder.parameters is UNSET:
+        return None
+    parameters = _decode_parameters(holder.parameters)
+    value = parameters.pop(name, None)
+    holder.parameters = Raw(msgspec.json.encode(parameters)) if parameters else UNSET
+    return None if value is None else msgspec.json.decode(value, type=kind)
 
 
 def _single(manifest: Manifest) -> Tensor | None:

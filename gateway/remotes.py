@@ -100,7 +100,7 @@ class Remotes(Collector):
             doc.model,
             doc.number,
             server,
-            RemoteBodies(doc.manifest, doc.number),
+            RemoteBodies(doc.manifest, doc.number, binary=remote.binary),
             self._limits,
             timeout_s=remote.timeout_ms / 1000,
             read_secret=partial(self._give_secret, server, doc.model, remote),

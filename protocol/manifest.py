@@ -80,6 +80,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     """The version there; empty: the server's own choice, which may change."""
     credential: str = ""
     """Name of the credential that operators have put beside gateways and control; empty: none."""
+    binary: bool = False
+    """Whether the server takes and gives binary tensors; else gateways make JSON of them."""
     timeout_ms: int = 30_000
     """Time for one answer as a whole."""
     connect_timeout_ms: int = 2_000

@@ -109,6 +109,7 @@ class RemoteInput(_Input):
     model: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
     version: Annotated[str, Field(max_length=255), AfterValidator(_no_nul)] = ""
     credential: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9-]*$")] = ""
+    binary: bool | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
     connect_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 2_000
     inputs: Annotated[list[TensorInput], Field(max_length=1000)] = []

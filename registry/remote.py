@@ -22,6 +22,8 @@ MAX_METADATA_BYTES: Final = 1 << 20
 MAX_TENSORS: Final = 1000
 MAX_DIMENSIONS: Final = 64
 MAX_NAME: Final = 1000
+BINARY: Final = "binary_tensor_data"
+"""The extension's name in a server's metadata."""
 _MAX_SIZE: Final = 2**53 - 1
 _AT_ONCE: Final = 2
 _WAIT_S: Final = 10.0
@@ -35,6 +37,8 @@ class RemoteRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version: str = ""
     credential: str = ""
+    binary: bool | None = None
+    """Whether the server speaks binary tensors; None: it is asked for its extensions."""
     timeout_ms: int = 30_000
     connect_timeout_ms: int = 2_000
     inputs: tuple[Tensor, ...] = ()
@@ -58,6 +62,10 @@ class _Tensor(msgspec.Struct):
     name: str
     datatype: str
     shape: list[int]
+
+
+class _Server(msgspec.Struct):
+    extensions: list[str] = []
 
 
 class _Metadata(msgspec.Struct):
@@ -98,7 +106,7 @@ class RemoteInspector:
         )
         secret = self._secret(model, remote)
         with self._turn():
-            answer = asyncio.run(self._ask(remote, secret))
+            answer, binary = asyncio.run(self._ask(remote, secret))
         if answer.status != _OK:
             raise _unfit(
                 remote,
@@ -110,17 +118,21 @@ class RemoteInspector:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _unfit(remote, "answered with what is not the protocol's metadata") from None
         return RemoteInspection(
-            remote=remote,
+            remote=msgspec.structs.replace(
+                remote, binary=binary if request.binary is None else request.binary
+            ),
             inputs=_chosen("inputs", remote, _tensors(remote, found.inputs), request.inputs),
             outputs=_chosen("outputs", remote, _tensors(remote, found.outputs), request.outputs),
         )
 
-    async def _ask(self, remote: Remote, secret: Secret | None) -> RemoteAnswer:
+    async def _ask(self, remote: Remote, secret: Secret | None) -> tuple[RemoteAnswer, bool]:
+        """The model's metadata, and whether the server says that it speaks binary tensors."""
         server = RemoteServer(remote, self._targets, verify=tls_context(self._ca_file))
         server.secret = secret
         try:
             async with asyncio.timeout(ASK_S):
-                return await server.get("", MAX_METADATA_BYTES)
+                model = await server.get("", MAX_METADATA_BYTES)
+                return model, _speaks_binary(await server.get_server(MAX_METADATA_BYTES))
         except TimeoutError:
             raise _unfit(remote, f"did not answer within {ASK_S:g} s") from None
         except RemoteFault as fault:
@@ -138,6 +150,14 @@ class RemoteInspector:
             yield
         finally:
             self._turns.release()
+
+
+def _speaks_binary(answer: RemoteAnswer) -> bool:
+    try:
+        found = msgspec.json.decode(answer.body, type=_Server).extensions
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return answer.status == _OK and BINARY in found
 
 
 def _tensors(remote: Remote, given: list[_Tensor]) -> tuple[Tensor, ...]:

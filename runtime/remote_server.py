@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Remote
@@ -87,26 +88,30 @@ class RemoteServer:
 
     async def get(self, what: str, max_bytes: int) -> RemoteAnswer:
         """``GET /v2/models/NAME`` and ``what`` after it. See :meth:`post` for errors."""
-        return await self._ask("GET", what, {}, b"", max_bytes)
+        return await self._ask("GET", self._path + what, {}, b"", max_bytes)
+
+    async def get_server(self, max_bytes: int) -> RemoteAnswer:
+        """``GET /v2``: what the server says of itself."""
+        return await self._ask("GET", "/v2", {}, b"", max_bytes)
 
     async def post(
         self, what: str, headers: Mapping[str, str], body: bytes, max_bytes: int
     ) -> RemoteAnswer:
         """``POST``. Raises :class:`RemoteFault`, and ``TargetRefused`` for a URL that leads where
         nothing may be sent. Takes as long as the server: bound it."""
-        return await self._ask("POST", what, headers, body, max_bytes)
+        return await self._ask("POST", self._path + what, headers, body, max_bytes)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def _ask(
-        self, method: str, what: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, max_bytes: int
     ) -> RemoteAnswer:
         secret = self.secret
         proof = {} if secret is None else {secret.name: secret.value}
         request = self._http.build_request(
-            method, self._path + what, headers={**headers, **proof}, content=body or None
+            method, path, headers={**headers, **proof}, content=body or None
         )
         try:
             response = await self._http.send(request, stream=True)
@@ -172,14 +177,7 @@ def check_remote(remote: Remote) -> Remote:
         empty = what == "model" and not name
         if empty or len(name) > MAX_NAME or not name.isprintable() or name in {".", ".."}:
             raise TollwayError(Code.INVALID, f"the remote {what} {name[:80]!r} is no {what}'s name")
-    return Remote(
-        url=text,
-        model=remote.model,
-        version=remote.version,
-        credential=remote.credential,
-        timeout_ms=remote.timeout_ms,
-        connect_timeout_ms=remote.connect_timeout_ms,
-    )
+    return msgspec.structs.replace(remote, url=text)
 
 
 def _reason(error: httpx.TransportError) -> str:

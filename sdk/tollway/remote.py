@@ -14,6 +14,7 @@ class RemoteOptions(TypedDict, total=False):
     """What may be said of a remote model; what is left out takes its default."""
 
     credential: str
+    binary: bool | None
     timeout_ms: int
     connect_timeout_ms: int
     inputs: Sequence[Tensor | Mapping[str, object]]
@@ -32,6 +33,7 @@ class RemoteModel:
     model: str
     version: str = ""
     credential: str = ""
+    binary: bool | None = None
     timeout_ms: int = 30_000
     connect_timeout_ms: int = 2_000
     inputs: Sequence[Tensor | Mapping[str, object]] = ()
@@ -53,6 +55,7 @@ class RemoteModel:
                 "model": self.model,
                 "version": self.version,
                 "credential": self.credential,
+                "binary": self.binary,
                 "timeout_ms": self.timeout_ms,
                 "connect_timeout_ms": self.connect_timeout_ms,
                 "inputs": [_tensor(tensor) for tensor in self.inputs],

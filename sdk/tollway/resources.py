@@ -71,6 +71,7 @@ class Remote:
     model: str
     version: str = ""
     credential: str = ""
+    binary: bool = False
     timeout_ms: int = 0
     connect_timeout_ms: int = 0
 

@@ -51,6 +51,7 @@ async def test_a_remote_version_is_published_once_a_gateway_reaches_it(control: 
         "model": "f",
         "version": "3",
         "credential": "",
+        "binary": False,
         "timeout_ms": 1500,
         "connect_timeout_ms": 2000,
     }

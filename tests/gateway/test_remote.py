@@ -39,7 +39,8 @@ MODEL = "/v2/models/flowers"
 
 
 def remote_version(port: int, **fields: Any) -> VersionDoc:
-    remote = Remote(url=f"http://127.0.0.1:{port}", model="flowers", **fields)
+    stated = {"binary": True, **fields}
+    remote = Remote(url=f"http://127.0.0.1:{port}", model="flowers", **stated)
     manifest = Manifest(
         model="flowers",
         platform="open_inference_remote",
@@ -242,6 +243,33 @@ async def test_binary_tensors_pass_both_ways_untouched(stage: Stage) -> None:
     length = int(answer.headers["inference-header-content-length"])
     assert json.loads(answer.content[:length])["model_name"] == "flowers"
     assert answer.content[length:] == struct.pack("<q", 5)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_server_without_binary_gets_json_and_the_caller_binary(
+    stage: Stage, raw: bool
+) -> None:
+    stage.configure(binary=False)
+    await stage.ready()
+    given = tensor("input", "FP32", [2, 4], parameters={"binary_data_size": 32})
+    header = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True}}).encode()
+    content = struct.pack("<8f", *ROW, *ROW)
+    answer = await stage.client.post(
+        f"{MODEL}/infer",
+        content=content if raw else header + content,
+        headers={"inference-header-content-length": "0" if raw else str(len(header))},
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert json.loads(stage.remote.inferred()[0].body) == {
+        "inputs": [tensor("input", "FP32", [2, 4], data=[*ROW, *ROW])]
+    }
+    length = int(answer.headers["inference-header-content-length"])
+    assert json.loads(answer.content[:length])["outputs"] == [
+        tensor("label", "INT64", [2], parameters={"binary_data_size": 16})
+    ]
+    assert answer.content[length:] == struct.pack("<2q", 0, 1)
+    assert stage.records()[-1].rows == 2
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from registry.remote import RemoteInspector, RemoteRequest
 from registry.status import ServingStatus
 from runtime.remote_credentials import RemoteCredentials
 from runtime.targets import TargetRefused, Targets, networks
-from tests.fixtures.remote_server import CLOSE, FakeRemote, http, serving, tensor
+from tests.fixtures.remote_server import CLOSE, Asked, FakeRemote, http, serving, tensor
 from tests.registry.conftest import Bench
 
 INPUT = Tensor(name="input", datatype="FP32", shape=(-1, 4))
@@ -77,6 +77,31 @@ def test_the_url_is_kept_in_one_form(remote: FakeRemote, tmp_path: Path) -> None
 
     assert found.remote.url == f"http://127.0.0.1:{remote.port}/base"
     assert remote.asked[0].path == "/base/v2/models/f"
+
+
+@pytest.mark.parametrize(
+    ("extensions", "stated", "binary"),
+    [
+        (["binary_tensor_data"], None, True),
+        (["statistics"], None, False),
+        (None, None, False),
+        ([], True, True),
+        (["binary_tensor_data"], False, False),
+    ],
+)
+def test_the_server_says_whether_it_speaks_binary_unless_the_publisher_does(
+    tmp_path: Path, extensions: list[str] | None, stated: bool | None, binary: bool
+) -> None:
+    class Server(FakeRemote):
+        def _answer(self, asked: Asked) -> bytes:
+            if asked.path == "/v2":
+                return http({"name": "s", "extensions": extensions} if extensions else b"?")
+            return super()._answer(asked)
+
+    with in_a_thread(Server()) as remote:
+        found = inspector(tmp_path)("m", request(remote, binary=stated))
+
+    assert found.remote.binary is binary
 
 
 def test_the_credential_is_sent_and_not_kept(remote: FakeRemote, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ class FakeServer:
             body = json.loads(request.content)
             if "remote" in body:
                 body["artifact"] = None
+                body["remote"]["binary"] = bool(body["remote"]["binary"])
             else:
                 assert body["artifact"]["digest"] in self.blobs
             number = self.add_version(name, body, "registered")
@@ -336,6 +337,13 @@ class FakeServer:
         row = {"model": "m", "requests": 3, "rows": 4, "errors": 0, "p50_ms": 0.5, "p99_ms": 1.0}
         return httpx.Response(200, json={"items": [row], "next": None})
 
+    def _ready(self, request: httpx.Request, name: str) -> httpx.Response:
+        found = self._stats(request, name, None)
+        if found.is_success:
+            version = found.json()["model_stats"][0]["version"]
+            return httpx.Response(200, json={"name": name, "version": version, "ready": True})
+        return found
+
     def _stats(self, request: httpx.Request, name: str, version: str | None) -> httpx.Response:
         if "X-API-Key" in request.headers:
             assert "Authorization" not in request.headers
@@ -434,5 +442,6 @@ _ROUTES = [
     (r"/api/v1/quotas", "quotas"),
     (r"/api/v1/applications/([^/]+)/statements/([^/]+)", "statement"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/stats", "stats"),
+    (r"/v2/models/([^/]+)/ready", "ready"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/infer", "infer"),
 ]

@@ -250,6 +250,7 @@ def test_a_remote_model_is_published_without_an_upload(
         "model": "m",
         "version": "3",
         "credential": "triton",
+        "binary": None,
         "timeout_ms": 30_000,
         "connect_timeout_ms": 2_000,
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "optional": False}],
