@@ -14,6 +14,7 @@ from runtime.logs import configure_logs, logger
 from runtime.process import run, set_title
 from runtime.server import serve_until
 from runtime.start import StartError, refusing
+from runtime.strict_http import StrictHttpProtocol
 
 GRACE_S = 2
 """How long requests under way may take to end when the process is told to."""
@@ -48,7 +49,7 @@ async def serve(app: Application, listener: socket.socket, stop: asyncio.Event) 
     when the server ends by itself."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=StrictHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

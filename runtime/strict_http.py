@@ -24,13 +24,14 @@ MAX_FRAMING_BYTES: Final = 16 << 10
 CHUNK_BYTES: Final = 20
 """Longest size line without extension, and both line ends."""
 PIECE: Final = 4 << 10
-"""How exactly heads and chunk framing are measured: larger reads are parsed in such pieces."""
+"""How exactly heads and chunk framing are measured: they are parsed in pieces of this at most."""
 HEAD_WITHIN_S: Final = 20.0
 """Time for a connection's first request, and for any request's head once it has begun."""
 LINGER_S: Final = 1.0
 """How long a client that is cut off may go on sending: closing on unread data resets the
 connection, and the client may lose the answer that says why."""
-_HEAD_END: Final = b"\r\n\r\n"
+_LINE_END: Final = b"\r\n"
+_HEAD_END: Final = _LINE_END * 2
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]*(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
 
 
@@ -47,6 +48,10 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = self._chunked = self._upgrading = False
         self._has_host = False
         self._host = b""
+        self._tail = b""
+        """The last bytes of a head or a chunked body, where its end may have begun."""
+        self._empty = 0
+        """How much there was of an empty line before the next request."""
         self._length = self._received = self._head_bytes = self._framing = 0
         self._head_ends_at = 0.0
 
@@ -72,7 +77,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
 
     def between_requests(self) -> bool:
         """Whether what arrives next begins a request, whose turn it is at once."""
-        return not (self._in_head or self._in_body or self._deaf or self.last) and (
+        return not (self._in_head or self._in_body or self._deaf or self.last or self._empty) and (
             self.cycle is None or self.cycle.response_complete
         )
 
@@ -108,14 +113,11 @@ class StrictHttpProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         try:
-            if len(data) <= PIECE:
-                self._feed(data)
-            else:
-                self._feed_in_pieces(data)
+            self._take(data)
         except httptools.HttpParserError as error:
             self._refuse(error)
         else:
-            if self._in_head:
+            if self._in_head or self._empty:
                 self._await_head()
 
     def shutdown(self) -> None:
@@ -127,16 +129,45 @@ class StrictHttpProtocol(HttpToolsProtocol):
 
     # parsing
 
-    def _feed_in_pieces(self, data: bytes) -> None:
-        view, at, end = memoryview(data), 0, len(data)
+    def _take(self, data: bytes) -> None:
+        """Parse in pieces that end where a head or a body does: the parser would not tell what it
+        skips between two requests."""
+        at, end = 0, len(data)
         while at < end:
-            step = PIECE
-            if self._in_body and not self._chunked:
-                step = max(1, self._length - self._received)  # all of the body at once
-            elif (found := data.find(_HEAD_END, at, at + PIECE)) >= 0:
-                step = found + len(_HEAD_END) - at
-            self._feed(view[at : at + step])
+            between = not (self._in_head or self._in_body)
+            if between and (self._empty or data[at] in _LINE_END) and self._skips(data[at]):
+                at += 1
+                continue
+            step = min(self._step(data, at), end - at)
+            self._feed(data if step == end else memoryview(data)[at : at + step])
             at += step
+
+    def _skips(self, byte: int) -> bool:
+        """Whether what comes between two requests is an empty line: one is ignored (RFC 9112, 2.2),
+        for some clients end a body with one."""
+        if self._empty < len(_LINE_END) and byte == _LINE_END[self._empty]:
+            self._empty += 1
+            return True
+        if self._empty == 1 or byte in _LINE_END:
+            raise BadRequest("before the request line is more than one empty line, or half of one")
+        return False
+
+    def _step(self, data: bytes, at: int) -> int:
+        """How many bytes surely hold no more than the end of the present head or body."""
+        if self._in_body and not self._chunked:
+            return max(1, self._length - self._received)
+        # A chunked body ends as a head does: its trailer has no fields.
+        tail, size = self._tail, len(_HEAD_END)
+        found = (tail + data[at : at + size - 1]).find(_HEAD_END) if tail else -1
+        if found >= 0:
+            step = found + size - len(tail)
+        else:
+            found = data.find(_HEAD_END, at, at + PIECE)
+            step = found + size - at if found >= 0 else PIECE
+            if len(data) - at <= PIECE and _has_no_line_end(data, at + step):
+                step = len(data) - at  # the common request: in the rest there is nothing to skip
+        self._tail = b"" if found >= 0 else (tail + data[at : at + PIECE])[1 - size :]
+        return step
 
     def _feed(self, data: bytes | memoryview) -> None:
         received = self._received
@@ -175,7 +206,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self.headers = []
         self._in_head = True
         self._chunked = self._has_host = False
-        self._length = self._received = self._head_bytes = 0
+        self._empty = self._length = self._received = self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field has arrived."""
@@ -321,6 +352,10 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 max(0.0, self._head_ends_at - now), self.timeout_keep_alive_handler
             )
+
+
+def _has_no_line_end(data: bytes, at: int) -> bool:
+    return data.find(b"\n", at) < 0 and data.find(b"\r", at) < 0
 
 
 _CHECKS: Final[dict[bytes, Callable[[StrictHttpProtocol, bytes], None]]] = {

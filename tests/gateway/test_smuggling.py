@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.app import Gateway
+from runtime import strict_http
 from tests.gateway.bad_requests import BODIES, HEADS, TOO_LARGE, spelled
 from tests.gateway.documents import World
 from tests.gateway.fake_engine import FakeEngine
@@ -95,3 +96,43 @@ async def test_bad_request_behind_a_good_one_may_be_cut_anywhere(
                 assert first.startswith(b"HTTP/1.1 200 ")
                 refused(rest, 400)
             assert len(engine.frames) == len(part)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "no body"])
+@pytest.mark.parametrize("lane", LANES)
+async def test_one_empty_line_before_a_request_is_ignored_wherever_it_is_cut(
+    lane: str, framing: str, world: World, gateway: Gateway
+) -> None:
+    config = configured(gateway, lane)
+    chunked = {"Transfer-Encoding": "chunked"}
+    asked = {
+        "length": request(world.key, b'{"n": 1}'),
+        "chunked": request(world.key, b"2\r\n{}\r\n0\r\n\r\n", headers=chunked, length=False),
+        "no body": request("", b"", method=b"GET", path=b"/v2/health/live", length=False),
+    }[framing]
+    sent = b"\r\n" + asked + b"\r\n" + asked
+    cuts = [converse(config, sent[:at], sent[at:]) for at in range(1, len(sent))]
+    cuts.append(converse(config, sent))
+    cuts.append(converse(config, *(sent[at : at + 1] for at in range(len(sent)))))
+    for start in range(0, len(cuts), AT_ONCE):
+        for answer in await asyncio.gather(*cuts[start : start + AT_ONCE]):
+            assert answer.count(b"HTTP/1.1 200 ") == answer.count(b"HTTP/1.1 ") == 2, answer
+
+
+@pytest.mark.parametrize("half", [b"\r", b"\r\n"])
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_empty_line_does_not_keep_a_connection_open(
+    lane: str, half: bytes, ports: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strict_http, "HEAD_WITHIN_S", 0.1)
+    assert await talk(ports[lane], half) == b""
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_empty_line_behind_the_last_request_is_no_bad_request(
+    lane: str, world: World, ports: dict[str, int]
+) -> None:
+    last = request(world.key, headers={"Connection": "close"})
+    answer = await talk(ports[lane], last + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
