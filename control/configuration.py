@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from control.plans import PlanRequest
 from control.resources import Origins, Request, Resource, Title, no_nul
+from registry.inputs import ColdStartWait, IdleUnload
 
 MAX_ITEMS: Final = 5000
 """Items of one section: one transaction writes them all."""
@@ -22,10 +23,12 @@ Number = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
 
 class ModelSpec(Request):
-    """A model's texts, and where its traffic goes."""
+    """What is said of a model, and where its traffic goes."""
 
     title: Title | None = None
     description: Description | None = None
+    idle_unload_s: IdleUnload | None = None
+    cold_start_wait_s: ColdStartWait | None = None
     aliases: Annotated[dict[str, Number], Field(max_length=100)] | None = None
     """Alias -> version; `stable` gets the traffic of calls that name none."""
 

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.catalog import Catalog
 from gateway.coding import Coding
+from gateway.cold_starts import ColdStarts
 from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.destinations import Destinations
 from gateway.fast_lane import FastLane
@@ -118,8 +119,11 @@ class Gateway:
         # Order: the right to the model before the version's state, see invoke.
         authorise: list[Policy] = [SubscriptionPolicy(plans), ScopePolicy(), LifecyclePolicy()]
         admission: list[Policy] = [sizes, PlanDeadlinePolicy()]
+        cold = ColdStarts(self._cold_start_wait_s, settings.max_cold_waiting)
         self.upstream = Upstream(
-            max_in_flight=settings.max_in_flight_per_engine, digest_of=self._digest
+            max_in_flight=settings.max_in_flight_per_engine,
+            digest_of=self._digest,
+            cold=cold,
         )
         self._links = Links(self.upstream, token)
         self.remotes = Remotes(
@@ -155,6 +159,7 @@ class Gateway:
                     "Requests that wait for an engine or a remote server.",
                     destinations.in_flight,
                 ),
+                **cold.gauges(),
                 "tollway_engine_retries_total": (
                     "Requests sent again because their engine was lost.",
                     lambda: self.upstream.retries,
@@ -295,15 +300,21 @@ class Gateway:
             stop.set()
 
     def _load(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """A version that should be served and has no engine is there too: alerts look for the 0."""
+        """A version that should be served and has no engine is there too: alerts look for the 0.
+        Save where its model may have none while nobody calls it."""
         wanted = {
             (entry.name, version.number): (0, 0)
             for entry in self.catalog.models.values()
             for version in entry.versions.values()
-            if version.loaded and version.state not in {"retired", "rejected"}
+            if version.loaded
+            and not entry.idle_unload_s
+            and version.state not in {"retired", "rejected"}
         }
         remote = {key: found.load() for key in wanted if (found := self.remotes.get(key))}
         return wanted | self.upstream.load() | remote
+
+    def _cold_start_wait_s(self, model: str, number: int) -> float | None:
+        return self.catalog.cold_start_wait_s(model, number)
 
     def _digest(self, model: str, number: int) -> str | None:
         version = self.catalog.version(model, number)

@@ -13,11 +13,12 @@ STABLE = "stable"
 class ModelEntry:
     """A model with its versions and labels."""
 
-    __slots__ = ("aliases", "name", "versions")
+    __slots__ = ("aliases", "cold_start_wait_s", "idle_unload_s", "name", "versions")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.aliases: dict[str, int] = {}
+        self.idle_unload_s = self.cold_start_wait_s = 0
         self.versions: dict[int, VersionDoc] = {}
 
     @property
@@ -97,6 +98,15 @@ class Catalog:
         entry = self.models.get(model)
         return None if entry is None else entry.versions.get(number)
 
+    def cold_start_wait_s(self, model: str, number: int) -> float | None:
+        """How long calls may wait for a version to be loaded; 0: they are refused meanwhile. None:
+        a call does not make workers load it."""
+        entry = self.models.get(model)
+        version = self.version(model, number)
+        if entry is None or version is None or not entry.idle_unload_s or not version.loaded:
+            return None
+        return None if self.has_failed(model, number) else entry.cold_start_wait_s
+
     def has_failed(self, model: str, number: int) -> bool:
         """Whether workers have tried to load the version, and none of them could."""
         states = self._engines.get((model, number), [])
@@ -112,7 +122,10 @@ class Catalog:
     def _put(self, document: msgspec.Struct) -> None:
         match document:
             case ModelDoc():
-                self._entry(document.name).aliases = dict(document.aliases)
+                entry = self._entry(document.name)
+                entry.aliases = dict(document.aliases)
+                entry.idle_unload_s = document.idle_unload_s
+                entry.cold_start_wait_s = document.cold_start_wait_s
             case VersionDoc():
                 self._entry(document.model).versions[document.number] = document
             case WorkerDoc():

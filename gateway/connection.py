@@ -28,6 +28,9 @@ from protocol.frames import (
 from runtime.logs import logger
 from runtime.trace import Trace
 
+VersionKey = tuple[str, int]
+"""Model name and version number."""
+
 WRITE_BUFFER_BYTES = 64 << 20
 """What may wait to be written to an engine before it counts as congested."""
 
@@ -92,6 +95,8 @@ class EngineConnection(asyncio.Protocol):
         self.in_flight: dict[int, Exchange] = {}
         self.hello: Hello | None = None
         self.draining = False
+        self.woken = False
+        """Whether WAKE was sent."""
         self.congested = False
         self.reach = Reach()
         self.load = Load()
@@ -129,6 +134,11 @@ class EngineConnection(asyncio.Protocol):
         if exchange is not None:
             self.load.late(len(exchange.body), exchange.sent, self._loop.time())
             self._write(encode_header(Kind.CANCEL, 0, id=id_))
+
+    def wake(self) -> None:
+        """Have a cold worker load its version."""
+        self.woken = True
+        self._write(encode_header(Kind.WAKE, 0))
 
     def close(self) -> None:
         """Close the connection; what is in flight counts as lost."""

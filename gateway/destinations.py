@@ -1,9 +1,9 @@
 """Where a version's requests go: its engines, or its remote server."""
 
-from gateway.connection import Exchange
+from gateway.connection import Exchange, VersionKey
 from gateway.remotes import Remotes
 from gateway.statistics import ask_engines
-from gateway.upstream import Upstream, VersionKey
+from gateway.upstream import Upstream
 from protocol.frames import EngineStats
 
 

@@ -10,7 +10,7 @@ from protocol.configuration import EngineDoc, WorkerDoc
 RECONNECT_MIN_S = 0.02
 RECONNECT_MAX_S = 1.0
 CONNECT_TIMEOUT_S = 5.0
-CONNECTABLE = frozenset({"starting", "ready"})
+CONNECTABLE = frozenset({"starting", "ready", "cold"})
 """States in which an engine listens, or will. A restarted engine keeps its address, so the gateway
 finds it again even while control is away and the document is out of date."""
 

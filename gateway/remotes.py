@@ -12,9 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.connection import VersionKey
 from gateway.remote import RemoteLimits, RemoteVersion
 from gateway.remote_bodies import RemoteBodies
-from gateway.upstream import VersionKey
 from protocol.configuration import VersionDoc
 from protocol.errors import TollwayError
 from protocol.gateways import RemoteReport

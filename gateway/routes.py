@@ -102,13 +102,15 @@ class CatalogRoutes:
         return JSONResponse({"ready": True})
 
     def waiting_for(self) -> list[str]:
-        """Models whose stable version no engine answers for yet. A version that cannot be loaded
-        is not waited for: it must not take the other models out of service."""
+        """Models whose stable version no engine answers for yet. A version that cannot be loaded,
+        or is loaded when it is called, is not waited for: it must not take the other models out of
+        service."""
         return [
             entry.name
             for entry in self._catalog.models.values()
             if entry.stable is not None
             and entry.stable.loaded
+            and not entry.idle_unload_s
             and not self._is_ready(entry.stable)
             and not self._catalog.has_failed(entry.name, entry.stable.number)
             and not self._destinations.has_failed((entry.name, entry.stable.number))

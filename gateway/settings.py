@@ -65,6 +65,8 @@ class GatewaySettings(BaseSettings):
     """Time to answer when the client sets none; a longer wish is cut to this."""
     max_in_flight_per_engine: int = Field(default=4096, ge=1)
     """Requests that may wait on one engine before the gateway answers 503."""
+    max_cold_waiting: int = Field(default=256, ge=0, le=65_536)
+    """Calls that may wait for engines of versions that were let go of; more are answered 503."""
     usage_segment_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)

@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 
-from gateway.connection import EngineConnection, Exchange
-from gateway.upstream import Upstream, VersionKey
+from gateway.connection import EngineConnection, Exchange, VersionKey
+from gateway.upstream import Upstream
 from protocol.errors import Code, TollwayError
 from protocol.frames import EngineStats, Frame, Kind
 

@@ -8,13 +8,11 @@ import asyncio
 from collections.abc import Callable
 from math import ceil
 
-from gateway.connection import EngineConnection, Exchange
+from gateway.cold_starts import ColdStarts
+from gateway.connection import EngineConnection, Exchange, VersionKey
 from gateway.load import weigh
 from protocol.errors import Code, TollwayError
 from protocol.frames import Hello, Kind
-
-VersionKey = tuple[str, int]
-"""Model name and version number."""
 
 
 class Upstream:
@@ -23,10 +21,18 @@ class Upstream:
     SWEEP_S = 0.01
     """How exactly deadlines are kept."""
 
-    def __init__(self, *, max_in_flight: int, digest_of: Callable[[str, int], str | None]) -> None:
-        """``digest_of(model, version)`` is the manifest digest that an engine must announce."""
+    def __init__(
+        self,
+        *,
+        max_in_flight: int,
+        digest_of: Callable[[str, int], str | None],
+        cold: ColdStarts,
+    ) -> None:
+        """``digest_of(model, version)`` is the manifest digest that an engine must announce;
+        ``cold`` takes the calls of versions that have none."""
         self._max_in_flight = max_in_flight
         self._digest_of = digest_of
+        self._cold = cold
         self._ready: dict[VersionKey, list[EngineConnection]] = {}
         self._open: set[EngineConnection] = set()
         self._sweeping = False
@@ -38,12 +44,12 @@ class Upstream:
         """Requests refused because no engine could have kept their deadline."""
 
     def is_ready(self, key: VersionKey) -> bool:
-        """Whether an engine would take a request for this version now."""
-        return key in self._ready
+        """Whether a request for this version would be taken now, or start an engine."""
+        return key in self._ready or bool(self._cold.connections(key))
 
     def connections(self, key: VersionKey) -> list[EngineConnection]:
-        """The connections that take requests for this version."""
-        return list(self._ready.get(key, ()))
+        """The connections that take requests for this version, or wait to be woken by one."""
+        return list(self._ready.get(key, ())) or self._cold.connections(key)
 
     def load(self) -> dict[VersionKey, tuple[int, int]]:
         """Version -> engines that take requests, requests that wait for one."""
@@ -59,7 +65,7 @@ class Upstream:
 
     def in_flight(self) -> int:
         """Requests that wait for an engine."""
-        return sum(len(connection.in_flight) for connection in self._open)
+        return sum(len(connection.in_flight) for connection in self._open) + self._cold.waiting
 
     def send(self, key: VersionKey, exchange: Exchange) -> None:
         """Send to the least loaded engine that can keep the deadline.
@@ -68,10 +74,9 @@ class Upstream:
         """
         group = self._ready.get(key)
         if not group:
-            raise TollwayError(
-                Code.NOT_READY,
-                f"no engine is ready for '{key[0]}' version {key[1]}: try again soon",
-            )
+            self._cold.take(key, exchange)
+            self._keep_sweeping()
+            return
         connection = group[0]
         now, deadline = self._loop.time(), exchange.deadline
         if len(group) > 1:
@@ -91,6 +96,9 @@ class Upstream:
         if connection.congested or len(connection.in_flight) >= self._max_in_flight:
             raise TollwayError(Code.QUEUE_FULL, f"the queue of '{key[0]}' is full: try again soon")
         connection.send(exchange)
+        self._keep_sweeping()
+
+    def _keep_sweeping(self) -> None:
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(self.SWEEP_S, self._sweep)
@@ -107,6 +115,7 @@ class Upstream:
     async def close(self) -> None:
         """Close every connection; what is still in flight is answered ``NOT_READY``."""
         self._ready.clear()
+        self._cold.close()
         closing = list(self._open)
         for connection in closing:
             connection.close()
@@ -115,6 +124,7 @@ class Upstream:
     def verify(self) -> None:
         """Choose only among engines whose version is configured with the digest they announced."""
         self._ready.clear()
+        self._cold.forget_connections()
         for connection in self._open:
             if self._expected(connection) and not connection.draining:
                 self._add(connection)
@@ -127,7 +137,13 @@ class Upstream:
     def _add(self, connection: EngineConnection) -> None:
         hello = connection.hello
         assert hello is not None
-        self._ready.setdefault((hello.model, hello.version), []).append(connection)
+        key = (hello.model, hello.version)
+        if hello.cold:
+            self._cold.add(key, connection)
+            return
+        self._ready.setdefault(key, []).append(connection)
+        for exchange in self._cold.ready(key):
+            self._resend(key, exchange)
 
     def _expected(self, connection: EngineConnection) -> bool:
         hello = connection.hello
@@ -144,6 +160,7 @@ class Upstream:
             group.remove(connection)
         if not group:
             self._ready.pop(key, None)
+        self._cold.remove(key, connection)
 
     def turned_away(self, connection: EngineConnection, exchange: Exchange) -> None:
         hello = connection.hello
@@ -158,6 +175,9 @@ class Upstream:
     def _again(self, key: VersionKey, exchange: Exchange) -> None:
         """Send once more, to an engine that can take it."""
         exchange.retried = True
+        self._resend(key, exchange)
+
+    def _resend(self, key: VersionKey, exchange: Exchange) -> None:
         try:
             self.send(key, exchange)
         except TollwayError as error:
@@ -180,7 +200,8 @@ class Upstream:
     def _sweep(self) -> None:
         """Answer what has passed its deadline: one timer for all requests, none per request."""
         now = self._loop.time()
-        self._sweeping = False
+        self._sweeping = self._cold.waiting > 0
+        self._cold.sweep(now)
         for connection in self._open:
             for id_ in [i for i, e in connection.in_flight.items() if e.deadline <= now]:
                 exchange = connection.in_flight[id_]

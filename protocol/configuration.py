@@ -16,7 +16,8 @@ VersionState = Literal[
 CALLABLE_STATES: frozenset[str] = frozenset({"published", "deprecated"})
 """States in which consumers may call a version."""
 
-EngineState = Literal["starting", "ready", "failed", "stopped"]
+EngineState = Literal["starting", "ready", "cold", "failed", "stopped"]
+"""``cold``: nobody called for a while, so that there is no process; a call starts one."""
 
 Scope = Literal["predict", "explain", "feedback", "metadata"]
 """What a credential may be used for."""
@@ -32,6 +33,10 @@ class ModelDoc(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     aliases: dict[str, int] = {}
     """Label -> version number. The label ``stable`` answers calls that name no version."""
+    idle_unload_s: int = 0
+    """Seconds without a call after which workers let a version go until it is called; 0: never."""
+    cold_start_wait_s: int = 0
+    """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
 
 
 class VersionDoc(msgspec.Struct, frozen=True, kw_only=True):

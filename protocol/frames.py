@@ -63,6 +63,8 @@ class Kind(IntEnum):
     TRACE = 8
     """Engine -> gateway, before the REPLY of the same id: body is :class:`EngineTrace`. Only where
     the INFER was TRACED, and the request got as far as a run."""
+    WAKE = 9
+    """Gateway -> worker that said it is cold: load the version; somebody calls it."""
 
 
 class Operation(IntEnum):
@@ -79,6 +81,10 @@ class Hello(msgspec.Struct, frozen=True):
     model: str
     version: int
     digest: str
+    cold: bool = False
+    """Set when this is the worker in its engine's place, which loads the version at WAKE."""
+    load_ms: int = 0
+    """What loading it took the last time; 0: not known."""
     nonce: str = ""
     """Hex challenge for AUTH; empty over a Unix socket, whose file mode is the guard."""
 

@@ -42,11 +42,33 @@ class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+IdleUnload = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=30 * 86_400,
+        description="Seconds without a call after which workers let a version go until it is "
+        "called again; 0: never.",
+    ),
+]
+ColdStartWait = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=600,
+        description="Seconds that a call may wait for its version to be loaded, within its "
+        "deadline; 0: it is refused with 503 and Retry-After meanwhile.",
+    ),
+]
+
+
 class ModelInput(_Input):
-    """A model's texts; one left out stays as it is."""
+    """What is said of a model; what is left out stays as it is."""
 
     title: Annotated[str, Field(max_length=200), AfterValidator(_no_nul)] | None = None
     description: Long | None = None
+    idle_unload_s: IdleUnload | None = None
+    cold_start_wait_s: ColdStartWait | None = None
 
 
 class BlobInput(_Input):

@@ -1,4 +1,4 @@
-"""Models: a name, two texts, and what its versions and aliases add."""
+"""Models: a name, what its publisher says of it, and what its versions and aliases add."""
 
 import hashlib
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from registry.conditions import holds
 from registry.store import audit
 from registry.store import models as store
 from registry.store.database import AlreadyThere, Database
-from registry.store.models import ModelRecord
+from registry.store.models import ModelRecord, ModelSettings
 from registry.store.owners import NO_OWNERS, Owners
 
 
@@ -41,20 +41,29 @@ class Models:
         *,
         title: str | None = None,
         description: str | None = None,
+        idle_unload_s: int | None = None,
+        cold_start_wait_s: int | None = None,
         expected: str | None = None,
         by: Actor = INSTALLATION,
     ) -> tuple[ModelRecord, bool]:
-        """Make the model, or write the texts given; None leaves a text as it is.
+        """Make the model, or write what is given; None leaves it as it is.
 
         Returns the model and whether it is new; a new one belongs to ``by``, and one that ``by``
         does not manage raises ``CONFLICT``. ``expected`` is a condition on what is there now; see
         ``registry.conditions``.
         """
         check_name(name, "model name")
+        said = {
+            "title": title,
+            "description": description,
+            "idle_unload_s": idle_unload_s,
+            "cold_start_wait_s": cold_start_wait_s,
+        }
+        given = {field: value for field, value in said.items() if value is not None}
         try:
-            return self._put(name, title, description, expected, by)
+            return self._put(name, given, expected, by)
         except AlreadyThere:  # another request made it meanwhile: now it can be updated
-            return self._put(name, title, description, expected, by)
+            return self._put(name, given, expected, by)
 
     def get(self, name: str, managed: Collection[str] | None = None) -> ModelRecord:
         """The model. Raises ``MODEL_NOT_FOUND``.
@@ -78,8 +87,7 @@ class Models:
     def _put(
         self,
         name: str,
-        title: str | None,
-        description: str | None,
+        given: dict[str, str | int],
         expected: str | None,
         by: Actor,
     ) -> tuple[ModelRecord, bool]:
@@ -98,14 +106,14 @@ class Models:
             now = self._clock()
             if found is None:
                 self._owners.hold(connection, by.name)
-                store.insert(connection, name, title or "", description or "", by.name, now)
+                settings = msgspec.structs.replace(ModelSettings(), **given)
+                store.insert(connection, name, settings, by.name, now)
                 self._owners.changed(connection, by.name)
             else:
-                new_title = found.title if title is None else title
-                new_description = found.description if description is None else description
-                if (new_title, new_description) == (found.title, found.description):
+                settings = msgspec.structs.replace(found.settings, **given)
+                if settings == found.settings:
                     return found, False
-                store.update(connection, name, new_title, new_description, now)
+                store.update(connection, name, settings, now)
             present = store.get(connection, name)
             assert present is not None
             action = "model.created" if found is None else "model.changed"

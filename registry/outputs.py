@@ -27,6 +27,10 @@ class ModelOutput(BaseModel):
     latest: int | None
     created_at: str
     updated_at: str
+    idle_unload_s: int
+    """Seconds without a call after which workers let a version go; 0: never."""
+    cold_start_wait_s: int
+    """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
 
     @classmethod
     def of(cls, record: ModelRecord) -> "ModelOutput":
@@ -40,6 +44,8 @@ class ModelOutput(BaseModel):
             latest=record.latest,
             created_at=rfc3339(record.created_at),
             updated_at=rfc3339(record.updated_at),
+            idle_unload_s=record.idle_unload_s,
+            cold_start_wait_s=record.cold_start_wait_s,
         )
 
 

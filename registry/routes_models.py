@@ -58,12 +58,14 @@ def model_router(require: Require) -> APIRouter:
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> ModelOutput:
-        """Make a model, which one owns then, or change the texts of one that one manages."""
+        """Make a model, which one owns then, or change what is said of one that one manages."""
         given = body or ModelInput()
         record, created = registry.models.put(
             model,
             title=given.title,
             description=given.description,
+            idle_unload_s=given.idle_unload_s,
+            cold_start_wait_s=given.cold_start_wait_s,
             expected=expected_state(if_match, if_none_match),
             by=actor,
         )

@@ -18,7 +18,8 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """``ready``: at least one engine answers; ``failed``: none does and one has failed (``error``
+    """``ready``: at least one engine answers, or will when it is called (its state is
+    ``cold`` until then); ``failed``: none does and one has failed (``error``
     says why); ``loading``: engines are starting; ``none``: no worker holds the version."""
 
     state: ServingState = "none"

@@ -11,15 +11,15 @@ from typing import Final
 import httpx
 import msgspec
 
-from protocol.configuration import VersionDoc, WorkerDoc
+from protocol.configuration import CALLABLE_STATES, ModelDoc, VersionDoc, WorkerDoc
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from runtime.machine import cores
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.findings import Findings
-from serving.fleet import Fleet, Told
+from serving.fleet import Fleet, Surroundings, Told
 from serving.launch import EngineOrder
-from serving.places import Places
+from serving.places import Place, Places
 from serving.process import StartEngine
 from serving.room import Room
 from serving.scaling import Scaler
@@ -28,7 +28,7 @@ from serving.slots import Slot
 
 HEARTBEAT_S: Final = 5.0
 REPORT_RETRY_S: Final = 0.5
-KINDS: Final = frozenset({"version"})
+KINDS: Final = frozenset({"model", "version"})
 """Documents that a worker decides by. It holds no others: no key's hash is on its disk."""
 NOT_SERVED: Final = frozenset({"retired", "rejected"})
 LOOK_S: Final = 0.5
@@ -62,6 +62,7 @@ class Agent:
         )
         self._loading = asyncio.Semaphore(settings.loading_at_once)
         self._versions: dict[str, VersionDoc] = {}
+        self._models: dict[str, ModelDoc] = {}
         self.fleets: dict[Key, Fleet] = {}
         self._stopping: dict[Key, asyncio.Task[None]] = {}
         self._reconcile_wanted = asyncio.Event()
@@ -115,13 +116,14 @@ class Agent:
     def _apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
         if reset:
             self._versions.clear()
+            self._models.clear()
         for kind, key, document in changes:
-            if kind != "version":
-                continue
             if isinstance(document, VersionDoc):
                 self._versions[key] = document
-            else:
-                self._versions.pop(key, None)
+            elif isinstance(document, ModelDoc):
+                self._models[key] = document
+            elif document is None:
+                (self._versions if kind == "version" else self._models).pop(key, None)
         self._reconcile_wanted.set()
 
     def _wanted(self) -> dict[Key, VersionDoc]:
@@ -177,18 +179,37 @@ class Agent:
         scaler = Scaler(
             settings.engines_min, settings.most_engines(), settings.engines_idle_s, self._clock
         )
-        return Fleet(
-            version,
-            partial(self._slot, version),
-            scaler,
+        around = Surroundings(
+            place=partial(self._places.take, version.model, version.number),
+            make=partial(self._slot, version),
             most=settings.most_engines,
             room=lambda fleet: self._room.why_not(fleet, self.fleets.values()),
+            idle_unload_s=partial(self._idle_unload_s, version.model),
             changed=self._report_wanted.set,
+            clock=self._clock,
+            cluster_token=None if settings.engine_host is None else self._token.encode(),
         )
+        # A worker that starts must not load everything that was let go of: it has room for less.
+        cold = (
+            self._idle_unload_s(version.model) > 0
+            and version.state in CALLABLE_STATES
+            and self._blobs.has(version.manifest)
+        )
+        return Fleet(version, scaler, around, cold=cold)
 
-    def _slot(self, version: VersionDoc, number: int, told: Told) -> Slot:
+    def _idle_unload_s(self, model: str) -> int:
+        document = self._models.get(model)
+        return 0 if document is None else document.idle_unload_s
+
+    def _slot(
+        self,
+        version: VersionDoc,
+        number: int,
+        place: Place,
+        told: Told,
+        changed: Callable[[], None],
+    ) -> Slot:
         settings = self._settings
-        place = self._places.take(version.model, version.number, number)
         name = f"{version.model}-{version.number}-{number}"
         order = EngineOrder(
             model=version.model,
@@ -220,7 +241,7 @@ class Agent:
             blobs=self._blobs,
             loading=self._loading,
             start=self._start,
-            changed=self._report_wanted.set,
+            changed=changed,
             findings=self._findings,
             told=told,
             load_timeout_s=settings.engine_load_timeout_s,

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +16,11 @@ from protocol.configuration import AlertDoc
 from protocol.frames import Hello, Kind
 from runtime.process import run, set_title
 from serving.batcher import Batcher
-from serving.connection import Connection
 from serving.cost import Cost
 from serving.engine import Engine
 from serving.golden import GoldenError, read, replay
 from serving.launch import EngineNews, EngineOrder, EngineWord
+from serving.listening import listen
 from serving.meter import Meter
 from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session
@@ -33,7 +32,6 @@ from serving.warmup import Typical, warm
 
 CROSSING_S: Final = 0.25
 """After DRAIN, requests that were on their way when the gateway read it may still arrive."""
-BACKLOG: Final = 256
 
 
 def main() -> None:
@@ -135,32 +133,6 @@ def _log_defect(order: EngineOrder, error: BaseException) -> None:
     logger("engine").error(
         "internal error", model=order.model, version=order.version, exc_info=error
     )
-
-
-async def listen(engine: Engine, address: str) -> asyncio.Server:
-    """Listen on ``unix:/path`` or ``tcp:host:port``."""
-    loop = asyncio.get_running_loop()
-    kind, _, place = address.partition(":")
-    if kind == "unix":
-        return await loop.create_unix_server(
-            lambda: Connection(engine), sock=_private_socket(Path(place)), backlog=BACKLOG
-        )
-    host, _, port = place.rpartition(":")
-    return await loop.create_server(
-        lambda: Connection(engine), host.strip("[]"), int(port), backlog=BACKLOG
-    )
-
-
-def _private_socket(path: Path) -> socket.socket:
-    """A socket of mode 0600 from its first moment, in the place of a dead engine's."""
-    path.unlink(missing_ok=True)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        bound.bind(str(path))
-    finally:
-        os.umask(old)
-    return bound
 
 
 async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None:

@@ -57,6 +57,10 @@ class Service(Protocol):
         """The body that answers STATS."""
         ...
 
+    def wake(self) -> None:
+        """Somebody calls the version."""
+        ...
+
 
 def error_body(error: TollwayError) -> bytes:
     """``{"error": "..."}`` as clients of both protocols expect it."""
@@ -128,6 +132,8 @@ class Connection(asyncio.Protocol):
         elif frame.kind == Kind.STATS:
             body = self._service.stats()
             self._append(frame.id, 200, body)
+        elif frame.kind == Kind.WAKE:
+            self._service.wake()
         elif frame.kind != Kind.AUTH:  # over a Unix socket AUTH is needless but no offence
             raise ProtocolError(f"unexpected frame of kind {frame.kind}")
 

@@ -340,6 +340,9 @@ class Engine:
             threads=self.threads,
         )
 
+    def wake(self) -> None:
+        """Nothing to do: it serves."""
+
     def close(self) -> None:
         """End the worker thread, once idle."""
         if self._thread is not None:

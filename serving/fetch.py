@@ -48,6 +48,12 @@ class BlobCache:
                 if not await asyncio.to_thread(self._copy, blob, target):
                     raise FetchError(f"{blob.digest} does not stay intact on this disk")
 
+    def has(self, manifest: Manifest) -> bool:
+        """Whether everything that a version needs is here, intact as far as sizes tell."""
+        return all(
+            _size(self._blobs / _hex(blob.digest)) == blob.size for _, blob in manifest.blobs()
+        )
+
     def keep_only(self, manifests: Iterable[Manifest]) -> None:
         """Drop cached blobs that none of these versions needs."""
         needed = {_hex(blob.digest) for manifest in manifests for _, blob in manifest.blobs()}

@@ -116,6 +116,7 @@ BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SCALED: Final = (
     ("tollway_engines_added_total", "Engines started because requests queued."),
     ("tollway_engines_removed_total", "Engines stopped because fewer were enough."),
+    ("tollway_engine_cold_starts_total", "Loads of a version that had been let go of."),
 )
 
 
@@ -125,14 +126,17 @@ async def scrape(fleets: Iterable[Fleet], token: bytes) -> str:
     kept = [slot for fleet in present for slot in fleet.slots.values()]
     stats = await asyncio.gather(*(_ask(slot, token) for slot in kept))
     scaled = {
-        (fleet.version.model, fleet.version.number): (fleet.ups, fleet.downs) for fleet in present
+        (fleet.version.model, fleet.version.number): (fleet.ups, fleet.downs, fleet.wakes)
+        for fleet in present
     }
-    return exposition([(slot.doc, found) for slot, found in zip(kept, stats, strict=True)], scaled)
+    engines = [(slot.doc, found) for slot, found in zip(kept, stats, strict=True)]
+    engines += [(doc, None) for fleet in present if not fleet.slots for doc in fleet.documents]
+    return exposition(engines, scaled)
 
 
 Engines = Sequence[tuple[EngineDoc, EngineStats | None]]
-Scaled = Mapping[tuple[str, int], tuple[int, int]]
-"""Model and version -> engines added and taken away."""
+Scaled = Mapping[tuple[str, int], tuple[int, int, int]]
+"""Model and version -> engines added and taken away, and cold starts."""
 
 
 def exposition(engines: Engines, scaled: Scaled = MappingProxyType({})) -> str:
@@ -162,7 +166,7 @@ def exposition(engines: Engines, scaled: Scaled = MappingProxyType({})) -> str:
     for at, (name, text) in enumerate(_SCALED):
         lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
         for model, version in versions:
-            count = scaled.get((model, version), (0, 0))[at]
+            count = scaled.get((model, version), (0, 0, 0))[at]
             lines.append(f'{name}{{model="{model}",version="{version}"}} {count}')
     return "\n".join(lines) + "\n"
 

@@ -63,6 +63,7 @@ class Slot:
         self._load_timeout_s = load_timeout_s
         self._jitter = jitter
         self._process: EngineProcess | None = None
+        self.load_ms = 0
         self.threads = 1
         """Threads that its runs have, as it said when it was last ready."""
         self._log = logger("slot").bind(model=version.model, version=version.number)
@@ -106,7 +107,7 @@ class Slot:
                     attempts = 0
                     assert self._process is not None
                     begun = loop.time()
-                    self.threads = word.threads
+                    self.threads, self.load_ms = word.threads, word.load_ms
                     self._become("ready")
                     self._log.info(
                         "engine ready",

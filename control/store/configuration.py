@@ -140,7 +140,11 @@ class Configurations:
                 },
                 models={
                     model.name: ModelSpec(
-                        title=model.title, description=model.description, aliases=model.aliases
+                        title=model.title,
+                        description=model.description,
+                        idle_unload_s=model.idle_unload_s,
+                        cold_start_wait_s=model.cold_start_wait_s,
+                        aliases=model.aliases,
                     )
                     for model in present_models(connection, reach.models)
                 },
@@ -286,12 +290,17 @@ class _Run:
         if before is not None and not self._actor.manages_model(name):
             raise model_not_found(name)
         after, made = self._stores.models.put(
-            name, title=model.title, description=model.description, by=self._actor
+            name,
+            title=model.title,
+            description=model.description,
+            idle_unload_s=model.idle_unload_s,
+            cold_start_wait_s=model.cold_start_wait_s,
+            by=self._actor,
         )
         if made:
             self._new_models.add(name)
-        texts = None if before is None else _texts(before)
-        self._note("model", name, texts, _texts(after))
+        said = None if before is None else _said(before)
+        self._note("model", name, said, _said(after))
 
     def _point(self, model: str, alias: str, version: int) -> None:
         before = alias_store.get(self._connection, model, alias)
@@ -341,8 +350,8 @@ def _planners(*, dry_run: bool) -> frozenset[Role]:
     return frozenset({"admin", "auditor"}) if dry_run else frozenset({"admin"})
 
 
-def _texts(model: model_store.ModelRecord) -> State:
-    return {"title": model.title, "description": model.description}
+def _said(model: model_store.ModelRecord) -> State:
+    return msgspec.structs.asdict(model.settings)
 
 
 @contextmanager

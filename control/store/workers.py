@@ -154,7 +154,7 @@ def summary(engines: list[EngineStatus]) -> ServingStatus:
     """One state for all engines of a version; ``error`` is the first one reported."""
     states = {engine.state for engine in engines}
     state: ServingState
-    if "ready" in states:
+    if states & {"ready", "cold"}:
         state = "ready"
     elif "failed" in states:
         state = "failed"

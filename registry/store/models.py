@@ -11,6 +11,17 @@ from registry.store.changes import append
 from registry.store.tables import aliases, models, versions
 
 
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a publisher says of a model."""
+
+    title: str = ""
+    description: str = ""
+    idle_unload_s: int = 0
+    """Seconds without a call after which workers let a version go until it is called; 0: never."""
+    cold_start_wait_s: int = 0
+    """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
+
+
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A model with what its aliases and versions say of it."""
 
@@ -21,18 +32,22 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """None: not shown to those who do not manage the model."""
     created_at: int
     updated_at: int
+    idle_unload_s: int
+    cold_start_wait_s: int
     aliases: dict[str, int]
     latest: int | None
 
+    @property
+    def settings(self) -> ModelSettings:
+        """The part that its publisher says."""
+        return msgspec.convert(self, ModelSettings, from_attributes=True)
 
-def insert(
-    connection: Connection, name: str, title: str, description: str, owner: str, at: int
-) -> None:
+
+def insert(connection: Connection, name: str, settings: ModelSettings, owner: str, at: int) -> None:
     """Add a model. Raises ``AlreadyThere`` when the name is taken."""
     row = {
+        **msgspec.structs.asdict(settings),
         "name": name,
-        "title": title,
-        "description": description,
         "owner": owner,
         "created_at": at,
         "updated_at": at,
@@ -41,13 +56,11 @@ def insert(
     announce(connection, name)
 
 
-def update(connection: Connection, name: str, title: str, description: str, at: int) -> None:
-    """Write a model's texts."""
-    connection.execute(
-        sa.update(models)
-        .where(models.c.name == name)
-        .values(title=title, description=description, updated_at=at)
-    )
+def update(connection: Connection, name: str, settings: ModelSettings, at: int) -> None:
+    """Write what is said of a model. The caller holds :func:`lock`."""
+    values = {**msgspec.structs.asdict(settings), "updated_at": at}
+    connection.execute(sa.update(models).where(models.c.name == name).values(values))
+    announce(connection, name)
 
 
 def lock(connection: Connection, name: str) -> bool:
@@ -107,7 +120,15 @@ def announce(connection: Connection, name: str) -> None:
     """Put the model's present document on the change stream. The caller holds :func:`lock`."""
     held = sa.select(aliases.c.alias, aliases.c.version).where(aliases.c.model == name)
     labels = {row.alias: row.version for row in connection.execute(held.order_by(aliases.c.alias))}
-    append(connection, "model", name, ModelDoc(name=name, aliases=labels))
+    query = sa.select(models.c.idle_unload_s, models.c.cold_start_wait_s)
+    row = connection.execute(query.where(models.c.name == name)).one()
+    document = ModelDoc(
+        name=name,
+        aliases=labels,
+        idle_unload_s=row.idle_unload_s,
+        cold_start_wait_s=row.cold_start_wait_s,
+    )
+    append(connection, "model", name, document)
 
 
 def _records(
@@ -139,6 +160,8 @@ def _records(
             owner=None if row.name in others else row.owner,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            idle_unload_s=row.idle_unload_s,
+            cold_start_wait_s=row.cold_start_wait_s,
             aliases=labels[row.name],
             latest=latest.get(row.name),
         )

@@ -21,6 +21,8 @@ models = sa.Table(
     sa.Column("owner", ACTOR, nullable=False, server_default=FIRST_OWNER, index=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("idle_unload_s", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("cold_start_wait_s", sa.Integer, nullable=False, server_default="0"),
 )
 """``owner`` is the name of an actor."""
 

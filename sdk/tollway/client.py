@@ -276,6 +276,21 @@ class Client(Managed):
         """Have workers let the version go; its memory returns to the system."""
         return self._registry.set_loaded(name, number, False)
 
+    def unload_when_idle(
+        self, name: str, idle_unload_s: int, *, cold_start_wait_s: int | None = None
+    ) -> Model:
+        """Let workers drop the model's versions when nobody has called them for so many seconds (0:
+        never), until somebody does.
+
+        A call then waits for up to ``cold_start_wait_s`` seconds while the version is loaded; with
+        0, it is refused with 503 and ``Retry-After``. None leaves that as it is.
+        """
+        fields = {"idle_unload_s": idle_unload_s}
+        if cold_start_wait_s is not None:
+            fields["cold_start_wait_s"] = cold_start_wait_s
+        self._registry.model(name)  # one that does not exist is not made by this
+        return self._registry.put_model(name, **fields)
+
     def deprecate(self, name: str, number: int, reason: str = "") -> Version:
         """Mark a published version as on its way out. It still answers."""
         return self._registry.transition(name, number, "deprecated", reason)

@@ -158,6 +158,10 @@ class Model:
     latest: int | None = None
     created_at: str | float | None = None
     updated_at: str | float | None = None
+    idle_unload_s: int = 0
+    """Seconds without a call after which workers let a version go; 0: never."""
+    cold_start_wait_s: int = 0
+    """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
 
     @property
     def stable(self) -> int | None:

@@ -45,7 +45,7 @@ class Place:
         self.plans.write_built_in()
         self.directory.put_application("shop", ApplicationRequest(title="first"), reach=EVERYTHING)
         with database.write() as connection:
-            models.insert(connection, "risk", "", "", "admin", 0)
+            models.insert(connection, "risk", models.ModelSettings(), "admin", 0)
         self.subscriptions.put("shop", "risk", "unlimited", reach=EVERYTHING)
 
     def meanwhile(
@@ -213,7 +213,7 @@ def test_two_rotations_at_once_make_two_generations(place: Place) -> None:
 
 def test_nothing_is_subscribed_to_an_application_that_is_being_deleted(place: Place) -> None:
     with place.database.write() as connection:
-        models.insert(connection, "fraud", "", "", "admin", 0)
+        models.insert(connection, "fraud", models.ModelSettings(), "admin", 0)
     outcome = place.meanwhile(
         lambda c: end_applications(c, ["shop"], 1),
         lambda: place.subscriptions.put("shop", "fraud", "unlimited", reach=EVERYTHING),
@@ -234,7 +234,7 @@ def test_no_key_is_made_for_an_application_that_is_being_deleted(place: Place) -
 
 def test_a_subscription_made_first_ends_with_its_application(place: Place) -> None:
     with place.database.write() as connection:
-        models.insert(connection, "fraud", "", "", "admin", 0)
+        models.insert(connection, "fraud", models.ModelSettings(), "admin", 0)
     row = {"application": "shop", "model": "fraud", "plan": "free"}
     outcome = place.meanwhile(
         lambda c: c.execute(sa.insert(subscriptions).values(**row, created_ms=0, updated_ms=0)),

@@ -26,7 +26,7 @@ WHOLE: dict[str, Any] = {
     },
     "consumers": {"acme": {"title": "Acme"}},
     "applications": {"web-shop": {"consumer": "acme", "origins": ["https://shop.example"]}},
-    "models": {"risk": {"title": "Risk", "aliases": {"stable": 1}}},
+    "models": {"risk": {"title": "Risk", "aliases": {"stable": 1}, "idle_unload_s": 600}},
     "subscriptions": {"web-shop": {"risk": "gold"}},
 }  # fmt: skip
 

@@ -177,6 +177,7 @@ async def test_documents_that_are_none_are_refused(control: Control) -> None:
         (["failed", "ready"], "ready"),
         (["failed", "starting"], "failed"),
         (["stopped"], "none"),
+        (["cold"], "ready"),
     ],
 )
 def test_one_state_stands_for_all_engines_of_a_version(states: list[str], expected: str) -> None:

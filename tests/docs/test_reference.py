@@ -52,6 +52,7 @@ def test_every_metric_in_the_code_is_documented_and_the_other_way_round() -> Non
     sources = [
         *(ROOT / role / "metrics.py" for role in ("gateway", "control", "serving")),
         ROOT / "gateway" / "app.py",
+        ROOT / "gateway" / "cold_starts.py",
         ROOT / "gateway" / "tokens.py",
         ROOT / "gateway" / "access_log.py",
         ROOT / "gateway" / "trace_export.py",

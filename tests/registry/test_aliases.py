@@ -146,3 +146,17 @@ def test_an_alias_and_a_retirement_at_once_never_leave_it_on_a_retired_version(
     crowd(2, work)
     retired = bench.registry.versions.get("credit", 1).state == "retired"
     assert retired == (bench.registry.aliases.find("credit", "stable") is None)
+
+
+def test_what_workers_and_gateways_do_with_an_idle_model_travels_in_its_document(
+    small_bench: Bench,
+) -> None:
+    registry = small_bench.registry
+    registry.models.put("credit", idle_unload_s=60)
+    registry.models.put("credit", cold_start_wait_s=5)
+    with registry.database.read() as connection:
+        page = changes.read(connection, "", 0)
+    newest = [change for change in page.changes if change.kind == "model"][-1]
+    assert newest.doc is not None
+    document = msgspec.json.decode(newest.doc, type=ModelDoc)
+    assert (document.idle_unload_s, document.cold_start_wait_s) == (60, 5)

@@ -98,10 +98,24 @@ async def test_putting_a_model_makes_it_once_and_changes_it_later(
         "latest": None,
         "created_at": "",
         "updated_at": "",
+        "idle_unload_s": 0,
+        "cold_start_wait_s": 0,
     }
     found = await client.get("/models/credit")
     assert found.headers["etag"] == again.headers["etag"] != made.headers["etag"]
     assert found.json()["created_at"].endswith("Z")
+
+
+async def test_a_model_may_leave_the_memory_while_nobody_calls_it(
+    client: httpx.AsyncClient,
+) -> None:
+    made = await client.put("/models/credit", json={"title": "Credit", "idle_unload_s": 900})
+    assert (made.json()["idle_unload_s"], made.json()["cold_start_wait_s"]) == (900, 0)
+    again = await client.put("/models/credit", json={"cold_start_wait_s": 20})
+    assert (again.json()["idle_unload_s"], again.json()["cold_start_wait_s"]) == (900, 20)
+    assert again.json()["title"] == "Credit"
+    for refused in ({"idle_unload_s": -1}, {"cold_start_wait_s": 601}, {"idle_unload_s": "1"}):
+        assert (await client.put("/models/credit", json=refused)).status_code == 422
 
 
 async def test_a_stale_update_of_a_model_is_refused(client: httpx.AsyncClient) -> None:

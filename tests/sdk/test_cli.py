@@ -26,6 +26,7 @@ from tollway.cli import deploy as deploy_command
 from tollway.cli import keys as key_commands
 from tollway.cli import plans as plan_commands
 from tollway.cli import predict as predict_command
+from tollway.cli import users as user_commands
 from tollway.cli import versions as version_commands
 from tollway.conversion import Converted
 
@@ -62,7 +63,7 @@ def run(
 
     for module in (
         access_commands, app_module, billing_commands, consumer_commands, deploy_command,
-        key_commands, plan_commands, predict_command, version_commands,
+        key_commands, plan_commands, predict_command, user_commands, version_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 
@@ -258,6 +259,19 @@ def test_tables_are_tab_separated_lines_in_a_pipe(run: Run, server: FakeServer) 
     assert line.split("\t")[:5] == ["1", "published", "ready", "stable", "1e-07"]
     assert run("models").out.splitlines()[1].split("\t")[:4] == ["m", "1", "-", "stable=1"]
     assert run("versions", "m", "1").out.splitlines()[0].split() == ["model", "m"]
+
+
+def test_a_models_rest_is_said_in_words(run: Run, server: FakeServer) -> None:
+    server.add_version("m", {})
+    said = run("models", "idle", "m", "--unload-after", "900", "--wait", "20").out
+    assert said == (
+        "m is unloaded after 900 s without a call\ncalls wait up to 20 s while it is loaded again\n"
+    )
+    refused = run("models", "idle", "m", "--unload-after", "900", "--wait", "0").out
+    assert refused.splitlines()[1] == "calls are refused with 503 while it is loaded again"
+    assert run("models", "idle", "m", "--unload-after", "0").out == "m stays loaded\n"
+    found = run("models", "idle", "m", "--unload-after", "60", "--json").json
+    assert found["idle_unload_s"] == 60
 
 
 def test_the_secret_is_printed_once_by_keys_create_alone(run: Run, server: FakeServer) -> None:

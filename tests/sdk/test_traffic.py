@@ -125,3 +125,15 @@ def test_listings_follow_every_page(client: tollway.Client, server: FakeServer) 
     for name in ("a", "b", "c", "d", "e"):
         server.add_version(name, {})
     assert [model.name for model in client.models()] == ["a", "b", "c", "d", "e"]
+
+
+def test_a_model_is_let_go_of_while_nobody_calls_it(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    server.add_version("m", {})
+    changed = client.unload_when_idle("m", 900, cold_start_wait_s=20)
+    assert (changed.idle_unload_s, changed.cold_start_wait_s) == (900, 20)
+    assert client.unload_when_idle("m", 0).cold_start_wait_s == 20
+    with pytest.raises(tollway.NotFoundError):
+        client.unload_when_idle("other", 900)
+    assert "other" not in server.models

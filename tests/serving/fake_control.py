@@ -7,7 +7,15 @@ import httpx
 import msgspec
 from onnx import ModelProto
 
-from protocol.configuration import DELETED, Change, ChangePage, EngineDoc, VersionDoc, WorkerDoc
+from protocol.configuration import (
+    DELETED,
+    Change,
+    ChangePage,
+    EngineDoc,
+    ModelDoc,
+    VersionDoc,
+    WorkerDoc,
+)
 from protocol.manifest import sha256_digest
 
 WITHIN_S = 30.0
@@ -39,6 +47,12 @@ class FakeControl:
         """Append a change of a version."""
         raw = DELETED if document is None else msgspec.Raw(msgspec.json.encode(document))
         self.changes.append(Change(len(self.changes) + 1, "version", key, raw))
+        self._wake()
+
+    def put_model(self, document: ModelDoc) -> None:
+        """Append a change of a model."""
+        raw = msgspec.Raw(msgspec.json.encode(document))
+        self.changes.append(Change(len(self.changes) + 1, "model", document.name, raw))
         self._wake()
 
     def add_blob(self, data: bytes) -> None:

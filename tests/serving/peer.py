@@ -44,7 +44,9 @@ class Peer:
             host, _, port = place.rpartition(":")
             peer = cls(*await asyncio.open_connection(host, int(port)))
         frame = await peer.read()
-        assert frame is not None
+        if frame is None:
+            peer.writer.close()
+            raise ConnectionError("the other end has left")
         assert frame.kind == Kind.HELLO
         hello = msgspec.json.decode(frame.body, type=Hello)
         if hello.nonce:

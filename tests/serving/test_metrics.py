@@ -24,7 +24,7 @@ async def test_an_engine_that_speaks_nonsense_has_only_its_state() -> None:
         doc = EngineDoc(model="m", version=1, slot=0, address=address, state="ready")
         slot: Any = SimpleNamespace(doc=doc, address=address)
         fleet: Any = SimpleNamespace(
-            version=SimpleNamespace(model="m", number=1), slots={0: slot}, ups=2, downs=1
+            version=SimpleNamespace(model="m", number=1), slots={0: slot}, ups=2, downs=1, wakes=3
         )
         text = await scrape([fleet], b"token")
         server.close()
@@ -34,6 +34,7 @@ async def test_an_engine_that_speaks_nonsense_has_only_its_state() -> None:
         'tollway_engine_state{model="m",version="1",slot="0",state="ready"} 1',
         'tollway_engines_added_total{model="m",version="1"} 2',
         'tollway_engines_removed_total{model="m",version="1"} 1',
+        'tollway_engine_cold_starts_total{model="m",version="1"} 3',
     ]
 
 

@@ -219,6 +219,33 @@ def models_default(context: typer.Context, as_json: Json = False) -> None:
         list_models(as_json)
 
 
+@models.command("idle")
+def unload_when_idle(
+    model: ModelName,
+    unload_after: Annotated[
+        int,
+        typer.Option(help="Seconds without a call after which it is unloaded; 0: never.", min=0),
+    ],
+    wait: Annotated[
+        int | None,
+        typer.Option(help="Seconds that a call may wait for it to be loaded; 0: refused.", min=0),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Unload a model while nobody calls it: the next call loads it again."""
+    with Client() as client:
+        changed = client.unload_when_idle(model, unload_after, cold_start_wait_s=wait)
+    if as_json:
+        print_json(changed)
+    elif not changed.idle_unload_s:
+        say(f"{model} stays loaded")
+    else:
+        waits = changed.cold_start_wait_s
+        meanwhile = f"wait up to {waits} s" if waits else "are refused with 503"
+        say(f"{model} is unloaded after {changed.idle_unload_s} s without a call")
+        say(f"calls {meanwhile} while it is loaded again")
+
+
 @models.command("grants")
 def list_grants(model: ModelName, as_json: Json = False) -> None:
     """Show who manages a model: its owner and those with a grant."""
