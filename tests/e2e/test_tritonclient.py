@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -136,17 +137,35 @@ def test_asynchronous_requests_are_answered_each_with_its_own(
         assert (request.get_result().as_numpy("y") == values).all()
 
 
-def test_raw_request_is_one_tensor_without_a_header(
-    client: triton.InferenceServerClient, served: Served
-) -> None:
+def posted(url: str, body: bytes, headers: dict[str, str]) -> triton.InferResult:
+    """The client's reading of the answer to a body that it does not send itself."""
+    answer = httpx.post(url, content=body, headers=headers, trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+    header = answer.headers.get("inference-header-content-length")
+    return triton.InferenceServerClient.parse_response_body(
+        answer.content, header_length=None if header is None else int(header)
+    )
+
+
+def test_raw_request_is_one_tensor_without_a_header(served: Served) -> None:
     values = values_of("FP32", 5)
     length = {"Inference-Header-Content-Length": "0"}
-    path = "v2/models/is-fp32/infer"
-    answer = client._post(path, values.tobytes(), served.headers | length, None)
-    assert answer.status_code == 200
-    header = int(answer.get("inference-header-content-length"))
-    found = triton.InferResult.from_response_body(answer.read(), header_length=header)
+    url = f"http://{served.address}/v2/models/is-fp32/infer"
+    found = posted(url, values.tobytes(), served.headers | length)
     assert (found.as_numpy("y") == values).all()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_bodies_made_and_read_without_the_clients_connection_are_answered(
+    served: Served, binary: bool
+) -> None:
+    values = values_of("FP32", 5)
+    body, header = triton.InferenceServerClient.generate_request_body(
+        [asked(values, binary)], outputs=[triton.InferRequestedOutput("y", binary_data=binary)]
+    )
+    length = {} if header is None else {"Inference-Header-Content-Length": str(header)}
+    url = f"http://{served.address}/v2/models/is-fp32/infer"
+    assert (posted(url, body, served.headers | length).as_numpy("y") == values).all()
 
 
 def test_what_the_server_says_of_itself_is_read(
