@@ -27,6 +27,7 @@ from runtime.trace import Trace
 FAULTS_TO_OPEN: Final = 3
 """Faults in a row after which the server is asked nothing but health checks."""
 CHECK_TIMEOUT_S: Final = 5.0
+MAX_ERROR_CHARACTERS: Final = 1000
 RECHECK_MIN_S: Final = 0.25
 """Time to the first check of a server that is away; each further one waits twice as long."""
 INLINE_BYTES: Final = 128 << 10
@@ -125,6 +126,7 @@ class RemoteVersion:
     async def _answered(self, exchange: Exchange, arrived: float) -> Frame | TollwayError:
         loop = asyncio.get_running_loop()
         until = min(exchange.deadline, arrived + self._timeout_s)
+        began: float | None = None
         try:
             outgoing = await self._off_loop(
                 len(exchange.body),
@@ -143,7 +145,7 @@ class RemoteVersion:
             times = (_microseconds(began - arrived), _microseconds(ended - began))
             return await self._reply(answer, times, outgoing)
         except TimeoutError:
-            return self._late(exchange, until)
+            return self._late(exchange, until, asked=began is not None)
         except (RemoteFault, MalformedAnswer) as fault:
             return self._fault(fault)
 
@@ -193,7 +195,7 @@ class RemoteVersion:
         self._in_a_row = 0  # it answers, whatever
         if answer.status in _CLIENTS_FAULT:
             text = self._bodies.refusal(answer.body)
-            said = f": {self._without_secret(text)}" if text else " without saying why"
+            said = f": {self._shown(text)}" if text else " without saying why"
             body = msgspec.json.encode(
                 {"error": f"the server of {self._named} refuses the request{said}"}
             )
@@ -214,9 +216,10 @@ class RemoteVersion:
         """Do what reads a whole body; a large one in a thread, so that others are heard."""
         return work() if size < INLINE_BYTES else await asyncio.to_thread(work)
 
-    def _late(self, exchange: Exchange, until: float) -> TollwayError:
-        if until < exchange.deadline:
-            # Its own time, not the client's, has passed: a client's short deadline proves nothing.
+    def _late(self, exchange: Exchange, until: float, *, asked: bool) -> TollwayError:
+        if asked and until < exchange.deadline:
+            # Its own time, not the client's, has passed: a client's short deadline proves nothing,
+            # nor does a wait for the requests before.
             self._fault(RemoteFault("no answer within its timeout_ms", unanswered=False))
         return TollwayError(
             Code.DEADLINE_EXCEEDED, f"the server of {self._named} did not answer in time"
@@ -247,11 +250,11 @@ class RemoteVersion:
             Code.NOT_READY, f"the server of {self._named} cannot answer now: try again soon"
         )
 
-    def _without_secret(self, text: str) -> str:
+    def _shown(self, text: str) -> str:
         secret = self._server.secret
-        if secret is None:
-            return text
-        return text.replace(secret.value, "***").replace(secret.value.split(" ")[-1], "***")
+        if secret is not None:  # first: half of a secret that the cut leaves would not be found
+            text = text.replace(secret.value, "***").replace(secret.value.split(" ")[-1], "***")
+        return text[:MAX_ERROR_CHARACTERS]
 
     # health
 
@@ -292,6 +295,9 @@ class RemoteVersion:
             return f"the remote server cannot be asked: {fault}"
         except TollwayError as error:
             return error.public
+        except Exception:  # a defect must not end the checks: nobody would ask the server again
+            logger("remote").exception("a check failed", model=self._model, version=self._number)
+            return "an internal error of the gateway"
         if answer.status in {401, 403}:
             return f"the remote server refuses the credential ({answer.status})"
         if answer.status != _OK:

@@ -7,6 +7,7 @@ gateway's names for the model and its version.
 """
 
 import json
+import re
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -18,15 +19,19 @@ from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, Operation
 from protocol.manifest import Manifest, Tensor
 
-MAX_ERROR_CHARACTERS: Final = 1000
+MAX_REFUSAL_CHARACTERS: Final = 10_000
 _MAX_SHOWN: Final = 400
+_SHARED_MEMORY: Final = "shared_memory_"
+_LENGTH: Final = re.compile(r"[0-9]{1,10}")
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Shape = Annotated[list[Size], Meta(max_length=64)]
+"""As many dimensions as a manifest may have: the product of more could keep a core for minutes."""
 
 
 class _Input(msgspec.Struct):
     name: str
-    shape: list[Size]
+    shape: Shape
     datatype: str
     parameters: Raw | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
@@ -46,7 +51,7 @@ class _Chosen(msgspec.Struct):
 
 class _Output(msgspec.Struct):
     name: str
-    shape: list[Size]
+    shape: Shape
     datatype: str
     parameters: Raw | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
@@ -154,7 +159,7 @@ class RemoteBodies:
         if header_length is None:
             reply = self._renamed(body, 0)
             return (reply, NO_HEADER) if wanted is None else self._as_binary(reply, wanted)
-        if not header_length.isdecimal() or int(header_length[:20]) > len(body):
+        if not _LENGTH.fullmatch(header_length) or int(header_length) > len(body):
             raise MalformedAnswer("its Inference-Header-Content-Length does not fit")
         length = int(header_length)
         header = self._renamed(body[:length], len(body) - length)
@@ -166,7 +171,7 @@ class RemoteBodies:
             text = self._errors.decode(body).error
         except _UNREADABLE:
             return None
-        plain = "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
+        plain = "".join(c if c.isprintable() else " " for c in text[:MAX_REFUSAL_CHARACTERS])
         return plain.strip() or None
 
     def _encoded(self, request: _Request, rows: int, binary: memoryview) -> Outgoing:
@@ -214,7 +219,7 @@ class RemoteBodies:
                 if wanted.outputs.get(output.name, wanted.default) and output.data is not UNSET:
                     part = to_binary(output.datatype, output.shape, output.data)
                     given = output.parameters
-                    parameters = {} if given is UNSET else _decode_parameters(given)
+                    parameters = {} if given is UNSET else _decode_parameters(given) or {}
                     parameters["binary_data_size"] = Raw(b"%d" % len(part))
                     output.parameters = Raw(msgspec.json.encode(parameters))
                     output.data = UNSET
@@ -252,6 +257,10 @@ class RemoteBodies:
                 sizes.append(given.shape[0])
         if not request.inputs:
             raise _invalid("the request has no inputs")
+        try:
+            _check_parameters(request)
+        except _UNREADABLE as error:
+            raise TollwayError(Code.MALFORMED, f"a parameter cannot be read: {error}") from None
         first = request.inputs[0].shape
         return request, max(sizes) if sizes else first[0] if first else 1
 
@@ -298,8 +307,26 @@ class RemoteBodies:
             raise MalformedAnswer("it is not the protocol's JSON") from None
 
 
-_decode_parameters = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_outputs = msgspec.json.Decoder(list[_Chosen]).decode
+def _check_parameters(request: _Request) -> None:
+    """Refuse what would have the server read or write memory that it shares with others on its
+    machine (Triton's extension): callers of a gateway are none of those."""
+    chosen: list[_Chosen] = []
+    if request.outputs is not UNSET:
+        chosen = _decode_outputs(request.outputs) or []
+    holders: list[_Request | _Input | _Chosen] = [request, *request.inputs, *chosen]
+    for holder in holders:
+        if holder.parameters is UNSET:
+            continue
+        names = _decode_parameters(holder.parameters)
+        if names is None:  # some clients write null where nothing is meant
+            holder.parameters = UNSET
+        elif any(name.startswith(_SHARED_MEMORY) for name in names):
+            raise _invalid("tensors in shared memory are not taken: send their data")
+    request.outputs = Raw(msgspec.json.encode(chosen)) if chosen else UNSET
+
+
+_decode_parameters = msgspec.json.Decoder(dict[str, Raw] | None).decode
+_decode_outputs = msgspec.json.Decoder(list[_Chosen] | None).decode
 _Value = TypeVar("_Value", int, bool)
 
 
@@ -308,7 +335,7 @@ def _taken_wishes(request: _Request) -> Wanted | None:
     default = _taken(request, "binary_data_output", bool) or False
     outputs: dict[str, bool] = {}
     if request.outputs is not UNSET:
-        chosen = _decode_outputs(request.outputs)
+        chosen = _decode_outputs(request.outputs) or []
         for one in chosen:
             wish = _taken(one, "binary_data", bool)
             if wish is not None:
@@ -321,7 +348,7 @@ def _taken(holder: _Request | _Input | _Chosen, name: str, kind: type[_Value]) -
     """Take one parameter out; None where there is none."""
     if holder.parameters is UNSET:
         return None
-    parameters = _decode_parameters(holder.parameters)
+    parameters = _decode_parameters(holder.parameters) or {}
     value = parameters.pop(name, None)
     holder.parameters = Raw(msgspec.json.encode(parameters)) if parameters else UNSET
     return None if value is None else msgspec.json.decode(value, type=kind)

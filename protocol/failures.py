@@ -17,7 +17,7 @@ class Failure(IntEnum):
     CANCELED = 2
     """Its client went away."""
     BACKEND = 3
-    """The model failed on it, or this software did."""
+    """The model failed on it, its remote server, or this software."""
 
 
 _FAILURES: Final[Mapping[Code, Failure]] = {
@@ -30,6 +30,7 @@ _FAILURES: Final[Mapping[Code, Failure]] = {
     Code.DEADLINE_EXCEEDED: Failure.REJECTED,
     Code.UNAVAILABLE: Failure.REJECTED,
     Code.INFERENCE_FAILED: Failure.BACKEND,
+    Code.REMOTE_FAILED: Failure.BACKEND,
     Code.INTERNAL: Failure.BACKEND,
 }
 

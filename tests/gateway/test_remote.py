@@ -16,10 +16,12 @@ from gateway.app import Gateway, GatewaySecrets
 from gateway.connection import Exchange
 from gateway.settings import GatewaySettings
 from protocol.configuration import KeyDoc, ModelDoc, PlanDoc, SubscriptionDoc, VersionDoc
+from protocol.failures import Failure
 from protocol.frames import NO_HEADER
 from protocol.manifest import Manifest, Remote, Tensor
 from protocol.trace_context import TraceContext
 from protocol.usage import UsageRecord
+from runtime.remote_credentials import Secret
 from runtime.trace import Trace
 from tests.fixtures.remote_server import (
     CLOSE,
@@ -291,6 +293,8 @@ async def test_a_server_without_binary_gets_json_and_the_caller_binary(
         (http(b'{"outputs": 1}'), 502),
         (http({"outputs": []}, inference_header_content_length="999"), 502),
         (http({"outputs": []}, inference_header_content_length="-1"), 502),
+        (http({"outputs": []}, inference_header_content_length="0" * 5000), 502),
+        (http({"outputs": [tensor("a", "FP32", [1] * 65, data=[1])]}), 502),
         (http({"outputs": [tensor("a", "FP32", [1], parameters={"binary_data_size": 4})]}), 502),
         (http(b"x" * 20_001), 502),
         (http(b"x" * 20_001, content_length="9" * 19), 502),
@@ -322,6 +326,20 @@ async def test_a_refusal_is_passed_on_in_the_remote_servers_words(stage: Stage) 
     assert told == "the server of 'flowers' version 1 refuses the request: input is bad"
 
 
+@pytest.mark.parametrize("before", [0, 985])
+async def test_a_secret_that_the_server_repeats_is_not_passed_on_nor_a_part_of_it(
+    stage: Stage, before: int
+) -> None:
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    version._server.secret = Secret("Authorization", "Bearer very-secret-word")  # type: ignore[attr-defined]
+    stage.remote.infer = lambda _: http({"error": "x" * before + " very-secret-word"}, 400)
+
+    told = (await stage.infer()).json()["error"]
+    assert "***" in told
+    assert "very" not in told
+
+
 async def test_numbers_that_json_does_not_have_are_answered_as_null(stage: Stage) -> None:
     body = (
         b'{"outputs": [{"name": "p", "datatype": "FP32", "shape": [3], '
@@ -336,6 +354,27 @@ async def test_numbers_that_json_does_not_have_are_answered_as_null(stage: Stage
     ("body", "said"),
     [
         (b"{", "cannot be read"),
+        (
+            b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": ['
+            + b"1," * 64
+            + b"1]}]}",
+            "64",
+        ),
+        (
+            (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], '
+            b'"parameters": {"shared_\\u006demory_region": "theirs"}}]}'),
+            "shared memory",
+        ),
+        (
+            (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1]}], '
+            b'"outputs": [{"name": "label", "parameters": {"shared_memory_region": "theirs"}}]}'),
+            "shared memory",
+        ),
+        (
+            (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], '
+            b'"parameters": 5}]}'),
+            "parameter",
+        ),
         (b'{"inputs": []}', "no inputs"),
         (b'{"inputs": [{"name": "other", "datatype": "FP32", "shape": [1]}]}', "unknown input"),
         (b'{"inputs": [{"name": "input", "datatype": "INT8", "shape": [1]}]}', "takes FP32"),
@@ -401,6 +440,23 @@ async def test_what_takes_longer_than_the_version_allows_counts_as_a_fault(stage
     assert answers == [504, 504, 504]
     assert stage.state == "failed"
     await stage.ready()  # it answers health checks
+
+
+async def test_time_spent_waiting_for_the_requests_before_is_no_fault_of_the_server(
+    stage: Stage,
+) -> None:
+    stage.configure(timeout_ms=40)
+    await stage.ready()
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    for _ in range(2):
+        await version._places.acquire()
+
+    answers = [(await stage.infer()).status_code for _ in range(4)]
+
+    assert answers == [504] * 4
+    assert stage.state == "ready"
+    assert version.faults == 0
 
 
 async def test_a_full_queue_refuses_and_recovers(stage: Stage) -> None:
@@ -529,3 +585,43 @@ async def test_an_address_that_is_not_allowed_is_never_connected_to(
 
         assert "TOLLWAY_REMOTE_ALLOWED_NETWORKS" in stage.gateway.remotes.reports()[0].error
         assert inside.connections == 0
+
+
+@pytest.mark.parametrize("binary", [True, False])
+async def test_null_where_nothing_is_meant_is_as_if_it_were_not_there(
+    stage: Stage, binary: bool
+) -> None:
+    stage.configure(binary=binary)
+    await stage.ready()
+    given = tensor("input", "FP32", [1, 4], data=ROW, parameters=None)
+    body = {"inputs": [given], "parameters": None, "outputs": None}
+    answer = await stage.client.post(f"{MODEL}/infer", json=body)
+
+    assert answer.status_code == 200, answer.text
+    assert json.loads(stage.remote.inferred()[0].body) == {
+        "inputs": [tensor("input", "FP32", [1, 4], data=ROW)]
+    }
+
+
+async def test_a_defect_of_a_health_check_does_not_end_the_checks(stage: Stage) -> None:
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    defects = iter([ZeroDivisionError("a defect")])
+
+    def read_secret() -> None:
+        for defect in defects:
+            raise defect
+
+    version._read_secret = read_secret
+    version._check_wanted.set()
+    await until(lambda: stage.state == "failed")
+    assert "127.0.0.1" not in version.error
+    await stage.ready()
+
+
+async def test_a_failure_of_the_remote_server_counts_as_one_of_the_backend(stage: Stage) -> None:
+    stage.remote.infer = lambda _: http({}, 500)
+    assert (await stage.infer()).status_code == 502
+
+    series = stage.gateway.metrics._series["flowers", 1]
+    assert series.failures[Failure.BACKEND] == 1
