@@ -16,6 +16,7 @@ from gateway.invoke import Done, Invoker
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
 from protocol.errors import Code, TollwayError
+from runtime.logs import logger
 
 INLINE_BYTES: Final = 16 << 10
 """Plain bytes up to which coding happens in the loop's thread: some 0.2 ms."""
@@ -193,8 +194,15 @@ class Coding:
         else:
             self._in_thread(
                 partial(deflated, coding, answer.body),
-                lambda body: self._encoded(coding, done, answer, body.result()),
+                partial(self._deflated, coding, done, answer),
             )
+
+    def _deflated(self, coding: bytes, done: Done, answer: Answer, body: Future[bytes]) -> None:
+        if (error := body.exception()) is None:
+            self._encoded(coding, done, answer, body.result())
+        else:  # no memory, say: the plain answer is there
+            logger("coding").error("an answer could not be coded", error=repr(error))
+            done(answer)
 
     def _encoded(self, coding: bytes, done: Done, answer: Answer, body: bytes) -> None:
         answer.headers.append((b"vary", b"Accept-Encoding"))

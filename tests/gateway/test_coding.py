@@ -156,3 +156,18 @@ async def test_bad_coded_bodies_are_refused(
         assert answer.startswith(b"HTTP/1.1 %d " % status), answer
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
     assert engine.frames == []
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_answer_that_cannot_be_coded_leaves_plain(
+    lane: str, world: World, ports: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_coding: bytes, _body: bytes) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(coding, "INLINE_BYTES", 1)
+    monkeypatch.setattr(coding, "deflated", fail)
+    headers = {"Accept-Encoding": "gzip", "Connection": "close"}
+    answer = await talk(ports[lane], request(world.key, PLAIN, headers=headers))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(PLAIN)
