@@ -117,7 +117,9 @@ class ColdStarts:
                 self._wake(key)
 
     def close(self) -> None:
-        """Answer everybody who still waits."""
+        """Answer everybody who still waits, and keep nobody from now on."""
+        self._cold.clear()
+        self._most_waiting = 0
         for key in list(self._waiting):
             for exchange in self.ready(key):
                 exchange.done(self._loading(key))

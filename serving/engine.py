@@ -94,8 +94,8 @@ class Engine:
         A deadline that the queue alone makes unreachable is told before anything is decoded.
         """
         if self.on_work is not None:
-            told, self.on_work = self.on_work, None
-            told()
+            on_work, self.on_work = self.on_work, None
+            on_work()
         arrived = self._clock_ns()
         size = len(frame.body)
         left_s = frame.a / 1000

@@ -203,3 +203,15 @@ async def test_calls_that_wait_when_the_gateway_stops_are_answered(
     await until(lambda: gateway.upstream.in_flight() == 1)
     await gateway.upstream.close()
     assert (await call).status_code == 503
+
+
+async def test_calls_that_lose_their_engine_while_the_gateway_stops_are_answered(
+    client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine
+) -> None:
+    let_go(gateway, wait_s=30)
+    engine.behave = silent
+    call = asyncio.create_task(client.post(INFER, content=b"{}"))
+    await until(lambda: gateway.upstream.in_flight() == 1)
+    await gateway.upstream.close()
+    assert gateway.upstream.in_flight() == 0
+    assert (await call).status_code == 503
