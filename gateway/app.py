@@ -31,6 +31,7 @@ from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.observation import Observation
+from gateway.policy_set import PolicySet
 from gateway.remote import RemoteLimits
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
@@ -38,22 +39,9 @@ from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
 from gateway.shipper import UsageShipper
-from gateway.tokens import IssuerTokens
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
 from policies.addresses import TrustedProxies
-from policies.api_key import ApiKeyPolicy
-from policies.base import Policy
-from policies.deadline import PlanDeadlinePolicy
-from policies.environment import EnvironmentPolicy
-from policies.identify import IdentifyPolicy
-from policies.lifecycle import LifecyclePolicy
-from policies.network import NetworkPolicy
-from policies.origins import OriginPolicy
-from policies.plans import Plans
-from policies.request_size import RequestSizePolicy
-from policies.scopes import ScopePolicy
-from policies.subscription import SubscriptionPolicy
 from protocol.errors import Code, TollwayError
 from protocol.keys import redacted
 from runtime.addresses import control_client, control_transport
@@ -103,22 +91,9 @@ class Gateway:
         token = secrets.cluster_token
         self.failure: BaseException | None = None
         """What ended a background task, and with it the gateway."""
-        self._credentials = ApiKeyPolicy(secrets.key_pepper, now)
-        self.tokens = IssuerTokens(settings, now)
-        identify = IdentifyPolicy(self._credentials, self.tokens.policy)
-        plans = Plans()
+        policies = PolicySet(settings, secrets.key_pepper, now)
+        self.tokens = policies.tokens
         proxies = TrustedProxies(settings.proxy_networks)
-        origins = OriginPolicy()
-        # Order: from where a credential may be used before what it may be used for, see invoke.
-        accept: list[Policy] = [
-            NetworkPolicy(),
-            EnvironmentPolicy(settings.accepted_environments),
-            origins,
-        ]
-        sizes = RequestSizePolicy(settings.max_body_bytes)
-        # Order: the right to the model before the version's state, see invoke.
-        authorise: list[Policy] = [SubscriptionPolicy(plans), ScopePolicy(), LifecyclePolicy()]
-        admission: list[Policy] = [sizes, PlanDeadlinePolicy()]
         cold = ColdStarts(self._cold_start_wait_s, settings.max_cold_waiting)
         self.upstream = Upstream(
             max_in_flight=settings.max_in_flight_per_engine,
@@ -126,34 +101,55 @@ class Gateway:
             cold=cold,
         )
         self._links = Links(self.upstream, token)
-        self.remotes = Remotes(
-            Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
-            RemoteCredentials(settings.remote_credentials_path).secret,
-            RemoteLimits(
-                connections=settings.remote_connections,
-                in_flight=settings.max_in_flight_per_engine,
-                response_bytes=settings.remote_max_response_bytes,
-                check_interval_s=settings.remote_check_interval_s,
-            ),
-            settings.remote_ca_file,
-        )
-        self.catalog = Catalog(
-            {
-                "application": origins,
-                "issuer": self.tokens.policy,
-                "key": self._credentials,
-                "plan": plans,
-                "subscription": plans.subscriptions,
-            },
-            self._links.reconcile,
-            self.remotes.reconcile,
-        )
+        self.remotes = _remotes(settings)
+        self.catalog = Catalog(policies.holders, self._links.reconcile, self.remotes.reconcile)
         destinations = Destinations(self.upstream, self.remotes)
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
         self._limiting = Limiting(
-            settings, plans, self.usage, folder, now=now, monotonic=time.monotonic
+            settings, policies.plans, self.usage, folder, now=now, monotonic=time.monotonic
         )
-        self.metrics = PredictionMetrics(
+        self.metrics = self._prediction_metrics(destinations, cold)
+        self._internal = control_client(settings.control_url, token.decode())
+        self._proxy = _proxy_client(settings.control_url)
+        self.follower = ChangeFollower(
+            self._internal, folder / "changes.journal", self.catalog.apply
+        )
+        id_ = _gateway_id(folder)
+        self._heartbeat = Heartbeat(
+            self._internal,
+            id=id_,
+            counters=self._limiting.store,
+            version=distribution_version("tollwayd"),
+            remotes=self.remotes,
+            now=now,
+        )
+        self._shipper = self._usage_shipper(settings, folder, id_)
+        self.routes = CatalogRoutes(
+            self.catalog,
+            destinations,
+            proxies,
+            [policies.identify, *policies.accept],
+            policies.authorise,
+            self._limiting.policy,
+        )
+        self.observation = Observation(settings, instance=id_, now=now)
+        self._scrape = ScrapeAccess(policies.keys, token)
+        invoker = self._invoker(settings, policies, destinations, now)
+        self._coding = Coding(invoker, policies.sizes)
+        self.application: Application = PredictionLane(
+            CrossOrigin(self._fastapi(proxies), policies.identify, policies.origins),
+            invoker,
+            self._coding,
+            policies.sizes,
+            proxies,
+            partial(preflight, policies.origins),
+        )
+        self.fast_lane = FastLane(invoker, self._coding, policies.sizes, proxies)
+
+    def _prediction_metrics(
+        self, destinations: Destinations, cold: ColdStarts
+    ) -> PredictionMetrics:
+        return PredictionMetrics(
             {
                 "tollway_in_flight": (
                     "Requests that wait for an engine or a remote server.",
@@ -175,21 +171,33 @@ class Gateway:
             },
             self._load,
         )
-        self._internal = control_client(settings.control_url, token.decode())
-        self._proxy = _proxy_client(settings.control_url)
-        self.follower = ChangeFollower(
-            self._internal, folder / "changes.journal", self.catalog.apply
-        )
-        id_ = _gateway_id(folder)
-        self._heartbeat = Heartbeat(
-            self._internal,
-            id=id_,
-            counters=self._limiting.store,
-            version=distribution_version("tollwayd"),
-            remotes=self.remotes,
+
+    def _invoker(
+        self,
+        settings: GatewaySettings,
+        policies: PolicySet,
+        destinations: Destinations,
+        now: Callable[[], float],
+    ) -> Invoker:
+        return Invoker(
+            identify=policies.identify,
+            accept=policies.accept,
+            authorise=policies.authorise,
+            admission=policies.admission,
+            limits=self._limiting.policy,
+            catalog=self.catalog,
+            destinations=destinations,
+            usage=self.usage,
+            metrics=self.metrics,
+            observer=self.observation.observer,
+            pages=partial(for_page, policies.origins),
             now=now,
+            monotonic=time.monotonic,
+            default_deadline_ms=settings.default_deadline_ms,
         )
-        self._shipper = UsageShipper(
+
+    def _usage_shipper(self, settings: GatewaySettings, folder: Path, id_: str) -> UsageShipper:
+        return UsageShipper(
             self.usage,
             folder / "usage",
             self._internal,
@@ -197,42 +205,6 @@ class Gateway:
             interval_s=settings.usage_ship_interval_ms / 1000,
             release=self._limiting.release,
         )
-        self.routes = CatalogRoutes(
-            self.catalog,
-            destinations,
-            proxies,
-            [identify, *accept],
-            authorise,
-            self._limiting.policy,
-        )
-        self.observation = Observation(settings, instance=id_, now=now)
-        self._scrape = ScrapeAccess(self._credentials, token)
-        invoker = Invoker(
-            identify=identify,
-            accept=accept,
-            authorise=authorise,
-            admission=admission,
-            limits=self._limiting.policy,
-            catalog=self.catalog,
-            destinations=destinations,
-            usage=self.usage,
-            metrics=self.metrics,
-            observer=self.observation.observer,
-            pages=partial(for_page, origins),
-            now=now,
-            monotonic=time.monotonic,
-            default_deadline_ms=settings.default_deadline_ms,
-        )
-        self._coding = Coding(invoker, sizes)
-        self.application: Application = PredictionLane(
-            CrossOrigin(self._fastapi(proxies), identify, origins),
-            invoker,
-            self._coding,
-            sizes,
-            proxies,
-            partial(preflight, origins),
-        )
-        self.fast_lane = FastLane(invoker, self._coding, sizes, proxies)
 
     @contextlib.asynccontextmanager
     async def running(self, stop: asyncio.Event | None = None) -> AsyncIterator[None]:
@@ -386,6 +358,20 @@ def _proxy_client(url: str) -> httpx.AsyncClient:
         transport=control_transport(url, limits),
         timeout=PROXY_TIMEOUT,
         trust_env=False,
+    )
+
+
+def _remotes(settings: GatewaySettings) -> Remotes:
+    return Remotes(
+        Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
+        RemoteCredentials(settings.remote_credentials_path).secret,
+        RemoteLimits(
+            connections=settings.remote_connections,
+            in_flight=settings.max_in_flight_per_engine,
+            response_bytes=settings.remote_max_response_bytes,
+            check_interval_s=settings.remote_check_interval_s,
+        ),
+        settings.remote_ca_file,
     )
 
 
