@@ -65,6 +65,8 @@ class Fleet:
         """Where it listens."""
         self._rest: EngineDoc | None = None
         """What control is told while there is no engine."""
+        self._overdue = False
+        """Whether an engine is wanted again and could not be started."""
         self._called_at = around.clock()
         self._load_ms = 0
         self._log = logger("fleet").bind(model=version.model, version=version.number)
@@ -99,7 +101,9 @@ class Fleet:
     def adjust(self) -> None:
         """Start or stop engines, if the load, or its absence, has lasted for long enough."""
         if self._rest is not None:
-            if not self._around.idle_unload_s():
+            if self._overdue:
+                self._load_again()
+            elif not self._around.idle_unload_s():
                 self._wake()
             return
         states = {slot.doc.state for slot in self.slots.values()}
@@ -237,7 +241,14 @@ class Fleet:
             self._place.leave()
             self._place = None
         self._called_at = self._around.clock()
-        self._start(0)
+        try:
+            self._start(0)
+        except (ValueError, OSError) as error:
+            if not self._overdue:  # adjust() tries again
+                self._log.error("called, and no engine can be started", error=repr(error))
+            self._overdue = True
+            return
+        self._overdue = False
         self._rest = None
         self.wakes += 1
         self._log.info("called: the engine is loaded")

@@ -194,6 +194,29 @@ async def test_a_cold_version_that_is_unloaded_leaves_its_place(place: Place) ->
         peer.writer.close()
 
 
+async def test_an_engine_that_cannot_be_started_at_a_call_is_started_when_it_can(
+    place: Place,
+) -> None:
+    control, clock = control_with(60), Clock()
+    async with place.working(control, clock) as agent:
+        await control.until("m", "ready")
+        (fleet,) = agent.fleets.values()
+        clock.now += 61
+        sleeping = await cold(control)
+        finding = agent._findings._path(fleet.version.digest)
+        finding.mkdir(parents=True)  # what is no file cannot be read
+        peer = await standby(sleeping.address)
+        peer.send(Kind.WAKE)
+        await until(lambda: fleet._overdue)
+        peer.send(Kind.STATS, id=5)
+        assert (await peer.reply(5)).status == 200, "who woke it is still connected"
+        assert not agent.slots
+        finding.rmdir()
+        await control.until("m", "ready")
+        assert fleet.wakes == 1
+        peer.writer.close()
+
+
 async def test_a_peer_that_does_not_prove_itself_wakes_nobody(place: Place) -> None:
     control, clock = control_with(60), Clock()
     tcp = {"engine_host": "127.0.0.1", "engine_first_port": 29_187}
