@@ -28,6 +28,8 @@ THREADS: Final = 2
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _CODINGS: Final = {b"gzip": b"gzip", b"x-gzip": b"gzip", b"deflate": b"deflate"}
 _MAX_CHOICES: Final = 256
+_LONGEST_CHOICE: Final = 128
+"""Longer headers are read each time: what anybody can send must not fill the memory."""
 _choices: dict[bytes, bytes] = {}
 
 
@@ -47,6 +49,8 @@ def content_coding(value: bytes) -> bytes:
 
 def accepted_coding(value: bytes) -> bytes:
     """The coding that ``Accept-Encoding`` prefers among gzip and deflate; nothing for none."""
+    if len(value) > _LONGEST_CHOICE:
+        return _choose(value)
     found = _choices.get(value)
     if found is None:
         if len(_choices) >= _MAX_CHOICES:

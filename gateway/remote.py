@@ -194,7 +194,9 @@ class RemoteVersion:
             )
         self._in_a_row = 0  # it answers, whatever
         if answer.status in _CLIENTS_FAULT:
-            text = self._bodies.refusal(answer.body)
+            text = await self._off_loop(
+                len(answer.body), partial(self._bodies.refusal, answer.body)
+            )
             said = f": {self._shown(text)}" if text else " without saying why"
             body = msgspec.json.encode(
                 {"error": f"the server of {self._named} refuses the request{said}"}

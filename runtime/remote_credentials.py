@@ -11,6 +11,7 @@ registers a version chooses its URL, and must not thereby choose who gets to kno
 restricts the credential to versions of these models; absent: all.
 """
 
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -90,7 +91,7 @@ class RemoteCredentials:
         path = self._folder / name
         try:
             with path.open("rb") as file:
-                if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                     raise _unusable(name, "can be read by others: chmod 600 its file")
                 data = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:

@@ -90,6 +90,13 @@ def test_preference_of_the_client_is_read(asked: bytes, found: bytes) -> None:
     assert accepted_coding(asked) == found
 
 
+def test_long_headers_are_read_and_not_kept() -> None:
+    before = len(coding._choices)
+    for number in range(5):
+        assert accepted_coding(b"x%d, " % number * 100 + b"gzip") == b"gzip"
+    assert len(coding._choices) == before
+
+
 @pytest.mark.parametrize("inline", [1, 1 << 20], ids=["in a thread", "at once"])
 @pytest.mark.parametrize("lane", LANES)
 async def test_coded_bodies_reach_the_engine_plain(
