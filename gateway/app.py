@@ -45,6 +45,7 @@ from policies.addresses import TrustedProxies
 from protocol.errors import Code, TollwayError
 from protocol.keys import redacted
 from runtime.addresses import control_client, control_transport
+from runtime.cookies import no_cookies
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
@@ -358,6 +359,7 @@ def _proxy_client(url: str) -> httpx.AsyncClient:
         transport=control_transport(url, limits),
         timeout=PROXY_TIMEOUT,
         trust_env=False,
+        cookies=no_cookies(),
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Remote
 from runtime.checked_transport import CheckedTransport
+from runtime.cookies import no_cookies
 from runtime.release import software_version
 from runtime.remote_credentials import Secret
 from runtime.targets import Targets, parse
@@ -62,6 +63,7 @@ class RemoteServer:
         self.secret: Secret | None = None
         """Sent with every request."""
         self._http = httpx.AsyncClient(
+            cookies=no_cookies(),
             transport=CheckedTransport(
                 targets,
                 resolve_timeout_s=connect_s,

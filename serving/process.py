@@ -76,6 +76,7 @@ def starter(lifeline: Lifeline) -> StartEngine:
     async def start(order: EngineOrder) -> EngineProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing that lies in the current folder is imported
             "-m",
             "serving.engine",
             stdin=asyncio.subprocess.PIPE,

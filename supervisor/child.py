@@ -69,6 +69,7 @@ class Child:
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing that lies in the current folder is imported
             "-c",
             f"from {self._module} import main; main()",
             env={**self._environment(), EXIT_VARIABLE: str(REFUSED)},

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 import httpx
 
 from runtime.checked_transport import CheckedTransport
+from runtime.cookies import no_cookies
 from runtime.targets import TargetRefused, Targets, parse
 
 MAX_RESPONSE_BYTES: Final = 16 << 10
@@ -55,6 +56,7 @@ class Sender:
         self._user_agent = user_agent
         self._monotonic = monotonic
         self._http = httpx.AsyncClient(
+            cookies=no_cookies(),
             transport=CheckedTransport(
                 targets,
                 resolve_timeout_s=connect_timeout_s,
