@@ -68,16 +68,12 @@ class Prediction:
         """From what the parser found. ``head``: its bytes, if they may be remembered."""
         call = Call(model=target.model, started=monotonic())
         expects = protocol.expect_100_continue
+        read_target(call, target)
+        read_headers(call, protocol.headers)
         found = cls(protocol, call, keep_alive=not protocol.last, expects=expects)
-        try:
-            read_target(call, target)
-            read_headers(call, protocol.headers)
-        except TollwayError as error:
-            found._refusal = error
-        else:
-            if head:
-                found._unknown = head, KnownHead(copy(call), call.content_length)
-            call.client = protocol.lane.proxies.client(protocol.peer, call.forwarded_for)
+        if head:
+            found._unknown = head, KnownHead(copy(call), call.content_length)
+        call.client = protocol.lane.proxies.client(protocol.peer, call.forwarded_for)
         return found
 
     @classmethod

@@ -4,7 +4,7 @@
     accept     may they call from here              policies.network, environment, origins
     route      which version answers                routing
     authorise  may they use this model and version  policies.subscription, scopes, lifecycle
-    admit      is the request within its limits     policies.request_size, plan_limits
+    admit      headers, size, deadline, limits      policies.request_headers, ..., plan_limits
     forward    the body, to whoever answers         destinations
     record     what was answered                    usage_log, metrics
 

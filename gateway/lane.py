@@ -75,10 +75,10 @@ class PredictionLane:
                 answered.set_result(answer)
 
         call = Call(model=target.model, started=monotonic())
+        read_target(call, target)
+        read_headers(call, scope["headers"])
+        call.client = self._proxies.client(peer_of(scope), call.forwarded_for)
         try:
-            read_target(call, target)
-            read_headers(call, scope["headers"])
-            call.client = self._proxies.client(peer_of(scope), call.forwarded_for)
             await self._admitted(call)
             try:
                 async with asyncio.timeout_at(call.deadline):
@@ -165,16 +165,15 @@ def read_target(call: Call, target: Target) -> None:
 
 
 def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
-    """What the headers say. Raises :class:`TollwayError` for those that cannot be honoured."""
-    try:
-        for name, value in headers:
-            read = _READERS.get(name)
-            if read is not None:
+    """What the headers say. The first that cannot be honoured is the call's flaw; the others are
+    read all the same, as they say who calls."""
+    for name, value in headers:
+        read = _READERS.get(name)
+        if read is not None:
+            try:
                 read(call, value)
-    except TollwayError:
-        # A page reads this refusal wherever its origin stands among the headers.
-        call.origin = dict(headers).get(b"origin")
-        raise
+            except TollwayError as error:
+                call.flaw = call.flaw or error
 
 
 def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -14,6 +14,7 @@ from policies.lifecycle import LifecyclePolicy
 from policies.network import NetworkPolicy
 from policies.origins import OriginPolicy
 from policies.plans import Plans
+from policies.request_headers import RequestHeadersPolicy
 from policies.request_size import RequestSizePolicy
 from policies.scopes import ScopePolicy
 from policies.subscription import SubscriptionPolicy
@@ -44,7 +45,11 @@ class PolicySet:
             ScopePolicy(),
             LifecyclePolicy(),
         ]
-        self.admission: list[Policy] = [self.sizes, PlanDeadlinePolicy()]
+        self.admission: list[Policy] = [
+            RequestHeadersPolicy(),
+            self.sizes,
+            PlanDeadlinePolicy(),
+        ]
 
     @property
     def holders(self) -> Mapping[str, Holder]:

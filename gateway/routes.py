@@ -188,6 +188,8 @@ class CatalogRoutes:
         call = _call(model, version)
         call.scope = "metadata"
         read_headers(call, request.headers.raw)
+        if call.flaw is not None:
+            raise call.flaw
         call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
         return call
 

@@ -9,6 +9,7 @@ from policies.addresses import Networks
 from policies.limits import Limits
 from policies.stores.base import Verdict
 from protocol.configuration import CALLABLE_STATES, Environment, Scope, VersionState
+from protocol.errors import TollwayError
 from runtime.trace import Trace
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
@@ -79,6 +80,8 @@ class Call(msgspec.Struct, gc=False):
     traceparent: bytes = b""
     """``traceparent`` and ``tracestate`` as they came."""
     tracestate: bytes = b""
+    flaw: TollwayError | None = None
+    """What is wrong with the headers; raised once the caller's right to the model is known."""
     trace: Trace | None = None
     """Set when the call is sampled."""
     header_length: int = 0xFFFFFFFF

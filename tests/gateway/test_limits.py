@@ -86,6 +86,27 @@ async def test_every_answer_to_a_subscriber_tells_its_limits(
     assert (large.status_code, "ratelimit" in large.headers) == (413, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("content-type", "text/plain", 415),
+        ("content-encoding", "br", 415),
+        ("accept", "text/html", 406),
+        ("tollway-deadline-ms", "soon", 400),
+    ],
+)
+async def test_headers_that_cannot_be_honoured_use_up_nothing_and_tell_the_limits(
+    gateway: Gateway, client: httpx.AsyncClient, name: str, value: str, status: int
+) -> None:
+    use(gateway, rates=rate(3))
+    for _ in range(5):
+        answer = await client.post(INFER, content=b"{}", headers={name: value})
+        assert answer.status_code == status
+        assert answer.headers["ratelimit"].startswith('"burst";r=3;')
+    stranger = await client.post(INFER, headers={name: value, "x-api-key": "no"})
+    assert stranger.status_code == 401
+
+
 async def test_strangers_and_managers_are_told_of_no_limits(
     gateway: Gateway, client: httpx.AsyncClient, world: World
 ) -> None:

@@ -34,6 +34,12 @@ def control_app() -> FastAPI:
             headers={"etag": '"7"', "location": "/somewhere"},
         )
 
+    @app.get("/login")
+    async def login(request: Request) -> Response:
+        answer = JSONResponse(dict(request.cookies))
+        answer.set_cookie("tollway_oidc", "of-one-browser")
+        return answer
+
     @app.get("/stream")
     async def stream() -> Response:
         async def parts() -> AsyncIterator[bytes]:
@@ -78,6 +84,17 @@ async def test_request_and_answer_pass_unchanged(client: httpx.AsyncClient) -> N
     assert seen["size"] == 300_000
     assert seen["headers"]["authorization"] == "Bearer t"
     assert "x-drop" not in seen["headers"]
+
+
+async def test_a_cookie_that_control_sets_is_its_browsers_alone(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await client.get("/login")
+    assert "of-one-browser" in first.headers["set-cookie"]
+    client.cookies.clear()  # somebody else
+    assert (await client.get("/login")).json() == {}
+    own = await client.get("/login", headers={"cookie": "tollway_oidc=mine"})
+    assert own.json() == {"tollway_oidc": "mine"}
 
 
 async def test_claimed_addresses_are_not_believed(client: httpx.AsyncClient) -> None:
