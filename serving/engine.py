@@ -169,6 +169,13 @@ class Engine:
     def _turn(self) -> None:
         """Run what has arrived. Requests that come meanwhile form the next batch."""
         self._scheduled = False
+        try:
+            self._run_some()
+        finally:  # also after a defect: who waits must not wait for the next request to come
+            if len(self._batcher):
+                self._schedule()
+
+    def _run_some(self) -> None:
         until = self._clock_ns() + TURN_NS
         if not self._in_thread:
             self._look_again()
@@ -185,9 +192,7 @@ class Engine:
             self._run(group)
             self._answer(group)
             if self._clock_ns() >= until:
-                break
-        if len(self._batcher):
-            self._schedule()
+                return
 
     def _schedule(self) -> None:
         if not self._scheduled and not self._in_thread:
@@ -212,8 +217,10 @@ class Engine:
 
     def _thread_done(self, then: Callable[[], None]) -> None:
         self._in_thread = False
-        then()
-        self._turn()
+        try:
+            then()
+        finally:
+            self._turn()
 
     def _look_again(self) -> None:
         """Compare a sample of an earlier shared run, whose answers have left, with rows alone."""

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from onnx import ModelProto
 
-from protocol.frames import NO_HEADER, EngineStats, Frame, Kind, Operation
+from protocol.frames import NO_HEADER, TRACED, EngineStats, Frame, Kind, Operation
 from serving.call import Call
 from serving.connection import Connection
 from serving.engine import Engine
@@ -104,6 +104,26 @@ async def test_what_arrives_in_one_read_leaves_in_one_write(rig: MakeRig) -> Non
     }
     batches = msgspec.json.decode(engine.stats(), type=EngineStats).batches
     assert {rows: batch.count for rows, batch in batches.items()} == {8: 1}
+
+
+async def test_a_defect_at_one_answer_does_not_hold_up_those_who_wait(
+    rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = rig(models.identity()).engine()
+    engine._batcher.stop_merging("each is to have a turn")
+    connection, _, replies = connected(engine)
+    trace, failures = Connection.trace, [ZeroDivisionError("a defect")]
+
+    def failing(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        trace(*arguments)
+
+    monkeypatch.setattr(Connection, "trace", failing)
+    traced = [infer_frame(id, BODY)._replace(flags=TRACED) for id in (1, 2)]
+    connection.data_received(b"".join(map(frame_bytes, traced)))
+    await settle()
+    assert [frame.id for frame in replies()] == [2]
 
 
 async def test_an_invalid_request_is_answered_and_its_neighbours_served(rig: MakeRig) -> None:
