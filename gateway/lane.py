@@ -173,7 +173,7 @@ def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
             try:
                 read(call, value)
             except TollwayError as error:
-                call.flaw = call.flaw or error
+                call.flaw = call.flaw or (error.code, error.public)
 
 
 def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -189,7 +189,7 @@ class CatalogRoutes:
         call.scope = "metadata"
         read_headers(call, request.headers.raw)
         if call.flaw is not None:
-            raise call.flaw
+            raise TollwayError(*call.flaw)
         call.client = self._proxies.client(peer_of(request.scope), call.forwarded_for)
         return call
 

@@ -9,7 +9,7 @@ from policies.addresses import Networks
 from policies.limits import Limits
 from policies.stores.base import Verdict
 from protocol.configuration import CALLABLE_STATES, Environment, Scope, VersionState
-from protocol.errors import TollwayError
+from protocol.errors import Code
 from runtime.trace import Trace
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
@@ -80,8 +80,9 @@ class Call(msgspec.Struct, gc=False):
     traceparent: bytes = b""
     """``traceparent`` and ``tracestate`` as they came."""
     tracestate: bytes = b""
-    flaw: TollwayError | None = None
-    """What is wrong with the headers; raised once the caller's right to the model is known."""
+    flaw: tuple[Code, str] | None = None
+    """What is wrong with the headers; raised once the caller's right to the model is known. Not the
+    error: its traceback leads back here, and what the collector does not look at never goes."""
     trace: Trace | None = None
     """Set when the call is sampled."""
     header_length: int = 0xFFFFFFFF

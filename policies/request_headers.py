@@ -1,6 +1,7 @@
 """Whether the request's headers ask for what can be done."""
 
 from policies.base import Call
+from protocol.errors import TollwayError
 
 
 class RequestHeadersPolicy:
@@ -10,4 +11,4 @@ class RequestHeadersPolicy:
     def check(self, call: Call) -> None:
         """Raise what the lane found wrong with the headers."""
         if call.flaw is not None:
-            raise call.flaw
+            raise TollwayError(*call.flaw)

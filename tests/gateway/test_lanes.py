@@ -1,11 +1,18 @@
 """Both lanes give the same answers, byte for byte, and keep HTTP's promises; by raw sockets."""
 
 import asyncio
+import gc
 import re
+import weakref
 
 import pytest
 
 from gateway.app import Gateway
+from gateway.lane import read_headers
+from policies.base import Call
+from policies.chain import Chain
+from policies.request_headers import RequestHeadersPolicy
+from protocol.errors import Code, TollwayError
 from protocol.frames import Frame
 from tests.gateway.conftest import until
 from tests.gateway.documents import ORIGIN, World
@@ -249,3 +256,24 @@ async def test_body_that_does_not_come_ends_with_the_deadline(
     assert answers[0] == answers[1]
     assert answers[0].startswith(b"HTTP/1.1 504")
     assert b"connection: close" in answers[0]
+
+
+class Watched(str):
+    """A name of which it can be told whether somebody still has it."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_a_call_with_bad_headers_leaves_the_memory() -> None:
+    call = Call(model=Watched("iris"))
+    there = weakref.ref(call.model)
+    read_headers(call, [(b"tollway-deadline-ms", b"soon")])
+    refusals: list[TollwayError | None] = []
+    Chain([RequestHeadersPolicy().check]).run(call, refusals.append)
+    (refusal,) = refusals
+    assert refusal is not None
+    assert refusal.code is Code.MALFORMED
+    del call, refusal
+    refusals.clear()
+    gc.collect()
+    assert there() is None
