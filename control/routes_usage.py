@@ -139,7 +139,10 @@ def billing_router() -> APIRouter:
         limit: Limit = 100,
         after: After = "",
     ) -> Page[str]:
-        """List the months of which an application has a statement, the newest first."""
+        """List the months of which an application has a statement, the newest first.
+
+        A deleted application's stay, for those who could read them before.
+        """
         found = statements.list(reach_of(actor), application, limit + 1, after)
         return Page(items=found[:limit], next=found[limit - 1] if len(found) > limit else None)
 

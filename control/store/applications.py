@@ -1,5 +1,7 @@
 """Applications in SQL, and their documents on the stream."""
 
+from typing import Final
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -11,6 +13,9 @@ from protocol.configuration import ApplicationDoc
 from protocol.errors import Code, TollwayError
 from registry.clock import rfc3339
 from registry.store import changes
+
+_FILED: Final = (applications, ended_applications)
+"""Whose usage and statements are: a name is in one of them, and stays its consumer's."""
 
 
 def find_application(
@@ -38,6 +43,16 @@ def missing_application(name: str) -> TollwayError:
         Code.NOT_FOUND,
         f"there is no application {name[:80]!r}: make it with PUT /api/v1/applications/NAME",
     )
+
+
+def check_filed(connection: Connection, name: str, reach: Reach) -> None:
+    """Refuse a name under which nothing within reach is filed: ``NOT_FOUND`` unless the consumer
+    that has the application, or had it until it was deleted, is within reach."""
+    query = sa.union_all(
+        *(sa.select(table.c.consumer).where(table.c.name == name) for table in _FILED)
+    )
+    if not any(map(reach.has_consumer, connection.execute(query).scalars())):
+        raise missing_application(name)
 
 
 def check_available(connection: Connection, name: str, consumer: str, reach: Reach) -> None:
@@ -82,6 +97,14 @@ def within(reach: Reach, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool
         return sa.true()
     own = sa.select(applications.c.name).where(applications.c.consumer == reach.consumer)
     return column.in_(own)
+
+
+def filed_within(reach: Reach, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """As :func:`within`, of applications that were deleted too: their usage and bills stay."""
+    if reach.consumer is None:
+        return sa.true()
+    own = (sa.select(table.c.name).where(table.c.consumer == reach.consumer) for table in _FILED)
+    return column.in_(sa.union_all(*own))
 
 
 def application_of(row: sa.Row[tuple[object, ...]]) -> Application:

@@ -1,10 +1,10 @@
-"""What usage is within reach, as a condition: an application's through its consumer, a model's
-through ownership or a grant."""
+"""What usage is within reach, as a condition: an application's through its consumer, also
+after it was deleted, a model's through ownership or a grant."""
 
 import sqlalchemy as sa
 
 from control.reach import NOBODY, Reach
-from control.store.applications import within
+from control.store.applications import filed_within
 
 
 def is_restricted(reach: Reach) -> bool:
@@ -20,6 +20,8 @@ def reaches(
         return sa.true()
     # One of the two reaches nothing for most: one condition is answered from one index.
     if not reach.models:
-        return within(reach, application)
+        return filed_within(reach, application)
     managed = model.in_(sorted(reach.models))
-    return managed if reach.consumer == NOBODY else sa.or_(within(reach, application), managed)
+    return (
+        managed if reach.consumer == NOBODY else sa.or_(filed_within(reach, application), managed)
+    )

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from control.charges import Charge, Price
 from control.reach import Reach
 from control.statements import LineKey, statement
-from control.store.applications import get_application
+from control.store.applications import check_filed
 from control.store.charges import SUMS
 from control.store.usage_rollups import CLOSED, inserting, lock, read_marks, set_mark
 from control.store.usage_tables import usage_charges, usage_statements
@@ -49,11 +49,11 @@ class Statements:
 
     def get(self, reach: Reach, application: str, month: str) -> Statement:
         """The application's statement of ``YYYY-MM``: as it was issued when the month is closed,
-        else as it stands now. ``NOT_FOUND`` for an application out of reach, and a
-        month that has not begun."""
+        else as it stands now; also after the application was deleted. ``NOT_FOUND`` for an
+        application out of reach, and a month that has not begun."""
         wanted = parse_month(month)
         with self._database.read() as connection:
-            get_application(connection, application, reach=reach)
+            check_filed(connection, application, reach)
             if wanted > month_of(day_of(self._clock())):
                 raise TollwayError(Code.NOT_FOUND, f"the month {month} has not begun yet")
             if wanted > read_marks(connection).get(CLOSED, 0):
@@ -66,7 +66,7 @@ class Statements:
         ``after``, if that is not empty."""
         table = usage_charges.c
         with self._database.read() as connection:
-            get_application(connection, application, reach=reach)
+            check_filed(connection, application, reach)
             charged = sa.select(table.month).where(table.application == application)
             issued = sa.select(usage_statements.c.month).where(
                 usage_statements.c.application == application

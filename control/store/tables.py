@@ -94,10 +94,10 @@ ended_applications = sa.Table(
     "ended_applications",
     metadata,
     sa.Column("name", NAME, primary_key=True),
-    sa.Column("consumer", NAME, nullable=False),
+    sa.Column("consumer", NAME, nullable=False, index=True),
     sa.Column("ended_ms", sa.BigInteger, nullable=False),
 )
-"""Whose a deleted application was: usage under its name must never come to another consumer."""
+"""Whose a deleted application was: its usage and statements stay theirs, and nobody else's."""
 
 management_tokens = sa.Table(
     "management_tokens",

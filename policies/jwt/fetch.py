@@ -92,6 +92,9 @@ class JwksClient:
                     verify=await asyncio.to_thread(_tls, scheme, self._ca_file),
                     headers=_HEADERS,
                     timeout=self._timeout_s,
+                    # Fetches are minutes apart. A connection that idles in between keeps an
+                    # endpoint of few connections from serving the other gateways and control.
+                    limits=httpx.Limits(max_keepalive_connections=0),
                     follow_redirects=False,
                     trust_env=False,
                 )

@@ -3,8 +3,10 @@
 A set is fetched when its issuer becomes known and again every ``refresh_s``. A token with a key
 that is not in it makes for one more fetch, at most one each ``refetch_s``, however many such tokens
 come; whoever needs it waits for the same one. While the endpoint fails, the keys known last go on
-working for ``keep_s``. A key that the issuer has withdrawn works on for ``withdrawn_s``, because an
-issuer of several servers may show the old and the new set in turn.
+working for ``keep_s``, and it is asked again by itself, ever more seldom: at least each
+``refetch_s`` while no key of it is here, so that tokens are taken within seconds of its return. A
+key that the issuer has withdrawn works on for ``withdrawn_s``, because an issuer of several servers
+may show the old and the new set in turn.
 
 Everything here happens on one event loop.
 """
@@ -21,7 +23,8 @@ from runtime.logs import logger
 
 TICK_S = 1.0
 FETCHES_AT_ONCE = 8
-RETRY_MIN_S = 5.0
+RETRY_MIN_S = 1.0
+"""After the first failure in a row; doubled by each that follows."""
 RETRY_MAX_S = 60.0
 MAX_DOUBLINGS = 10
 
@@ -284,7 +287,9 @@ class JwksCache:
     def _failed(self, name: str, held: _Held, reason: str) -> None:
         now = self._monotonic()
         self.failures[name] = self.failures.get(name, 0) + 1
-        delay = min(RETRY_MIN_S * 2 ** min(held.failures, MAX_DOUBLINGS), RETRY_MAX_S)
+        # Without a key none of the issuer's tokens is taken: more is missed than a rotation.
+        most = RETRY_MAX_S if self._usable(name) else min(self._times.refetch_s, RETRY_MAX_S)
+        delay = min(RETRY_MIN_S * 2 ** min(held.failures, MAX_DOUBLINGS), most)
         held.failures += 1
         held.due_at = now + delay
         held.refetch_at = max(held.refetch_at, now + self._times.refetch_s)

@@ -20,8 +20,10 @@ from control.usage_resources import Statement
 from policies.plan_limits import PAID
 from protocol.errors import Code, TollwayError
 from protocol.usage import UsageRecord
+from registry.access import Actor
 from registry.store.audit import audit
 from registry.store.tables import models
+from tests.control.acting import Cast
 from tests.control.running import Control
 from tests.control.test_usage import lines, record
 
@@ -235,6 +237,71 @@ async def test_quotas_show_what_is_left_in_their_unit(
         "resets_at": "2027-02-01T00:00:00.000Z",
     }
     assert (await read(control, "/api/v1/quotas?application=other"))["items"] == []
+
+
+async def test_a_bill_outlives_its_application_for_whoever_could_read_it(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await control.admin.put("/api/v1/consumers/acme")
+    await control.admin.put("/api/v1/applications/shop", json={"consumer": "acme"})
+    await subscribed(control)
+    take_in(control, many(control, 1000), "s1")
+    cast = Cast(control, monkeypatch)
+    admin = cast.client(Actor("root", "admin"))
+    acme = cast.client(Actor("ann", "consumer", consumer="acme"))
+    may = [admin, cast.client(Actor("aud", "auditor")), acme]
+    may_not = [
+        cast.client(Actor("bob", "consumer", consumer="globex")),
+        cast.client(Actor("pub", "publisher", "press", frozenset({"risk"}))),
+        cast.client(Actor("new", "consumer")),
+    ]
+    before = (await acme.get(STATEMENT)).json()
+    assert before["totals"] == [{"currency": "EUR", "amount": "2.50"}]
+
+    assert (await acme.delete("/api/v1/applications/shop")).status_code == 204
+
+    async def readers_see(statement: dict[str, Any]) -> None:
+        months = STATEMENT.rpartition("/")[0]
+        for client in may:
+            assert (await client.get(STATEMENT)).json() == statement
+            assert (await client.get(months)).json()["items"] == [MONTH]
+            table = await client.get(STATEMENT, params={"format": "csv"})
+            assert "risk,gold,1000" in table.text
+            usage = await client.get("/api/v1/usage", params={"by": "application"})
+            (item,) = usage.json()["items"]
+            assert (item["application"], item["requests"]) == ("shop", 1000)
+        for client in may_not:
+            for path in (STATEMENT, months, f"{STATEMENT}?format=csv"):
+                assert (await client.get(path)).status_code == 404
+
+    await readers_see(before)
+    control.clock.advance(20 * 86_400)
+    assert control.services.usage.statements.close_months() == 1
+    closed = (await acme.get(STATEMENT)).json()
+    assert (closed["state"], closed["totals"]) == ("closed", before["totals"])
+    control.clock.advance(-20 * 86_400)  # the report's usual span holds the usage again
+    await readers_see(closed)
+
+    for client, body, status in (
+        (may_not[0], {}, 404),
+        (admin, {"consumer": "default"}, 409),
+        (acme, {}, 201),
+    ):
+        made = await client.put("/api/v1/applications/shop", json=body)
+        assert made.status_code == status, made.text
+        await readers_see(closed)
+
+
+async def test_usage_that_arrives_after_its_application_was_deleted_is_billed(
+    control: Control,
+) -> None:
+    await subscribed(control)
+    under_way = many(control, 1000)
+    await control.admin.delete("/api/v1/applications/shop")
+
+    take_in(control, under_way, "s1")
+
+    assert (await read(control))["totals"] == [{"currency": "EUR", "amount": "2.50"}]
 
 
 async def test_who_reaches_neither_application_nor_model_sees_nothing(control: Control) -> None:

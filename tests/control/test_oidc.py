@@ -1,14 +1,18 @@
 """Tokens of issuers on the management API, and logins through a provider, over real HTTP."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from control.identity.issuer_tokens import IssuerTokens
 from control.settings import ControlSettings
+from protocol.configuration import IssuerDoc
 from tests.control.running import START_MS, Control, connect
 from tests.control.test_users import audited, make, works
 from tests.fixtures.issuers import token
@@ -297,3 +301,49 @@ async def test_a_provider_that_errs_is_told_as_such(control: Control, corp: Oidc
 async def test_there_is_no_login_through_an_issuer_that_is_not_set_up(control: Control) -> None:
     assert (await control.anonymous.get("/api/v1/oidc/other/login")).status_code == 404
     assert (await control.anonymous.get("/api/v1/oidc/corp/login")).status_code == 404
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 -- another task's state
+            await asyncio.sleep(0.01)
+
+
+async def test_keys_whose_endpoint_failed_are_here_after_its_return_before_any_token_comes(
+    control: Control, corp: OidcProvider
+) -> None:
+    corp.keys_status, seconds = 503, [100.0]
+    issuers = control.services.issuers
+    tokens = IssuerTokens(control.settings, issuers, control.clock, monotonic=lambda: seconds[-1])
+    running = asyncio.create_task(tokens.run())
+    await until(lambda: tokens.keys.failures.get("corp"))
+
+    corp.keys_status = 200
+    seconds.append(101.0)
+    await until(lambda: tokens.keys.keys("corp"))
+    corp.keys_status = 503
+
+    found = await tokens.verified(token(corp.claims(), key=corp.key))
+    assert (found.issuer, tokens.keys.fetches["corp"]) == ("corp", 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_issuers_that_cannot_be_read_for_a_while_end_nothing(
+    control: Control, corp: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuers = control.services.issuers
+    tokens = IssuerTokens(control.settings, issuers, control.clock)
+    whole, failures = issuers.documents, [OperationalError("SELECT", None, Exception("away"))]
+
+    def documents() -> list[IssuerDoc]:
+        if failures:
+            raise failures.pop()
+        return whole()
+
+    monkeypatch.setattr("control.identity.issuer_tokens.LEARN_S", 0.01)
+    monkeypatch.setattr(issuers, "documents", documents)
+    running = asyncio.create_task(tokens.run())
+    await until(lambda: tokens.keys.keys("corp"))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

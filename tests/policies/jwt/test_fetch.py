@@ -53,6 +53,29 @@ async def test_an_endpoint_that_misbehaves_is_an_error_in_bounded_time(
     assert await client.fetch(server.uri) == server.body
 
 
+async def test_an_endpoint_of_one_connection_at_a_time_serves_everybody() -> None:
+    """It keeps a connection until its client closes it, and takes no other meanwhile."""
+    one, serving = asyncio.Lock(), set[asyncio.Task[None] | None]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
+        async with one:
+            while await reader.readline():
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
+        gateway, control = JwksClient(timeout_s=1), JwksClient(timeout_s=1)
+        for client in (gateway, control, gateway):
+            assert await client.fetch(uri) == b"{}"
+        await asyncio.gather(*(task for task in serving if task is not None))
+        await gateway.close()
+        await control.close()
+
+
 async def test_nobody_who_listens_is_an_error(client: JwksClient) -> None:
     with pytest.raises(JwksError, match="ConnectError"):
         await client.fetch("http://127.0.0.1:1/keys")

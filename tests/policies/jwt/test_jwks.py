@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -216,3 +217,41 @@ async def test_the_cache_refreshes_by_itself_while_it_runs(
     await until(lambda: bool(cache.keys("second")))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def asked_at(
+    cache: JwksCache, endpoint: Endpoint, monotonic: Clock, seconds: int
+) -> list[int]:
+    """When the endpoint is asked while the cache ticks each second, in seconds from now."""
+    began, found = monotonic.at, []
+    for second in range(seconds):
+        monotonic.at = began + second
+        before = len(endpoint.asked)
+        await settled(cache)
+        found += [second] * (len(endpoint.asked) - before)
+    return found
+
+
+async def test_an_endpoint_without_which_no_token_is_taken_is_asked_again_within_seconds(
+    cache: JwksCache, verifier: TokenVerifier, endpoint: Endpoint, monotonic: Clock
+) -> None:
+    endpoint.fails = True
+    asked = await asked_at(cache, endpoint, monotonic, 600)
+    assert asked[:6] == [0, 1, 3, 7, 12, 17]
+    assert {later - earlier for earlier, later in pairwise(asked[3:])} == {JwksTimes().refetch_s}
+    endpoint.fails = False
+    back = monotonic.at
+    await asked_at(cache, endpoint, monotonic, 6)
+    assert monotonic.at - back <= JwksTimes().refetch_s
+    assert verifier.verify(token())
+
+
+async def test_an_endpoint_whose_keys_are_known_is_asked_ever_more_seldom_while_it_fails(
+    cache: JwksCache, verifier: TokenVerifier, endpoint: Endpoint, monotonic: Clock
+) -> None:
+    await settled(cache)
+    endpoint.fails = True
+    monotonic.at += JwksTimes().refresh_s
+    asked = await asked_at(cache, endpoint, monotonic, 300)
+    assert asked == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+    assert verifier.verify(token())
