@@ -167,13 +167,23 @@ def read_target(call: Call, target: Target) -> None:
 def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
     """What the headers say. The first that cannot be honoured is the call's flaw; the others are
     read all the same, as they say who calls."""
+    single: set[bytes] = set()
     for name, value in headers:
         read = _READERS.get(name)
         if read is not None:
             try:
                 read(call, value)
+                if name in _SINGLE:
+                    _no_second(name, single)
             except TollwayError as error:
                 call.flaw = call.flaw or (error.code, error.public)
+
+
+def _no_second(name: bytes, single: set[bytes]) -> None:
+    """Of two values of one field nobody can tell which is meant."""
+    if name in single:
+        raise TollwayError(Code.MALFORMED, f"header '{name.decode()}' is repeated: send it once")
+    single.add(name)
 
 
 def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -288,6 +298,13 @@ _READERS: dict[bytes, Callable[[Call, bytes], None]] = {
     b"origin": _origin,
     b"x-forwarded-for": _forwarded_for,
 }
+_SINGLE = frozenset(
+    {
+        b"x-api-key", b"authorization", b"tollway-version", b"tollway-deadline-ms", b"content-type",
+        b"content-encoding", b"inference-header-content-length",
+    }
+)  # fmt: skip
+"""Fields that a request has once."""
 _CALLER = frozenset({b"x-api-key", b"authorization", b"origin", b"x-forwarded-for"})
 HEADERS_READ = frozenset(name.decode() for name in _READERS)
 """Request headers that have a meaning here."""

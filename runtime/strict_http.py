@@ -212,7 +212,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         """A header field has arrived."""
         if self._in_body:
             raise BadRequest("trailer fields are not taken")
-        name = name.lower()
+        name, value = name.lower(), value.strip(b" \t")  # what surrounds a value is none of it
         check = _CHECKS.get(name)
         if check is not None:
             check(self, value)
@@ -265,7 +265,6 @@ class StrictHttpProtocol(HttpToolsProtocol):
             raise BadRequest("Host is repeated")
         self._has_host = True
         if value != self._host:
-            value = value.strip(b" \t")
             if _HOST.fullmatch(value) is None:
                 raise BadRequest("Host is not a host and port")
             self._host = value
@@ -274,7 +273,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._length = int(value)  # llhttp has seen to it that these are digits, and not twice
 
     def _read_coding(self, value: bytes) -> None:
-        if value.strip(b" \t").lower() != b"chunked":
+        if value.lower() != b"chunked":
             raise BadRequest("a Transfer-Encoding other than chunked is not taken")
         self._chunked = True
 

@@ -60,6 +60,13 @@ def cases(world: World) -> dict[str, bytes]:
         "media type": request(key, headers={"Content-Type": "text/plain"}),
         "accept": request(key, headers={"Accept": "text/html"}),
         "deadline": request(key, headers={"Tollway-Deadline-Ms": "x"}),
+        "white space": request(
+            key,
+            headers={"X-API-Key": f"{key} ", "Content-Length": "2 \t", "Tollway-Version": "2\t"},
+        ),
+        "repeated": request(
+            key, headers={"Tollway-Deadline-Ms": "900", "tollway-deadline-ms": "1000"}
+        ),
         "request id": request(key, headers={"X-Request-Id": "abc"}),
         "too large": request(key, b"x" * 100_001),
         "far too large": request(key, headers={"Content-Length": "9" * 19}, length=False),
@@ -135,6 +142,22 @@ async def test_lanes_answer_alike(name: str, world: World, ports: dict[str, int]
     fast, asgi = await asyncio.gather(*(talk(ports[lane], sent) for lane in LANES))
     assert settled(fast) == settled(asgi)
     assert fast.startswith(b"HTTP/1.1 ")
+
+
+async def test_white_space_around_a_value_is_none_of_it(
+    world: World, ports: dict[str, int]
+) -> None:
+    for lane in LANES:
+        assert b" 200 OK" in await talk(ports[lane], cases(world)["white space"])
+
+
+async def test_a_field_that_a_request_has_once_is_refused_when_it_has_two(
+    world: World, ports: dict[str, int]
+) -> None:
+    for lane in LANES:
+        answer = await talk(ports[lane], cases(world)["repeated"])
+        assert b" 400 " in answer
+        assert b"'tollway-deadline-ms' is repeated" in answer
 
 
 async def test_request_cut_at_any_place_is_understood(world: World, ports: dict[str, int]) -> None:

@@ -7,12 +7,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from runtime.start import StartError
 from supervisor.data_directory import FORMAT, open_data_directory
+from tests.fixtures.certificates import contexts
 
 
 def tollwayd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +33,40 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     return line
+
+
+def test_a_port_that_speaks_tls_is_ready_too(tmp_path: Path) -> None:
+    contexts(tmp_path, "localhost")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "supervisor.cli",
+            "up",
+            "--port",
+            "0",
+            "--data",
+            str(tmp_path / "d"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={
+            **os.environ,
+            "TOLLWAY_TLS_CERTIFICATE_FILE": str(tmp_path / "chain.pem"),
+            "TOLLWAY_TLS_KEY_FILE": str(tmp_path / "key.pem"),
+        },
+    )
+    assert process.stdout is not None
+    watch = threading.Timer(60.0, process.kill)
+    watch.start()
+    with process.stdout as output:
+        try:
+            assert output.readline().startswith("ready https://127.0.0.1:")
+        finally:
+            watch.cancel()
+            process.terminate()
+            process.wait(30)
 
 
 def test_port_in_use(tmp_path: Path) -> None:
