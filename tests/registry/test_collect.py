@@ -71,8 +71,8 @@ def test_a_publisher_whose_blob_was_swept_meanwhile_is_told_to_upload_it_again(
     publisher = bench.registry.publisher
     inspected = publisher._inspect
 
-    def slow(request: VersionRequest) -> object:
-        found = inspected(request)
+    def slow(model: str, request: VersionRequest) -> object:
+        found = inspected(model, request)
         # An inspection so long that the grace period passes over it.
         bench.registry.collector.collect()
         bench.clock.advance(GRACE_S)
