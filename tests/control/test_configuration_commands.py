@@ -78,7 +78,7 @@ async def test_a_refusal_names_file_and_line_and_changes_nothing(
 ) -> None:
     file = tmp_path / "tollway.yaml"
     for text, expected in (
-        ("plans:\n  gold:\n    qouta: 1\n", "tollway.yaml:3: plans.gold.qouta: "),
+        ("plans:\n  gold:\n    qouta: 1\n", "tollway.yaml:3: plans.gold.qouta: is not known here"),
         ("planes: {}\n", "tollway.yaml:1: planes: "),
         ("consumers:\n  acme: {}\nmodels:\n  risk:\n    aliases:\n      stable: 9\n",
          "tollway.yaml:6: models.risk.aliases.stable: "),
