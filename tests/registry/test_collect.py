@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import Code, TollwayError
-from protocol.manifest import sha256_digest
+from protocol.manifest import Blob, sha256_digest
 from registry.blobs import Blobs
 from registry.collect import Collector
 from registry.publish import VersionRequest
@@ -71,8 +71,8 @@ def test_a_publisher_whose_blob_was_swept_meanwhile_is_told_to_upload_it_again(
     publisher = bench.registry.publisher
     inspected = publisher._inspect
 
-    def slow(model: str, request: VersionRequest) -> object:
-        found = inspected(model, request)
+    def slow(request: VersionRequest, artifact: Blob) -> object:
+        found = inspected(request, artifact)
         # An inspection so long that the grace period passes over it.
         bench.registry.collector.collect()
         bench.clock.advance(GRACE_S)
