@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from gateway.catalog import Catalog
 from gateway.coding import Coding
@@ -315,6 +316,7 @@ class Gateway:
         app.include_router(self.routes.router())
         app.add_exception_handler(TollwayError, _prediction_error)
         app.add_exception_handler(HTTPException, _http_error)
+        app.add_exception_handler(ClientDisconnect, _nobody)
         app.add_exception_handler(Exception, _defect)
         proxy = ControlProxy(self._proxy, proxies)
 
@@ -345,6 +347,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = f"{request.method} {request.url.path[:200]}: {error.detail}"
     return JSONResponse({"error": redacted(text)}, error.status_code, error.headers)
+
+
+async def _nobody(_request: Request, _error: Exception) -> Response:
+    """The client has left, or was sent away, before its request was whole: nothing is wrong here,
+    and the server drops the answer."""
+    return Response(status_code=400)
 
 
 async def _defect(_request: Request, _error: Exception) -> Response:

@@ -30,6 +30,8 @@ class ColdStarts:
         self._waiting: dict[VersionKey, list[tuple[float, Exchange]]] = {}
         self._wanted: dict[VersionKey, float] = {}
         self._overdue: dict[VersionKey, float] = {}
+        self._due: dict[VersionKey, float] = {}
+        """When who was woken is ready, if loading takes what it took the last time."""
         self._loop = asyncio.get_running_loop()
         self.waiting = 0
         """Calls that wait for an engine to be loaded."""
@@ -72,7 +74,8 @@ class ColdStarts:
         self._cold.clear()
 
     def take(self, key: VersionKey, exchange: Exchange) -> None:
-        """Keep a call until an engine is ready. Raises ``NOT_READY`` where it is not to wait."""
+        """Keep a call until an engine is ready. Raises ``NOT_READY`` where it is not to wait, or
+        would wait in vain, as the last load tells."""
         model, version = key
         wait_s = self._wait_s(model, version)
         if wait_s is None:
@@ -82,19 +85,20 @@ class ColdStarts:
             )
         now = self._loop.time()
         self._wake(key)
-        if not wait_s:
+        until = min(now + wait_s, exchange.deadline)
+        if not wait_s or until < self._due.get(key, 0.0):
             self._wanted[key] = now + WANTED_S
             raise self._loading(key)
         if self.waiting >= self._most_waiting:
             raise self._loading(key)
         self.waiting += 1
-        until = min(now + wait_s, exchange.deadline)
         self._waiting.setdefault(key, []).append((until, exchange))
 
     def ready(self, key: VersionKey) -> list[Exchange]:
         """An engine is there: the calls that waited for it, in the order of their arrival."""
         self._wanted.pop(key, None)
         self._overdue.pop(key, None)
+        self._due.pop(key, None)
         found = [exchange for _, exchange in self._waiting.pop(key, ())]
         self.waiting -= len(found)
         return found
@@ -131,12 +135,14 @@ class ColdStarts:
         sleeping = next((one for one in group if not one.woken), None)
         if sleeping is None or self._overdue.get(key, 0.0) > now:
             return
-        self._overdue[key] = now + OVERDUE_S + 2 * load_s(sleeping)
+        took_s = load_s(sleeping)
+        self._overdue[key] = now + OVERDUE_S + 2 * took_s
+        self._due[key] = now + took_s
         self.started += 1
         sleeping.wake()
 
     def _loading(self, key: VersionKey) -> TollwayError:
-        again_s = max((load_s(one) for one in self._cold.get(key, ())), default=0.0)
+        again_s = self._due.get(key, 0.0) - self._loop.time()
         return TollwayError(
             Code.NOT_READY,
             f"'{key[0]}' version {key[1]} had not been called for a while and is being loaded: try "

@@ -16,6 +16,7 @@ from protocol.errors import TollwayError
 from protocol.frames import (
     TRACED,
     TURNED_AWAY,
+    EngineStats,
     EngineTrace,
     Frame,
     FrameDecoder,
@@ -209,6 +210,8 @@ class EngineConnection(asyncio.Protocol):
                 exchange.trace.engine = msgspec.json.decode(frame.body, type=EngineTrace)
         elif frame.kind == Kind.DRAIN:
             self.draining = True
+            if frame.body:
+                self._pool.counted(self, msgspec.json.decode(frame.body, type=EngineStats))
             self._pool.left(self)
         else:
             raise ProtocolError(f"unexpected frame of kind {frame.kind}")
@@ -241,6 +244,9 @@ class Pool(Protocol):
 
     def left(self, connection: EngineConnection) -> None:
         """The engine takes nothing new; what is in flight will be answered."""
+
+    def counted(self, connection: EngineConnection, stats: EngineStats) -> None:
+        """The engine has told its counts."""
 
     def turned_away(self, connection: EngineConnection, exchange: Exchange) -> None:
         """The engine could not have kept the deadline."""

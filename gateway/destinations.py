@@ -2,9 +2,8 @@
 
 from gateway.connection import Exchange, VersionKey
 from gateway.remotes import Remotes
-from gateway.statistics import ask_engines
+from gateway.statistics import Statistics, ask_engines
 from gateway.upstream import Upstream
-from protocol.frames import EngineStats
 
 
 class Destinations:
@@ -37,10 +36,10 @@ class Destinations:
         """Requests that wait for an answer."""
         return self._engines.in_flight() + self._remotes.in_flight()
 
-    async def statistics(self, key: VersionKey) -> list[EngineStats]:
+    async def statistics(self, key: VersionKey) -> Statistics:
         """The counts of every engine of a version, or this gateway's of its remote server; none
         while that cannot answer. Raises ``UNAVAILABLE`` when an engine does not say."""
         remote = self._remotes.get(key)
         if remote is None:
             return await ask_engines(self._engines, key)
-        return [remote.stats()] if remote.state == "ready" else []
+        return Statistics([remote.stats()] if remote.state == "ready" else [], [])

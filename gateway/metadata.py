@@ -107,10 +107,11 @@ def index_item(entry: ModelEntry, version: VersionDoc, ready: bool) -> Json:
     }
 
 
-def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
-    """One item of ``model_stats``, in Triton's terms: counts are totals over the engines. Durations
-    of a request are whole ones, also of a run that it shared; those of a batch size count a run
-    once."""
+def v2_stats(version: VersionDoc, present: list[EngineStats], gone: list[EngineStats]) -> Json:
+    """One item of ``model_stats``, in Triton's terms: counts are totals over the engines, those
+    that are gone too. Durations of a request are whole ones, also of a run that it shared; those of
+    a batch size count a run once."""
+    engines = present + gone
 
     def total(field: str) -> int:
         return sum(getattr(engine, field) for engine in engines)
@@ -147,7 +148,7 @@ def v2_stats(version: VersionDoc, engines: list[EngineStats]) -> Json:
                 "threads": e.threads,
                 "threads_reason": e.threads_reason,
             }
-            for e in engines
+            for e in present
         ],
     }
 

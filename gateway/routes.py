@@ -159,8 +159,8 @@ class CatalogRoutes:
         return JSONResponse(items)
 
     async def stats(self, request: Request, model: str, version: str | None = None) -> Response:
-        """Triton's statistics of a version, summed over its engines; of a model without a version,
-        those of each of its versions that answers."""
+        """Triton's statistics of a version, summed over its engines, also those that are gone; of a
+        model without a version, those of each of its versions that answers."""
         call = self._asked(model, version, request)
         try:
             await self._chain.passed(call)
@@ -204,7 +204,7 @@ class CatalogRoutes:
             or (every and self._is_ready(version) and version in entry.published())
         ]
         return [
-            metadata.v2_stats(v, await self._destinations.statistics((v.model, v.number)))
+            metadata.v2_stats(v, *await self._destinations.statistics((v.model, v.number)))
             for v in versions
         ]
 

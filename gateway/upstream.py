@@ -10,9 +10,10 @@ from math import ceil
 
 from gateway.cold_starts import ColdStarts
 from gateway.connection import EngineConnection, Exchange, VersionKey
+from gateway.counts import Counts
 from gateway.load import weigh
 from protocol.errors import Code, TollwayError
-from protocol.frames import Hello, Kind
+from protocol.frames import EngineStats, Hello, Kind
 
 
 class Upstream:
@@ -37,6 +38,8 @@ class Upstream:
         self._open: set[EngineConnection] = set()
         self._sweeping = False
         self._turn = 0
+        self.counts = Counts()
+        """What engines have told, also those that are gone."""
         self._loop = asyncio.get_running_loop()
         self.retries = 0
         """Exchanges that were sent again because their engine was lost."""
@@ -125,6 +128,7 @@ class Upstream:
         """Choose only among engines whose version is configured with the digest they announced."""
         self._ready.clear()
         self._cold.forget_connections()
+        self.counts.keep(lambda key: self._digest_of(*key) is not None)
         for connection in self._open:
             if self._expected(connection) and not connection.draining:
                 self._add(connection)
@@ -162,6 +166,12 @@ class Upstream:
             self._ready.pop(key, None)
         self._cold.remove(key, connection)
 
+    def counted(self, connection: EngineConnection, stats: EngineStats) -> None:
+        """Keep what an engine has told. A standby counts nothing."""
+        hello = connection.hello
+        if hello is not None and not hello.cold:
+            self.counts.note((hello.model, hello.version), hello.instance, stats)
+
     def turned_away(self, connection: EngineConnection, exchange: Exchange) -> None:
         hello = connection.hello
         assert hello is not None
@@ -188,6 +198,7 @@ class Upstream:
         self.left(connection)
         hello = connection.hello
         assert hello is not None
+        self.counts.fold({one.hello.instance for one in self._open if one.hello is not None})
         for exchange in unanswered:
             # Only an inference is the same on any engine.
             again = exchange.kind is Kind.INFER and not exchange.retried

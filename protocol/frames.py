@@ -57,7 +57,8 @@ class Kind(IntEnum):
     CANCEL = 5
     """Gateway -> engine: the client of this id is gone."""
     DRAIN = 6
-    """Engine -> gateway: send nothing new; what is in flight will be answered."""
+    """Engine -> gateway: send nothing new; what is in flight will be answered. Sent once more when
+    all is. Body is :class:`EngineStats`, empty where the gateway has not proven itself."""
     STATS = 7
     """Gateway -> engine: asks for :class:`EngineStats`, answered by a REPLY of the same id."""
     TRACE = 8
@@ -87,6 +88,8 @@ class Hello(msgspec.Struct, frozen=True):
     """What loading it took the last time; 0: not known."""
     nonce: str = ""
     """Hex challenge for AUTH; empty over a Unix socket, whose file mode is the guard."""
+    instance: str = ""
+    """Random name of the process, the same on all its connections: its counts begin with it."""
 
 
 class BatchStats(msgspec.Struct):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Final
 import msgspec
 
 from protocol.configuration import AlertDoc
-from protocol.frames import Hello, Kind
+from protocol.frames import Hello
 from runtime.process import run, set_title
 from serving.batcher import Batcher
 from serving.cost import Cost
@@ -115,7 +116,7 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     return Engine(
         signature,
         batcher,
-        Hello(order.model, order.version, order.digest),
+        Hello(order.model, order.version, order.digest, instance=secrets.token_hex(8)),
         threads=(threads, why),
         sentinel=Sentinel(session, outputs, time.monotonic_ns),
         raise_alert=raise_alert,
@@ -139,7 +140,7 @@ async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None
     """Tell the gateways to send nothing new, answer what is in flight, and close."""
     server.close()
     for connection in list(engine.connections):
-        connection.send(Kind.DRAIN)
+        connection.drain()
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
     quiet_since = loop.time()
@@ -150,6 +151,7 @@ async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None
             break
         await asyncio.sleep(0.01)
     for connection in list(engine.connections):
+        connection.drain()  # with the counts of all that was answered meanwhile
         connection.close()
     # Let what was written leave; a peer that does not read cannot hold the process.
     while engine.connections and loop.time() < until:  # noqa: ASYNC110 -- bounded, and at the end

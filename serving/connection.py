@@ -229,6 +229,10 @@ class Connection(asyncio.Protocol):
             self.flush()
             self._transport.write(encode_header(kind, len(body)) + body)
 
+    def drain(self) -> None:
+        """Say that nothing new is taken, and what the counts are. Said again at the end."""
+        self.send(Kind.DRAIN, self._service.stats() if self._proven else b"")
+
     def pause_writing(self) -> None:
         """The gateway does not read its answers: take no more requests from it."""
         if self._transport is not None:

@@ -1,12 +1,12 @@
 """What was found of a version while it served, kept on disk: an engine started again knows it."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from protocol.configuration import AlertDoc
+from runtime.files import write_atomically
 
 _SUFFIX: Final = ".json"
 
@@ -26,15 +26,10 @@ class Findings:
         return msgspec.json.decode(text, type=AlertDoc)
 
     def keep(self, digest: str, alert: AlertDoc) -> None:
-        """Remember it. The file appears whole or not at all."""
+        """Remember it. The file appears whole or not at all, also where several engines find
+        something at once: the last one's stays."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._path(digest)
-        unfinished = path.with_suffix(".new")
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.encode(alert))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        write_atomically(self._path(digest), msgspec.json.encode(alert))
 
     def _path(self, digest: str) -> Path:
         return self._folder / (digest.replace(":", "-") + _SUFFIX)

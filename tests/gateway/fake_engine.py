@@ -31,7 +31,14 @@ class FakeEngine:
 
     def __init__(self, path: Path, model: str, version: int, digest: str) -> None:
         self.path = path
-        self.hello = Hello(model, version, digest)
+        self.hello = Hello(model, version, digest, instance=path.name)
+        self.counts = EngineStats(
+            inference_count=3,
+            success_count=3,
+            compute_infer_ns=90,
+            batches={1: BatchStats(count=3, input_ns=30, infer_ns=90, output_ns=60)},
+        )
+        """What it answers to STATS."""
         self.behave: Behaviour = echo
         self.frames: list[Frame] = []
         self.cancelled: list[int] = []
@@ -67,9 +74,9 @@ class FakeEngine:
         )
         transport.write(header + body)
 
-    def drain(self) -> None:
+    def drain(self, body: bytes = b"") -> None:
         for transport in self.transports:
-            transport.write(encode_header(Kind.DRAIN, 0))
+            transport.write(encode_header(Kind.DRAIN, len(body)) + body)
 
 
 class _Connection(asyncio.Protocol):
@@ -90,13 +97,7 @@ class _Connection(asyncio.Protocol):
             if frame.kind == Kind.CANCEL:
                 self._engine.cancelled.append(frame.id)
             elif frame.kind == Kind.STATS:
-                counts = EngineStats(
-                    inference_count=3,
-                    success_count=3,
-                    compute_infer_ns=90,
-                    batches={1: BatchStats(count=3, input_ns=30, infer_ns=90, output_ns=60)},
-                )
-                stats = msgspec.json.encode(counts)
+                stats = msgspec.json.encode(self._engine.counts)
                 self._engine.reply(self._transport, frame, 200, stats)
             else:
                 self._engine.frames.append(frame)

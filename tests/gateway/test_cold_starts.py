@@ -104,6 +104,40 @@ async def test_a_call_waits_no_longer_than_the_model_says_nor_than_its_deadline(
     assert gateway.upstream.in_flight() == 0
 
 
+async def test_a_call_that_loading_would_outlast_is_refused_at_once_and_wakes_all_the_same(
+    client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine
+) -> None:
+    let_go(gateway, wait_s=30)
+    await go_cold(gateway, engine, load_ms=60_000)
+    engine.behave = silent
+    short = {"tollway-deadline-ms": "59000"}
+    async with asyncio.timeout(20):
+        for _ in range(2):  # the second finds the worker woken already
+            answer = await client.post(INFER, content=b"{}", headers=short)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "60"
+    await until(lambda: wakes(engine) == 1)
+    await engine.kill()  # the worker loads, and listens no more
+    await until(lambda: not gateway.upstream.is_ready(KEY))
+    answer = await client.post(INFER, content=b"{}", headers=short)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    await come_back(engine)
+    await until(lambda: gateway.upstream.is_ready(KEY))
+    assert (await client.post(INFER, content=b"{}", headers=short)).status_code == 200
+
+
+async def test_a_call_that_loading_leaves_time_for_waits(
+    client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine
+) -> None:
+    let_go(gateway, wait_s=30)
+    await go_cold(gateway, engine, load_ms=1_000)
+    engine.behave = silent
+    call = asyncio.create_task(client.post(INFER, content=b"{}"))
+    await until(lambda: wakes(engine) == 1)
+    await come_back(engine)
+    assert (await call).status_code == 200
+
+
 async def test_a_call_between_the_engines_end_and_its_standby_is_kept(
     client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine
 ) -> None:

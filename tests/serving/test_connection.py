@@ -80,3 +80,15 @@ async def test_a_peer_that_proves_nothing_is_cut_off_in_time(
     assert await peer.read() is None
     assert not guarded.service.connections
     peer.writer.close()
+
+
+async def test_who_has_not_proven_the_token_learns_no_counts_of_an_engine_that_drains(
+    guarded: Any,
+) -> None:
+    peer = await unproven(guarded.address)
+    for one in guarded.service.connections:
+        one.drain()
+    frame = await peer.read()
+    assert frame is not None
+    assert (frame.kind, frame.body) == (Kind.DRAIN, b"")
+    peer.writer.close()

@@ -312,8 +312,13 @@ async def test_sigterm_drains_and_answers_what_is_in_flight(start: Callable[...,
     frame = await peer.read()
     assert frame is not None
     assert frame.kind == Kind.DRAIN
+    assert msgspec.json.decode(frame.body, type=EngineStats).success_count == 0
     peer.infer(1, BODY)  # was on its way when the gateway read DRAIN
     assert (await peer.reply(1)).status == 200
+    frame = await peer.read()
+    assert frame is not None
+    assert frame.kind == Kind.DRAIN, "its last counts"
+    assert msgspec.json.decode(frame.body, type=EngineStats).success_count == 1
     assert await peer.read() is None
     peer.writer.close()
     assert await asyncio.to_thread(engine.process.wait, 10) == 0

@@ -3,13 +3,16 @@
 import asyncio
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from protocol.configuration import AlertDoc
 from serving.agent import Agent
 from serving.fetch import BlobCache
 from serving.findings import Findings
@@ -199,3 +202,20 @@ async def test_an_engine_that_babbles_serves_all_the_same(tmp_path: Path) -> Non
             assert slot.doc.state == "ready"
             assert not slot.doc.alerts
             assert seen == ["ready "]
+
+
+def test_engines_of_a_version_that_find_something_at_once_keep_it(tmp_path: Path) -> None:
+    alerts = [AlertDoc(kind="batch_variance", message=f"{n}", since=n) for n in range(8)]
+    together = threading.Barrier(len(alerts))
+
+    def keep(alert: AlertDoc) -> None:
+        findings = Findings(tmp_path / "findings")
+        together.wait()
+        for _ in range(20):
+            findings.keep("sha256:0", alert)
+
+    with ThreadPoolExecutor(len(alerts)) as threads:
+        for done in [threads.submit(keep, alert) for alert in alerts]:
+            done.result()
+    assert Findings(tmp_path / "findings").of("sha256:0") in alerts
+    assert [path.name for path in (tmp_path / "findings").iterdir()] == ["sha256-0.json"]
