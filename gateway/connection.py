@@ -5,6 +5,7 @@ Frames sent within one event-loop tick leave in one write.
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -85,9 +86,18 @@ class Exchange:
 class EngineConnection(asyncio.Protocol):
     """An open connection to one engine."""
 
-    def __init__(self, pool: "Pool", cluster_token: bytes) -> None:
+    def __init__(
+        self,
+        pool: "Pool",
+        cluster_token: bytes,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``monotonic``: what times are measured by. It counts from where loops' clocks do, which
+        deadlines are of, but those stand still during a tick, and uvloop's counts milliseconds."""
         self._pool = pool
         self._token = cluster_token
+        self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self._decoder = FrameDecoder()
         self._transport: asyncio.Transport | None = None
@@ -110,7 +120,7 @@ class EngineConnection(asyncio.Protocol):
         self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF
         self.in_flight[id_] = exchange
         self.load.sent(len(exchange.body))
-        now = exchange.sent = self._loop.time()
+        now = exchange.sent = self._monotonic()
         flags = exchange.flags
         if (trace := exchange.trace) is not None:
             flags |= TRACED
@@ -133,7 +143,7 @@ class EngineConnection(asyncio.Protocol):
         """Tell the engine that nobody waits for this answer any more."""
         exchange = self.in_flight.pop(id_, None)
         if exchange is not None:
-            self.load.late(len(exchange.body), exchange.sent, self._loop.time())
+            self.load.late(len(exchange.body), exchange.sent, self._monotonic())
             self._write(encode_header(Kind.CANCEL, 0, id=id_))
 
     def wake(self) -> None:
@@ -183,7 +193,7 @@ class EngineConnection(asyncio.Protocol):
             self.close()
 
     def _replied(self, exchange: Exchange, frame: Frame) -> None:
-        now = self._loop.time()
+        now = self._monotonic()
         if frame.flags:
             self.load.refused(len(exchange.body))
         else:

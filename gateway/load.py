@@ -21,7 +21,7 @@ cannot show that it has become quicker."""
 
 
 class Load:
-    """Of one connection. Seconds of the loop's clock."""
+    """Of one connection. Seconds of the monotonic clock."""
 
     __slots__ = ("_busy_s", "_busy_sum", "_done", "_done_sum", "_last", "turn", "weight", "work")
 

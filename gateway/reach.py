@@ -9,7 +9,7 @@ _FALL: Final = 0.002
 
 
 class Reach:
-    """The way to an engine and back, and until when it is busy. Seconds of the loop's clock.
+    """The way to an engine and back, and until when it is busy. Seconds of the monotonic clock.
 
     The way is what an answer takes beyond the engine's own account: sockets, event loops, encoding.
     It follows the slow answers, not the mean: it is kept aside from every deadline.

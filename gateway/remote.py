@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from gateway.connection import Exchange
-from gateway.remote_bodies import MalformedAnswer, Outgoing, RemoteBodies
+from gateway.remote_bodies import Outgoing, RemoteBodies
+from gateway.remote_messages import MalformedAnswer
 from protocol.errors import Code, TollwayError
 from protocol.failures import Failure
 from protocol.frames import FAILED, MAX_U32, NO_HEADER, EngineStats, Frame, Kind
@@ -69,9 +70,11 @@ class RemoteVersion:
         timeout_s: float,
         read_secret: Callable[[], object],
         changed: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``read_secret`` gives the server its present credential and may block; ``changed`` is
-        told when :attr:`state` has."""
+        told when :attr:`state` has; by ``monotonic`` times are measured: a loop's clock stands
+        still during its ticks."""
         self.state: RemoteState = "starting"
         self.error = ""
         self.retries = 0
@@ -86,6 +89,7 @@ class RemoteVersion:
         self._timeout_s = timeout_s
         self._read_secret = read_secret
         self._changed = changed
+        self._monotonic = monotonic
         self._places = asyncio.Semaphore(limits.connections)
         self._tasks: dict[asyncio.Task[Frame | TollwayError], Exchange] = {}
         self._in_a_row = 0
@@ -117,15 +121,14 @@ class RemoteVersion:
         exchange.done(reply)
 
     async def _forward(self, exchange: Exchange) -> Frame | TollwayError:
-        loop = asyncio.get_running_loop()
-        arrived = loop.time()
+        arrived = self._monotonic()
         reply = await self._answered(exchange, arrived)
-        self._count(reply, loop.time() - arrived)
+        self._count(reply, self._monotonic() - arrived)
         return reply
 
     async def _answered(self, exchange: Exchange, arrived: float) -> Frame | TollwayError:
-        loop = asyncio.get_running_loop()
-        until = min(exchange.deadline, arrived + self._timeout_s)
+        now = asyncio.get_running_loop().time()
+        until = min(exchange.deadline, now + self._timeout_s)
         began: float | None = None
         try:
             outgoing = await self._off_loop(
@@ -139,9 +142,9 @@ class RemoteVersion:
         try:
             async with asyncio.timeout_at(until):
                 async with self._places:
-                    began = loop.time()
+                    began = self._monotonic()
                     answer = await self._asked(outgoing, exchange.trace)
-            ended = loop.time()
+            ended = self._monotonic()
             times = (_microseconds(began - arrived), _microseconds(ended - began))
             return await self._reply(answer, times, outgoing)
         except TimeoutError:
@@ -155,7 +158,7 @@ class RemoteVersion:
             headers["traceparent"] = trace.upstream.traceparent.decode()
             if trace.state:
                 headers["tracestate"] = ",".join(f"{key}={value}" for key, value in trace.state)
-            trace.sent = asyncio.get_running_loop().time()
+            trace.sent = self._monotonic()
             trace.sends = 1
         if outgoing.header_length != NO_HEADER:
             headers["Content-Type"] = "application/octet-stream"
@@ -185,7 +188,7 @@ class RemoteVersion:
                     self._bodies.incoming,
                     answer.body,
                     answer.headers.get(HEADER_LENGTH),
-                    outgoing.wanted,
+                    outgoing,
                 ),
             )
             self._in_a_row = 0

@@ -8,11 +8,26 @@ gateway's names for the model and its version.
 
 import json
 import re
-from typing import Annotated, Final, TypeVar
+from collections.abc import Mapping
+from math import prod
+from typing import Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Raw
 
+from gateway.remote_messages import (
+    UNREADABLE,
+    Chosen,
+    GivenTensor,
+    MalformedAnswer,
+    Refusal,
+    Reply,
+    Request,
+    Response,
+    decode_chosen,
+    decode_parameters,
+)
+from gateway.remote_signature import RemoteSignature, bytes_misfit, check_data
 from gateway.remote_tensors import to_binary, to_json
 from protocol.datatypes import DATATYPES
 from protocol.errors import Code, TollwayError
@@ -20,63 +35,8 @@ from protocol.frames import NO_HEADER, Operation
 from protocol.manifest import Manifest, Tensor
 
 MAX_REFUSAL_CHARACTERS: Final = 10_000
-_MAX_SHOWN: Final = 400
 _SHARED_MEMORY: Final = "shared_memory_"
 _LENGTH: Final = re.compile(r"[0-9]{1,10}")
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Shape = Annotated[list[Size], Meta(max_length=64)]
-"""As many dimensions as a manifest may have: the product of more could keep a core for minutes."""
-
-
-class _Input(msgspec.Struct):
-    name: str
-    shape: Shape
-    datatype: str
-    parameters: Raw | UnsetType = UNSET
-    data: Raw | UnsetType = UNSET
-
-
-class _Request(msgspec.Struct):
-    inputs: list[_Input]
-    id: Raw | UnsetType = UNSET
-    parameters: Raw | UnsetType = UNSET
-    outputs: Raw | UnsetType = UNSET
-
-
-class _Chosen(msgspec.Struct):
-    name: str
-    parameters: Raw | UnsetType = UNSET
-
-
-class _Output(msgspec.Struct):
-    name: str
-    shape: Shape
-    datatype: str
-    parameters: Raw | UnsetType = UNSET
-    data: Raw | UnsetType = UNSET
-
-
-class _Response(msgspec.Struct):
-    outputs: list[_Output]
-    id: Raw | UnsetType = UNSET
-    parameters: Raw | UnsetType = UNSET
-
-
-class _Reply(msgspec.Struct):
-    model_name: str
-    model_version: str
-    outputs: list[_Output]
-    id: Raw | UnsetType = UNSET
-    parameters: Raw | UnsetType = UNSET
-
-
-class _Binary(msgspec.Struct):
-    binary_data_size: Size = 0
-
-
-class _Error(msgspec.Struct):
-    error: str
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -95,10 +55,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     rows: int
     wanted: Wanted | None = None
     """Outputs that are to be made binary of, for a server that gives JSON alone."""
-
-
-class MalformedAnswer(Exception):  # noqa: N818 -- says what came
-    """The remote server's answer is not the protocol's."""
+    outputs: Mapping[str, str] = {}
+    """Outputs asked for by name, with their datatypes."""
 
 
 class RemoteBodies:
@@ -109,12 +67,11 @@ class RemoteBodies:
         self.binary = binary
         self._model = manifest.model
         self._version = str(version)
-        self._inputs = {tensor.name: tensor for tensor in manifest.inputs}
+        self._signature = RemoteSignature(manifest)
         self._raw = _single(manifest)
-        self._requests = msgspec.json.Decoder(_Request)
-        self._responses = msgspec.json.Decoder(_Response)
-        self._binary = msgspec.json.Decoder(_Binary)
-        self._errors = msgspec.json.Decoder(_Error)
+        self._requests = msgspec.json.Decoder(Request)
+        self._responses = msgspec.json.Decoder(Response)
+        self._errors = msgspec.json.Decoder(Refusal)
 
     def outgoing(self, body: bytes, header_length: int, operation: int, max_rows: int) -> Outgoing:
         """The request to send for a client's. ``max_rows`` 0: no limit.
@@ -128,12 +85,11 @@ class RemoteBodies:
                 f"V2 alone: POST /v2/models/{self._model}/infer",
             )
         if header_length == 0 and self.binary:
-            found = Outgoing(body, 0, self._raw_rows(len(body)))
+            found = Outgoing(body, 0, _rows(self._raw_shape(body)))
         elif header_length == 0:
             found = self._raw_as_json(body)
         elif header_length == NO_HEADER:
-            request, rows = self._read(body)
-            found = self._encoded(request, rows, memoryview(b""))
+            found = self._read(body, memoryview(b""))
         elif header_length > len(body):
             raise TollwayError(
                 Code.MALFORMED,
@@ -141,8 +97,8 @@ class RemoteBodies:
                 f"{len(body)} bytes",
             )
         else:
-            request, rows = self._read(memoryview(body)[:header_length])
-            found = self._encoded(request, rows, memoryview(body)[header_length:])
+            text = memoryview(body)
+            found = self._read(text[:header_length], text[header_length:])
         if max_rows and found.rows > max_rows:
             raise TollwayError(
                 Code.TOO_LARGE,
@@ -152,74 +108,85 @@ class RemoteBodies:
         return found
 
     def incoming(
-        self, body: bytes, header_length: str | None, wanted: Wanted | None = None
+        self, body: bytes, header_length: str | None, asked: Outgoing
     ) -> tuple[bytes, int]:
-        """The answer for the client, and the bytes of JSON before its tensors (``NO_HEADER``: all
-        is JSON). Raises :class:`MalformedAnswer`."""
+        """The answer to ``asked`` for the client, and the bytes of JSON before its tensors
+        (``NO_HEADER``: all is JSON). Raises :class:`MalformedAnswer`."""
         if header_length is None:
-            reply = self._renamed(body, 0)
-            return (reply, NO_HEADER) if wanted is None else self._as_binary(reply, wanted)
+            answer = self._checked(body, memoryview(b""), asked.outputs)
+            if asked.wanted is not None:
+                return self._as_binary(answer, asked.wanted)
+            return msgspec.json.encode(answer), NO_HEADER
         if not _LENGTH.fullmatch(header_length) or int(header_length) > len(body):
             raise MalformedAnswer("its Inference-Header-Content-Length does not fit")
         length = int(header_length)
-        header = self._renamed(body[:length], len(body) - length)
-        return b"".join((header, memoryview(body)[length:])), len(header)
+        binary = memoryview(body)[length:]
+        header = msgspec.json.encode(self._checked(body[:length], binary, asked.outputs))
+        return b"".join((header, binary)), len(header)
 
     def refusal(self, body: bytes) -> str | None:
         """What a server says is wrong with a request; None where it does not say."""
         try:
             text = self._errors.decode(body).error
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         plain = "".join(c if c.isprintable() else " " for c in text[:MAX_REFUSAL_CHARACTERS])
         return plain.strip() or None
 
-    def _encoded(self, request: _Request, rows: int, binary: memoryview) -> Outgoing:
-        wanted = None
-        if self.binary:
-            header = msgspec.json.encode(request)
-            if not binary:
-                return Outgoing(header, NO_HEADER, rows)
-            return Outgoing(b"".join((header, binary)), len(header), rows)
+    def _read(self, text: bytes | memoryview, binary: memoryview) -> Outgoing:
         try:
-            wanted = _taken_wishes(request)
-            sizes = [_taken(given, "binary_data_size", int) for given in request.inputs]
-        except _UNREADABLE as error:
+            request = self._requests.decode(text)
+        except UNREADABLE as error:
+            raise TollwayError(
+                Code.MALFORMED,
+                f"the request cannot be read: {error} (NaN and Infinity have no JSON form here: "
+                "send binary tensors)",
+            ) from None
+        rows = self._signature.check_inputs(request.inputs)
+        try:
+            outputs = self._signature.expected(_check_parameters(request))
+            check_data(request.inputs, binary, "input", _invalid)
+            if not self.binary:
+                return self._as_json(request, rows, binary, outputs)
+        except UNREADABLE as error:
             raise TollwayError(Code.MALFORMED, f"a parameter cannot be read: {error}") from None
+        header = msgspec.json.encode(request)
+        if not binary:
+            return Outgoing(header, NO_HEADER, rows, outputs=outputs)
+        return Outgoing(b"".join((header, binary)), len(header), rows, outputs=outputs)
+
+    def _as_json(
+        self, request: Request, rows: int, binary: memoryview, outputs: Mapping[str, str]
+    ) -> Outgoing:
+        wanted = _taken_wishes(request)
         at = 0
-        for given, size in zip(request.inputs, sizes, strict=True):
+        for given in request.inputs:
+            size = _taken(given, "binary_data_size", int)
             if size is None:
                 continue
-            if not 0 <= size <= len(binary) - at:
-                raise _invalid(f"input {given.name[:80]!r} has no {size} bytes after the JSON")
             part = binary[at : at + size]
             given.data = to_json(given.name, given.datatype, given.shape, part)
             at += size
-        if at != len(binary):
-            raise _invalid(f"{len(binary) - at} bytes follow the last binary tensor")
-        return Outgoing(msgspec.json.encode(request), NO_HEADER, rows, wanted)
+        return Outgoing(msgspec.json.encode(request), NO_HEADER, rows, wanted, outputs)
 
     def _raw_as_json(self, body: bytes) -> Outgoing:
-        rows = self._raw_rows(len(body))
+        shape = self._raw_shape(body)
         assert self._raw is not None
         given = self._raw
-        shape = [1 if size < 0 else size for size in given.shape]
-        if given.shape[:1] == (-1,):
-            shape[0] = rows
         data = to_json(given.name, given.datatype, shape, memoryview(body))
-        request = _Request([_Input(given.name, shape, given.datatype, data=data)])
+        request = Request([GivenTensor(given.name, shape, given.datatype, data=data)])
         wanted = Wanted(default=True, outputs={})
-        return Outgoing(msgspec.json.encode(request), NO_HEADER, rows, wanted)
+        return Outgoing(msgspec.json.encode(request), NO_HEADER, _rows(shape), wanted)
 
-    def _as_binary(self, reply: bytes, wanted: Wanted) -> tuple[bytes, int]:
-        answer = msgspec.json.decode(reply, type=_Reply)
+    @staticmethod
+    def _as_binary(answer: Reply, wanted: Wanted) -> tuple[bytes, int]:
         parts: list[bytes] = []
         try:
             for output in answer.outputs:
                 if wanted.outputs.get(output.name, wanted.default) and output.data is not UNSET:
                     part = to_binary(output.datatype, output.shape, output.data)
                     given = output.parameters
-                    parameters = {} if given is UNSET else _decode_parameters(given) or {}
+                    parameters = {} if given is UNSET else decode_parameters(given) or {}
                     parameters["binary_data_size"] = Raw(b"%d" % len(part))
                     output.parameters = Raw(msgspec.json.encode(parameters))
                     output.data = UNSET
@@ -229,113 +196,81 @@ class RemoteBodies:
         header = msgspec.json.encode(answer)
         return (b"".join((header, *parts)), len(header)) if parts else (header, NO_HEADER)
 
-    def _read(self, text: bytes | memoryview) -> tuple[_Request, int]:
-        try:
-            request = self._requests.decode(text)
-        except _UNREADABLE as error:
-            raise TollwayError(
-                Code.MALFORMED,
-                f"the request cannot be read: {error} (NaN and Infinity have no JSON form here: "
-                "send binary tensors)",
-            ) from None
-        sizes: list[int] = []
-        names: set[str] = set()
-        for given in request.inputs:
-            known = self._inputs.get(given.name)
-            if known is None:
-                listed = ", ".join(repr(name) for name in self._inputs)[:_MAX_SHOWN]
-                raise _invalid(f"unknown input {given.name[:80]!r}: the model takes {listed}")
-            if given.name in names:
-                raise _invalid(f"input {given.name[:80]!r} is given twice")
-            names.add(given.name)
-            if given.datatype != known.datatype:
-                raise _invalid(
-                    f"input {given.name[:80]!r} is {given.datatype[:20]!r}; "
-                    f"the model takes {known.datatype}"
-                )
-            if known.shape[:1] == (-1,) and given.shape:
-                sizes.append(given.shape[0])
-        if not request.inputs:
-            raise _invalid("the request has no inputs")
-        try:
-            _check_parameters(request)
-        except _UNREADABLE as error:
-            raise TollwayError(Code.MALFORMED, f"a parameter cannot be read: {error}") from None
-        first = request.inputs[0].shape
-        return request, max(sizes) if sizes else first[0] if first else 1
-
-    def _raw_rows(self, size: int) -> int:
-        """Rows of a body that is one tensor and nothing else."""
+    def _raw_shape(self, body: bytes) -> list[int]:
+        """The shape of a body that is one tensor and nothing else."""
         if self._raw is None:
             raise TollwayError(
                 Code.MALFORMED,
                 "a raw binary request needs a model with one input, of which one dimension at "
                 "most is dynamic",
             )
-        row = DATATYPES[self._raw.datatype]
-        for length in self._raw.shape[1:]:
-            row *= abs(length)
-        if self._raw.shape[:1] != (-1,) or not row:
-            return self._raw.shape[0] if self._raw.shape and self._raw.shape[0] > 0 else 1
-        if not size or size % row:
-            raise _invalid(f"the body has {size} bytes, no positive multiple of {row}, one row's")
-        return size // row
+        what = f"input {self._raw.name[:80]!r} data"
+        shape = [1 if size < 0 else size for size in self._raw.shape]
+        part = prod(shape) * DATATYPES[self._raw.datatype]
+        if -1 in self._raw.shape and part:
+            if not body or len(body) % part:
+                raise _invalid(
+                    f"{what} has {len(body)} bytes, "
+                    f"which is no positive multiple of {part}, the size of a row"
+                )
+            shape[self._raw.shape.index(-1)] = len(body) // part
+        if misfit := bytes_misfit(self._raw.datatype, shape, memoryview(body)):
+            raise _invalid(f"{what} {misfit}")
+        return shape
 
-    def _renamed(self, text: bytes, binary: int) -> bytes:
+    def _checked(self, text: bytes, binary: memoryview, expected: Mapping[str, str]) -> Reply:
+        """The answer, found to be one of this model, under this gateway's names for it."""
         try:
             answer = self._responses.decode(text)
-        except _UNREADABLE:
+        except UNREADABLE:
             answer = self._leniently(text)
-        announced = 0
-        for output in answer.outputs:
-            if output.parameters is not UNSET and b"binary_data_size" in bytes(output.parameters):
-                try:
-                    announced += self._binary.decode(output.parameters).binary_data_size
-                except _UNREADABLE:
-                    raise MalformedAnswer("a binary_data_size of it is not a size") from None
-        if announced != binary:
-            raise MalformedAnswer("its binary tensors do not have the sizes that it announces")
-        return msgspec.json.encode(
-            _Reply(self._model, self._version, answer.outputs, answer.id, answer.parameters)
-        )
+        try:
+            self._signature.check_outputs(answer.outputs, binary, expected)
+        except UNREADABLE:
+            raise MalformedAnswer("an output of it cannot be read") from None
+        return Reply(self._model, self._version, answer.outputs, answer.id, answer.parameters)
 
-    def _leniently(self, text: bytes) -> _Response:
+    def _leniently(self, text: bytes) -> Response:
         """Some servers write NaN and Infinity, which JSON does not have: null, as we do."""
         try:
             return self._responses.decode(msgspec.json.encode(json.loads(text)))
-        except (*_UNREADABLE, ValueError):
+        except (*UNREADABLE, ValueError):
             raise MalformedAnswer("it is not the protocol's JSON") from None
 
 
-def _check_parameters(request: _Request) -> None:
-    """Refuse what would have the server read or write memory that it shares with others on its
-    machine (Triton's extension): callers of a gateway are none of those."""
-    chosen: list[_Chosen] = []
+def _check_parameters(request: Request) -> list[Chosen]:
+    """The outputs that a request asks for by name.
+
+    Refuses what would have the server read or write memory that it shares with others on its
+    machine (Triton's extension): callers of a gateway are none of those.
+    """
+    chosen: list[Chosen] = []
     if request.outputs is not UNSET:
-        chosen = _decode_outputs(request.outputs) or []
-    holders: list[_Request | _Input | _Chosen] = [request, *request.inputs, *chosen]
+        chosen = decode_chosen(request.outputs) or []
+    holders: list[Request | GivenTensor | Chosen] = [request, *request.inputs, *chosen]
     for holder in holders:
         if holder.parameters is UNSET:
             continue
-        names = _decode_parameters(holder.parameters)
+        names = decode_parameters(holder.parameters)
         if names is None:  # some clients write null where nothing is meant
             holder.parameters = UNSET
         elif any(name.startswith(_SHARED_MEMORY) for name in names):
             raise _invalid("tensors in shared memory are not taken: send their data")
+        else:  # written anew: a repeated name would be read otherwise there
+            holder.parameters = Raw(msgspec.json.encode(names))
     request.outputs = Raw(msgspec.json.encode(chosen)) if chosen else UNSET
+    return chosen
 
 
-_decode_parameters = msgspec.json.Decoder(dict[str, Raw] | None).decode
-_decode_outputs = msgspec.json.Decoder(list[_Chosen] | None).decode
 _Value = TypeVar("_Value", int, bool)
 
 
-def _taken_wishes(request: _Request) -> Wanted | None:
+def _taken_wishes(request: Request) -> Wanted | None:
     """Take what asks for binary answers out of a request; None where nothing does."""
     default = _taken(request, "binary_data_output", bool) or False
     outputs: dict[str, bool] = {}
     if request.outputs is not UNSET:
-        chosen = _decode_outputs(request.outputs) or []
+        chosen = decode_chosen(request.outputs) or []
         for one in chosen:
             wish = _taken(one, "binary_data", bool)
             if wish is not None:
@@ -344,14 +279,18 @@ def _taken_wishes(request: _Request) -> Wanted | None:
     return Wanted(default, outputs) if default or any(outputs.values()) else None
 
 
-def _taken(holder: _Request | _Input | _Chosen, name: str, kind: type[_Value]) -> _Value | None:
+def _taken(holder: Request | GivenTensor | Chosen, name: str, kind: type[_Value]) -> _Value | None:
     """Take one parameter out; None where there is none."""
     if holder.parameters is UNSET:
         return None
-    parameters = _decode_parameters(holder.parameters) or {}
+    parameters = decode_parameters(holder.parameters) or {}
     value = parameters.pop(name, None)
     holder.parameters = Raw(msgspec.json.encode(parameters)) if parameters else UNSET
     return None if value is None else msgspec.json.decode(value, type=kind)
+
+
+def _rows(shape: list[int]) -> int:
+    return shape[0] if shape else 1
 
 
 def _single(manifest: Manifest) -> Tensor | None:

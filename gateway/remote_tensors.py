@@ -51,7 +51,7 @@ def to_json(name: str, datatype: str, shape: Sequence[int], data: memoryview) ->
 
 def to_binary(datatype: str, shape: Sequence[int], data: Raw) -> bytes:
     """A JSON array, nested or flat, as a binary tensor. Raises ``ValueError`` if it is none."""
-    values = list(_flat(msgspec.json.decode(data)))
+    values = list(flat(msgspec.json.decode(data)))
     if len(values) != prod(shape):
         raise ValueError("the number of elements is not the shape's")
     try:
@@ -82,13 +82,14 @@ def _texts(name: str, data: memoryview) -> Iterator[str]:
         at += size
 
 
-def _flat(data: object) -> Iterator[object]:
+def flat(data: object) -> Iterator[object]:
+    """The elements of nested arrays, in row-major order; what is no array is one element."""
     if not isinstance(data, list):
         yield data
         return
     for item in data:
         if isinstance(item, list):
-            yield from _flat(item)
+            yield from flat(item)
         else:
             yield item
 

@@ -155,7 +155,8 @@ def test_metadata_and_statistics_are_there(api: httpx.Client) -> None:
 
 def test_what_mlserver_fails_at_is_a_502_without_its_words(api: httpx.Client) -> None:
     wrong = body()
-    wrong["inputs"][0]["data"] = [1.0, 2.0]  # MLServer answers 500
+    # Ragged, of as many elements as the shape has: MLServer answers 500.
+    wrong["inputs"][0]["data"] = [[1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
     answer = api.post(f"{MODEL}/versions/2/infer", json=wrong)
     assert answer.status_code == 502
     assert "Internal Server Error" not in answer.text

@@ -16,8 +16,9 @@ from gateway.app import Gateway, GatewaySecrets
 from gateway.connection import Exchange
 from gateway.settings import GatewaySettings
 from protocol.configuration import KeyDoc, ModelDoc, PlanDoc, SubscriptionDoc, VersionDoc
+from protocol.errors import TollwayError
 from protocol.failures import Failure
-from protocol.frames import NO_HEADER
+from protocol.frames import NO_HEADER, Frame
 from protocol.manifest import Manifest, Remote, Tensor
 from protocol.trace_context import TraceContext
 from protocol.usage import UsageRecord
@@ -38,6 +39,7 @@ from tests.gateway.documents import World, key
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 MODEL = "/v2/models/flowers"
+ANSWER = {"outputs": [tensor("label", "INT64", [1], data=[0])]}
 
 
 def remote_version(port: int, **fields: Any) -> VersionDoc:
@@ -209,7 +211,10 @@ async def test_a_plans_rows_are_counted_before_anything_is_sent(stage: Stage, wo
 
 
 async def test_a_shape_that_is_given_twice_does_not_hide_rows(stage: Stage, world: World) -> None:
-    many = b'{"name": "input", "datatype": "FP32", "shape": [9, 4], "shape": [1, 4], "data": []}'
+    many = (
+        b'{"name": "input", "datatype": "FP32", "shape": [9, 4], "shape": [1, 4], '
+        b'"data": [1, 2, 3, 4]}'
+    )
     answer = await stage.client.post(
         f"{MODEL}/infer",
         content=b'{"inputs": [' + many + b'], "inputs": [' + many + b"]}",
@@ -291,14 +296,14 @@ async def test_a_server_without_binary_gets_json_and_the_caller_binary(
         (http({}, 204), 502),
         (http(b"<html>"), 502),
         (http(b'{"outputs": 1}'), 502),
-        (http({"outputs": []}, inference_header_content_length="999"), 502),
-        (http({"outputs": []}, inference_header_content_length="-1"), 502),
-        (http({"outputs": []}, inference_header_content_length="0" * 5000), 502),
+        (http(ANSWER, inference_header_content_length="999"), 502),
+        (http(ANSWER, inference_header_content_length="-1"), 502),
+        (http(ANSWER, inference_header_content_length="0" * 5000), 502),
         (http({"outputs": [tensor("a", "FP32", [1] * 65, data=[1])]}), 502),
         (http({"outputs": [tensor("a", "FP32", [1], parameters={"binary_data_size": 4})]}), 502),
         (http(b"x" * 20_001), 502),
         (http(b"x" * 20_001, content_length="9" * 19), 502),
-        (http({"outputs": []}, content_encoding="gzip"), 502),
+        (http(ANSWER, content_encoding="gzip"), 502),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\nconnection: close\r\n\r\n{", 502),
         (b"nonsense\r\n\r\n", 503),
         (CLOSE, 503),
@@ -342,7 +347,7 @@ async def test_a_secret_that_the_server_repeats_is_not_passed_on_nor_a_part_of_i
 
 async def test_numbers_that_json_does_not_have_are_answered_as_null(stage: Stage) -> None:
     body = (
-        b'{"outputs": [{"name": "p", "datatype": "FP32", "shape": [3], '
+        b'{"outputs": [{"name": "label", "datatype": "INT64", "shape": [3], '
         b'"data": [NaN, -Infinity, 1.5]}]}'
     )
     stage.remote.infer = lambda _: http(body)
@@ -405,7 +410,7 @@ async def test_v1_predictions_are_refused_with_what_to_do(stage: Stage) -> None:
 
 
 async def test_a_request_whose_connection_breaks_is_sent_once_more(stage: Stage) -> None:
-    answers = [CLOSE, http({"outputs": []})]
+    answers = [CLOSE, http(ANSWER)]
     stage.remote.infer = lambda _: answers.pop(0)
 
     assert (await stage.infer()).status_code == 200
@@ -625,3 +630,69 @@ async def test_a_failure_of_the_remote_server_counts_as_one_of_the_backend(stage
 
     series = stage.gateway.metrics._series["flowers", 1]
     assert series.failures[Failure.BACKEND] == 1
+
+
+async def test_what_the_model_does_not_take_is_the_callers_fault_and_not_the_servers(
+    stage: Stage,
+) -> None:
+    stage.remote.infer = lambda _: http({}, 500)
+    given = tensor("input", "FP32", [1, 3], data=[1.0, 2.0, 3.0])
+    answers = [
+        await stage.client.post(f"{MODEL}/infer", json={"inputs": [given]}) for _ in range(4)
+    ]
+
+    assert {answer.status_code for answer in answers} == {400}
+    assert answers[0].json() == {
+        "error": "input 'input' has shape [1, 3], but the model takes [-1, 4]"
+    }
+    assert stage.remote.inferred() == []
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    assert (version.faults, version.state) == (0, "ready")
+    assert stage.gateway.metrics._series["flowers", 1].failures[Failure.OTHER] == 4
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        tensor("q", "INT64", [1], data=[0]),
+        tensor("label", "INT32", [1], data=[0]),
+        tensor("label", "INT64", [5, 2], data=[0, 1]),
+        tensor("label", "INT64", [1]),
+    ],
+)
+async def test_an_answer_that_is_not_of_the_models_outputs_is_not_passed_on(
+    stage: Stage, output: dict[str, Any]
+) -> None:
+    stage.remote.infer = lambda _: http({"outputs": [output]})
+    answer = await stage.infer()
+
+    assert answer.status_code == 502
+    assert answer.json() == {
+        "error": "the server of 'flowers' version 1 failed, or its answer is no use"
+    }
+
+
+async def test_times_are_measured_by_a_clock_that_runs_within_a_tick_of_the_loop(
+    stage: Stage,
+) -> None:
+    version = stage.gateway.remotes.get(("flowers", 1))
+    assert version is not None
+    # arrival, a place, sending, the answer, the end
+    version._monotonic = iter([100.0, 100.0001, 100.0002, 100.0053, 100.006]).__next__
+    loop = asyncio.get_running_loop()
+    reply: asyncio.Future[Frame | TollwayError] = loop.create_future()
+    body = msgspec.json.encode({"inputs": [tensor("input", "FP32", [1, 4], data=[ROW])]})
+    context = TraceContext(trace_id=1, span_id=2, sampled=True)
+    trace = Trace(context, context, None, [])
+    exchange = Exchange(
+        body, loop.time() + 2, reply.set_result, header_length=NO_HEADER, trace=trace
+    )
+    version.send(exchange)
+    frame = await reply
+
+    assert isinstance(frame, Frame)
+    assert frame.a == pytest.approx(100, abs=1)
+    assert frame.b == pytest.approx(5200, abs=1)
+    assert trace.sent == 100.0002
+    assert version.stats().success_ns == pytest.approx(6_000_000, rel=1e-3)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -95,6 +96,18 @@ async def test_one_trace_leads_from_the_client_through_gateway_and_engine(
     assert (told["tollway.model"], told["tollway.version"]) == ("iris", 2)
     assert told["tollway.request_id"] == "r-1"
     assert told["tollway.prediction_id"] == answer.headers["tollway-prediction-id"]
+
+
+async def test_no_span_begins_before_its_parent_though_the_loops_clock_is_behind(
+    client: httpx.AsyncClient, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() - 0.05)
+    await client.post(INFER, content=b"{}", headers=PARENT)
+    await until(lambda: bool(collector.named("predict")))
+
+    (predict,), (upstream,) = collector.named("predict"), collector.named("upstream")
+    assert predict.start <= upstream.start
 
 
 async def test_spans_hold_neither_the_key_nor_the_body(
