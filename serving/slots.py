@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.configuration import EngineDoc, EngineState, VersionDoc
+from protocol.configuration import AlertDoc, EngineDoc, EngineState, VersionDoc
 from runtime.logs import logger
 from serving.fetch import BlobCache, FetchError
 from serving.findings import Findings
@@ -137,15 +137,21 @@ class Slot:
             while (news := await process.news()) is not None:
                 if news.load is not None:
                     self._told(news.load)
-                if (alert := news.alert) is None:
-                    continue
-                self._log.error("alert", kind=alert.kind, reason=alert.message)
-                self._order = msgspec.structs.replace(self._order, finding=alert)
-                self.doc = msgspec.structs.replace(self.doc, alerts=(alert,))
-                self._changed()
-                await asyncio.to_thread(self._findings.keep, self.version.digest, alert)
+                if news.alert is not None:
+                    await self._take(news.alert)
         except (ValueError, OSError) as error:
-            # It serves all the same, and this engine shares no runs any more.
+            # It serves all the same.
+            self._log.error("an engine is not understood", error=repr(error))
+
+    async def _take(self, alert: AlertDoc) -> None:
+        self._log.error("alert", kind=alert.kind, reason=alert.message)
+        self._order = msgspec.structs.replace(self._order, finding=alert)
+        self.doc = msgspec.structs.replace(self.doc, alerts=(alert,))
+        self._changed()
+        try:
+            await asyncio.to_thread(self._findings.keep, self.version.digest, alert)
+        except OSError as error:
+            # Known for as long as this worker lives, and this engine shares no runs any more.
             self._log.error("an alert is not kept", error=repr(error))
 
     async def _load(self) -> "_Outcome":

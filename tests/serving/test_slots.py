@@ -33,6 +33,11 @@ FINDS = """print('{"ready": true}', flush=True)
 alert = '{"kind": "batch_variance", "message": "rows differ", "since": 7}'
 print('{"alert": ' + alert + '}', flush=True)
 import time; time.sleep(60)"""
+FINDS_TWICE = """print('{"ready": true}', flush=True)
+for since in "78":
+    alert = '{"kind": "batch_variance", "message": "rows differ", "since": ' + since + '}'
+    print('{"alert": ' + alert + '}', flush=True)
+import time; time.sleep(60)"""
 BABBLES = """print('{"ready": true}', flush=True); print('babble', flush=True)
 import time; time.sleep(60)"""
 SAYS_NO_AND_STAYS = """print('{"ready": false, "error": "no"}', flush=True)
@@ -193,11 +198,24 @@ async def test_what_an_engine_finds_is_reported_logged_and_known_to_its_successo
     assert [line["reason"] for line in logs if line["event"] == "alert"] == ["rows differ"]
 
 
+async def test_an_engine_is_heard_on_when_its_alert_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "findings").write_text("no folder")
+    with capture_logs() as logs:
+        async with slot_of(Engines(FINDS_TWICE), tmp_path) as (slot, _):
+            await settle_until(lambda: any(alert.since == 8 for alert in slot.doc.alerts))
+            assert slot.doc.state == "ready"
+    assert [line["event"] for line in logs if line["log_level"] == "error"][:3] == [
+        "alert",
+        "an alert is not kept",
+        "alert",
+    ]
+
+
 async def test_an_engine_that_babbles_serves_all_the_same(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with slot_of(Engines(BABBLES), tmp_path) as (slot, seen):
             await settle_until(
-                lambda: any(line["event"] == "an alert is not kept" for line in logs)
+                lambda: any(line["event"] == "an engine is not understood" for line in logs)
             )
             assert slot.doc.state == "ready"
             assert not slot.doc.alerts
