@@ -22,7 +22,7 @@ SUSTAINED_S: Final = 1.0
 GAP_S: Final = 0.6
 """Queueing counts as the same while no longer than this lies between two signs of it."""
 BUSY: Final = 0.5
-"""Share of its time from which an engine's refusals count as its being busy."""
+"""Share of its time from which an engine counts as busy."""
 TARGET: Final = 0.6
 """Share of its time that an engine should be busy, when there are to be fewer of them."""
 
@@ -49,9 +49,15 @@ class EngineLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def queueing(self) -> bool:
-        """Whether requests waited for long enough to want another engine."""
-        if self.turned_away and self.share >= BUSY:
-            return True  # and not because nobody could keep such a deadline
+        """Whether requests waited for long enough to want another engine.
+
+        They wait for an engine that is busy. Where it is not, the machine is short of processors,
+        or nobody could keep such a deadline: another engine would have no more of either.
+        """
+        if self.share < BUSY:
+            return False
+        if self.turned_away:
+            return True
         run_s = self.ran_s / self.runs if self.runs else 0.0
         wait_s = self.waited_s / self.started if self.started else 0.0
         bearable = max(WAIT_S, WAIT_TO_RUN * run_s)

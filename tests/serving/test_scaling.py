@@ -160,3 +160,9 @@ def test_the_bounds_hold_whatever_happens_and_no_engine_goes_as_soon_as_it_came(
             assert apart >= IDLE_S - 1e-6, "down only long after any other change"
         elif index > 1:
             assert apart >= SUSTAINED_S - TICK_S - 1e-6
+
+
+def test_waits_for_a_processor_are_none_for_an_engine() -> None:
+    waits = {"answered": 100, "started": 100, "runs": 10, "ran_s": 0.01, "waited_s": 5.0}
+    assert not EngineLoad(span_s=TICK_S, busy_s=0.3 * TICK_S, **waits).queueing
+    assert EngineLoad(span_s=TICK_S, busy_s=0.9 * TICK_S, **waits).queueing
