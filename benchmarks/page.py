@@ -44,7 +44,7 @@ def page(report: Report) -> str:
     ]
     for label in dict.fromkeys(one.label for one in report.comparisons):
         mine = [one for one in report.comparisons if one.label == label]
-        lines += ["", f"## {label} a request", "", *_table(COLUMNS, _compared(mine))]
+        lines += ["", f"## {label}", "", *_table(COLUMNS, _compared(mine))]
     for peer, why in report.absent.items():
         lines += ["", f"{peer} did not start on this machine, and is not measured: {why}"]
     lines += ["", "## Targets", ""]
