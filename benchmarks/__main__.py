@@ -13,6 +13,7 @@ import typer
 import tollway
 from benchmarks import machine, page, scenarios
 from benchmarks.interruption import end_on_sigterm
+from benchmarks.judged import RESULTS, Check, Output
 from benchmarks.measure import Round
 from benchmarks.models import (
     CLASSIFIER,
@@ -26,13 +27,12 @@ from benchmarks.models import (
 from benchmarks.peer_systems import PEERS, Peer, missing, peer_served
 from benchmarks.processes import Memory
 from benchmarks.report import Report, make_console, show, store
-from benchmarks.systems import ROOT, Served, Stack, stack
+from benchmarks.systems import Served, Stack, stack
 from benchmarks.targets import judge
 from benchmarks.turns import Effort, Progress, comparisons, take_turn
 from benchmarks.workloads import WORKLOADS, Workload, exchanges
 from demo.training import diabetes
 
-RESULTS = ROOT / "benchmarks" / "results"
 DEFAULT_CONNECTIONS = "1,32,128"
 EVERY_PEER = ",".join(dict.fromkeys(peer.environment for peer in PEERS))
 SIZE_ROUNDS = 2
@@ -89,9 +89,9 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Engine agents of Tollway.")] = 1,
     large: Annotated[bool, typer.Option(help="Also ask for a thousand rows.")] = True,
     sizes: Annotated[bool, typer.Option(help="Also measure the cost of large bodies.")] = True,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    output: Output = RESULTS,
     publish: Annotated[bool, typer.Option(help="Write docs/benchmarks.md as well.")] = False,
-    check: Annotated[bool, typer.Option(help="Exit 1 when a target is missed.")] = False,
+    check: Check = False,
 ) -> None:
     """Measure Tollway beside its peers, and store the result."""
     end_on_sigterm()

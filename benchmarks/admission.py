@@ -18,12 +18,13 @@ import uvloop
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import machine
+from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.measure import BackgroundLoad
 from benchmarks.models import json_body
 from benchmarks.open_loop import OpenResult, OpenSpec, drive
-from benchmarks.report import make_console, store, verdict_table
+from benchmarks.report import make_console
 from benchmarks.spec import Exchange, LoadSpec
-from benchmarks.systems import ROOT, Served, stack
+from benchmarks.systems import Served, stack
 from benchmarks.targets import Verdict
 
 MODEL = "dense"
@@ -191,10 +192,8 @@ def main(
     *,
     seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a round.")] = 6.0,
     deadline_ms: Annotated[int, typer.Option(min=10, help="Of each request.")] = 200,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = (
-        ROOT / "benchmarks" / "results"
-    ),
-    check: Annotated[bool, typer.Option(help="Exit 1 when a target is missed.")] = False,
+    output: Output = RESULTS,
+    check: Check = False,
 ) -> None:
     """Send twice what the engine can take, and see what becomes of it."""
     console = make_console()
@@ -202,9 +201,9 @@ def main(
     overload = measure(seconds, deadline_ms)
     report = Report(machine=conditions, overload=overload, verdicts=judge(overload))
     path = machine.result_path(output, conditions)
-    store(path.with_name(f"admission-{path.name}"), report)
-    console.print(verdict_table(report.verdicts))
-    if check and not all(verdict.passed for verdict in report.verdicts):
+    named = path.with_name(f"admission-{path.name}")
+    met = conclude(console, named, report, report.verdicts)
+    if check and not met:
         raise typer.Exit(1)
 
 

@@ -18,11 +18,12 @@ from rich.progress import Progress
 
 from benchmarks import machine
 from benchmarks.interruption import end_on_sigterm
+from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.measure import run_load, spec_for
 from benchmarks.models import CLASSIFIER, train_classifier
 from benchmarks.processes import Memory, memory_by_role
-from benchmarks.report import make_console, store, verdict_table
-from benchmarks.systems import ROOT, stack
+from benchmarks.report import make_console
+from benchmarks.systems import stack
 from benchmarks.targets import ON_THE_PATH, Verdict
 from benchmarks.workloads import Workload, exchanges
 
@@ -123,10 +124,8 @@ def main(
     requests: Annotated[int, typer.Option(min=1000, help="In all.")] = 20 * MILLION,
     connections: Annotated[int, typer.Option(min=1, help="Connections.")] = 128,
     each: Annotated[int, typer.Option(min=1000, help="Requests of a round.")] = MILLION,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = (
-        ROOT / "benchmarks" / "results"
-    ),
-    check: Annotated[bool, typer.Option(help="Exit 1 when a target is missed.")] = False,
+    output: Output = RESULTS,
+    check: Check = False,
 ) -> None:
     """Send requests for a long time, and store what memory does."""
     end_on_sigterm()
@@ -138,9 +137,9 @@ def main(
         console.print("stopped; nothing stored")
         sys.exit(130)
     report = Report(machine=conditions, stages=stages, verdicts=judge(stages))
-    store(machine.result_path(output, conditions, "endurance"), report)
-    console.print(verdict_table(report.verdicts))
-    if check and not all(verdict.passed for verdict in report.verdicts):
+    path = machine.result_path(output, conditions, "endurance")
+    met = conclude(console, path, report, report.verdicts)
+    if check and not met:
         raise typer.Exit(1)
 
 

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -27,9 +26,9 @@ import typer
 import uvloop
 
 from benchmarks import machine
+from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.processes import free_port
-from benchmarks.report import make_console, store, verdict_table
-from benchmarks.systems import ROOT
+from benchmarks.report import make_console
 from benchmarks.targets import Verdict
 from gateway.catalog import Catalog
 from gateway.routing import choose_version
@@ -325,10 +324,8 @@ def main(
     *,
     requests: Annotated[int, typer.Option(min=100, help="Requests of a round.")] = 1_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each.")] = 300,
-    output: Annotated[Path, typer.Option(help="Folder of the results.")] = (
-        ROOT / "benchmarks" / "results"
-    ),
-    check: Annotated[bool, typer.Option(help="Exit 1 when a target is missed.")] = False,
+    output: Output = RESULTS,
+    check: Check = False,
 ) -> None:
     """Measure what the policies cost, and store the result."""
     console = make_console()
@@ -336,11 +333,11 @@ def main(
     cost = measure(requests, rounds)
     report = Report(machine=conditions, cost=cost, verdicts=judge(cost))
     path = machine.result_path(output, conditions)
-    store(path.with_name(f"policies-{path.name}"), report)
-    console.print(verdict_table(report.verdicts))
+    named = path.with_name(f"policies-{path.name}")
+    met = conclude(console, named, report, report.verdicts)
     shares = (f"{part} {us:.2f}" for part, us in cost.parts.items())
     console.print(f"CPU us a request in memory: {', '.join(shares)}")
-    if check and not all(verdict.passed for verdict in report.verdicts):
+    if check and not met:
         raise typer.Exit(1)
 
 
