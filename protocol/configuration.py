@@ -27,12 +27,55 @@ QuotaUnit = Literal["requests", "rows", "compute_ms"]
 QuotaPeriod = Literal["day", "month"]
 
 
+class CanaryDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that answers some of the applications which name no version."""
+
+    version: int
+    permille: int
+    """Share of the applications, 0 to 1000: those whose stable hash is below it."""
+
+
+class ShadowDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that also scores some of the requests, after their answer has left."""
+
+    version: int
+    permille: int = 1000
+    """Share of the requests, 0 to 1000."""
+
+
+class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a column of a request may hold."""
+
+    column: str
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    """None: any text."""
+    nulls: bool = True
+    """Whether a value may be missing."""
+
+
+class ContractDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's data contract: the rules for its inputs."""
+
+    mode: Literal["warn", "enforce"]
+    """``enforce``: a request that breaks a rule is answered 422; ``warn``: it is counted."""
+    rules: tuple[ColumnRule, ...] = ()
+
+
 class ModelDoc(msgspec.Struct, frozen=True, kw_only=True):
     """kind ``model``, key = name."""
 
     name: str
     aliases: dict[str, int] = {}
     """Label -> version number. The label ``stable`` answers calls that name no version."""
+    canary: CanaryDoc | None = None
+    shadows: tuple[ShadowDoc, ...] = ()
+    contract: ContractDoc | None = None
+    segments: dict[str, str] = {}
+    """Name -> condition on columns (``age<30``), by which reports are told apart."""
+    capture_permille: int = 0
+    """Share of the requests whose payload may be kept, 0 to 1000."""
     idle_unload_s: int = 0
     """Seconds without a call after which workers let a version go until it is called; 0: never."""
     cold_start_wait_s: int = 0
@@ -90,6 +133,15 @@ class SubscriptionDoc(msgspec.Struct, frozen=True, kw_only=True):
     application: str
     model: str
     plan: str
+
+
+class PinDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """kind ``pin``, key = ``APPLICATION/MODEL``: the version that answers an application's calls
+    which name none."""
+
+    application: str
+    model: str
+    version: int
 
 
 class RateDoc(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +252,7 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "subscription": SubscriptionDoc,
     "plan": PlanDoc,
     "application": ApplicationDoc,
+    "pin": PinDoc,
     "issuer": IssuerDoc,
     "worker": WorkerDoc,
 }
