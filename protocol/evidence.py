@@ -1,5 +1,5 @@
-"""Evidence: how well a version did on rows whose truth is known. Immutable canonical JSON (RFC 8785),
-known by its digest and bound to the version's manifest."""
+"""Evidence: how well a version did on rows whose truth is known. Immutable canonical JSON
+(RFC 8785), known by its digest and bound to the version's manifest."""
 
 from typing import Literal
 
@@ -56,7 +56,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher calls the rows."""
     rows: int
     rows_digest: str
-    """``sha256:`` of inputs and truth in canonical form: evaluations of the same rows agree in it."""
+    """``sha256:`` of inputs and truth in canonical form: the same for evaluations of the same
+    rows."""
     main_metric: str
     metrics: dict[str, Measured]
     segments: tuple[SegmentEvidence, ...] = ()
