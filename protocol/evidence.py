@@ -27,8 +27,18 @@ class SegmentEvidence(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Measured]
 
 
+class ClassEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a classifier tells one class from the others."""
+
+    label: str
+    rows: int
+    """Rows that truly are of this class."""
+    metrics: dict[str, Measured]
+    """``precision``, ``recall`` and ``f1`` of this class against all others."""
+
+
 class Importance(msgspec.Struct, frozen=True, kw_only=True):
-    """By how much the main metric falls when a column's values are shuffled."""
+    """By how much the main metric gets worse when a column's values are shuffled."""
 
     column: str
     mean: float
@@ -37,11 +47,29 @@ class Importance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeasuredLatency(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of one-row requests in the version's own engine, in milliseconds."""
+    """Time of one-row requests, in milliseconds."""
 
     requests: int
     p50_ms: float
     p99_ms: float
+    measured: Literal["engine", "answer"] = "engine"
+    """``engine``: queue and run in the engine, as it reports them; ``answer``: from the request
+    to its answer as the client saw it, where nothing reports the former."""
+
+
+class Resampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the intervals and the importances were made, so that they can be made again."""
+
+    intervals: Literal["percentile bootstrap"] = "percentile bootstrap"
+    """Rows are drawn with replacement, as many as there are; the metric of each draw is taken, and
+    the interval holds the middle share of them (Efron, 1979)."""
+    confidence: float = 0.95
+    resamples: int
+    seed: int
+    importance_repeats: int = 0
+    """Shuffles of each column; 0: no importance was measured."""
+    importance_rows: int = 0
+    """Rows that they were measured on, drawn from all."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,14 +89,23 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     main_metric: str
     metrics: dict[str, Measured]
     segments: tuple[SegmentEvidence, ...] = ()
+    classes: tuple[ClassEvidence, ...] = ()
+    """A classifier's classes, in the order of its labels."""
+    positive: str | None = None
+    """The class that a binary classifier's ``precision``, ``recall`` and ``f1`` are about."""
     importance: tuple[Importance, ...] = ()
     latency: MeasuredLatency | None = None
+    resampling: Resampling | None = None
     libraries: dict[str, str] = {}
 
+    def canonical(self) -> bytes:
+        """Its canonical JSON. Raises ``rfc8785.CanonicalizationError`` for numbers that are not
+        finite."""
+        return rfc8785.dumps(msgspec.to_builtins(self))
+
     def digest(self) -> str:
-        """``sha256:`` of its canonical JSON. Raises ``rfc8785.CanonicalizationError`` for numbers
-        that are not finite."""
-        return sha256_digest(rfc8785.dumps(msgspec.to_builtins(self)))
+        """``sha256:`` of its canonical JSON."""
+        return sha256_digest(self.canonical())
 
 
 def evidence_digest(digests: list[str]) -> str:

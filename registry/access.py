@@ -14,6 +14,9 @@ PUBLISHERS: tuple[Role, ...] = ("admin", "publisher")
 ARTIFACT_READERS: tuple[Role, ...] = ("admin", "publisher", "auditor")
 """Who may read the bytes of a model."""
 
+EVIDENCE_READERS: tuple[Role, ...] = ("admin", "publisher", "sponsor", "auditor")
+"""Who may read how well versions did: those who make, approve and audit them."""
+
 
 class Actor(msgspec.Struct, frozen=True):
     """Who makes a request: ``name`` is written to every history.

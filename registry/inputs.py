@@ -16,7 +16,8 @@ MAX_INTEGER = 2**31 - 1
 MAX_EXACT = 2**53 - 1
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
+    """Refuse what PostgreSQL does not take as text."""
     if "\0" in text:
         raise ValueError("text must not contain NUL")
     return text
@@ -30,8 +31,8 @@ Name = Annotated[
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 Size = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
-Short = Annotated[str, Field(max_length=255), AfterValidator(_no_nul)]
-Long = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul)]
+Short = Annotated[str, Field(max_length=255), AfterValidator(no_nul)]
+Long = Annotated[str, Field(max_length=20_000), AfterValidator(no_nul)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Label = Annotated[str, Field(max_length=10_000)] | int | Finite | bool
 
@@ -65,7 +66,7 @@ ColdStartWait = Annotated[
 class ModelInput(_Input):
     """What is said of a model; what is left out stays as it is."""
 
-    title: Annotated[str, Field(max_length=200), AfterValidator(_no_nul)] | None = None
+    title: Annotated[str, Field(max_length=200), AfterValidator(no_nul)] | None = None
     description: Long | None = None
     idle_unload_s: IdleUnload | None = None
     cold_start_wait_s: ColdStartWait | None = None
@@ -114,7 +115,7 @@ class TensorInput(_Input):
     """An input or output that a remote server does not describe itself; -1 in ``shape`` is a
     dimension of any size."""
 
-    name: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_nul)]
+    name: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(no_nul)]
     datatype: Literal[
         "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
         "FP16", "BF16", "FP32", "FP64", "BYTES",
@@ -128,8 +129,8 @@ class RemoteInput(_Input):
     ``protocol.manifest.Remote``."""
 
     url: Annotated[str, Field(min_length=1, max_length=2000)]
-    model: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
-    version: Annotated[str, Field(max_length=255), AfterValidator(_no_nul)] = ""
+    model: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(no_nul)]
+    version: Annotated[str, Field(max_length=255), AfterValidator(no_nul)] = ""
     credential: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9-]*$")] = ""
     binary: bool | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
@@ -171,7 +172,7 @@ class TransitionInput(_Input):
     """The state that the version should take, and why."""
 
     to: VersionState
-    reason: Annotated[str, Field(max_length=2000), AfterValidator(_no_nul)] = ""
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] = ""
 
 
 class AliasInput(_Input):

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from registry.access import Require
 from registry.routes_aliases import alias_router
 from registry.routes_blobs import blob_router
+from registry.routes_evidence import evidence_router
 from registry.routes_models import model_router
 from registry.routes_versions import version_router
 
@@ -17,6 +18,7 @@ def registry_router(require: Require) -> APIRouter:
     router = APIRouter()
     router.include_router(model_router(require))
     router.include_router(version_router(require))
+    router.include_router(evidence_router(require))
     router.include_router(alias_router(require))
     router.include_router(blob_router(require))
     return router

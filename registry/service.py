@@ -13,6 +13,7 @@ from registry.blobs import Blobs
 from registry.blobstore import BlobStore
 from registry.clock import Clock, system_clock
 from registry.collect import Collected, Collector
+from registry.evidence import Evidences
 from registry.inspect import Inspect, inspect_bundle
 from registry.integrity import Integrity
 from registry.lifecycle import Lifecycle
@@ -38,6 +39,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     versions: Versions
     publisher: Publisher
     lifecycle: Lifecycle
+    evidence: Evidences
     aliases: Aliases
     blobs: Blobs
     uploads: Uploads
@@ -76,6 +78,7 @@ def create_registry(
         versions=versions,
         publisher=Publisher(database, blobs, settings, clock, permissions, inspect, inspect_remote),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
+        evidence=Evidences(database, versions, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,
         uploads=Uploads(database, blobs, settings, clock),

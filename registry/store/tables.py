@@ -136,3 +136,20 @@ transitions = sa.Table(
     sqlite_autoincrement=True,
 )
 """Who moved a version to which state, when, why, and the digest that this was about."""
+
+evidence = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("id", SERIAL, primary_key=True),
+    sa.Column("model", NAME, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("digest", DIGEST, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("created_by", ACTOR, nullable=False),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+    sa.UniqueConstraint("model", "number", "digest"),
+    sqlite_autoincrement=True,
+)
+"""Evaluations of versions. ``document`` is canonical JSON, of which ``digest`` is taken; rows are
+never updated."""

@@ -57,6 +57,17 @@ async def _done(control: Control, method: str, path: str, **given: Any) -> dict[
     return found
 
 
+def evidence(manifest_digest: str) -> dict[str, Any]:
+    """An evaluation of a version, as a client sends it."""
+    return {
+        "manifest_digest": manifest_digest,
+        "rows": 200,
+        "rows_digest": sha256_digest(b"rows"),
+        "main_metric": "accuracy",
+        "metrics": {"accuracy": {"value": 0.92, "low": 0.88, "high": 0.95}},
+    }
+
+
 async def _validated(control: Control) -> int:
     number = await register(control.admin)
     await report(control, number, "ready")
@@ -103,6 +114,12 @@ async def _reject_version(control: Control) -> Call:
     number = await _validated(control)
     body = {"to": "rejected", "reason": "biased"}
     return Call(f"/models/risk/versions/{number}/transitions", body, own_reason="biased")
+
+
+async def _add_evidence(control: Control) -> Call:
+    path = f"/models/risk/versions/{await register(control.admin)}"
+    found = await _done(control, "GET", path)
+    return Call(f"{path}/evidence", evidence(found["digest"]))
 
 
 async def _make_alias(control: Control) -> Call:
@@ -328,6 +345,9 @@ CASES: dict[str, list[Case]] = {
     "POST /models/{model}/versions/{number}/transitions": [
         Case("version.approved", "version", "risk/1", _approve_version),
         Case("version.rejected", "version", "risk/1", _reject_version),
+    ],
+    "POST /models/{model}/versions/{number}/evidence": [
+        Case("evidence.added", "evidence", None, _add_evidence)
     ],
     "PUT /models/{model}/aliases/{alias}": [
         Case("alias.created", "alias", "risk/next", _make_alias)

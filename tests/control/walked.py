@@ -58,6 +58,14 @@ OFFSET = (("Upload-Offset", "0"),)
 CATALOGUE = Expected(READ, public=LIST)
 MODEL_HISTORY = Expected(HISTORY, public=FORBIDDEN_HISTORY)
 BLOB = {"digest": "{digest}", "size": 20}
+EVIDENCE_LIST = Expected(each(404, 403, 404, 200), public=FORBIDDEN_HISTORY)
+EVIDENCE = {
+    "manifest_digest": "{digest}",
+    "rows": 1,
+    "rows_digest": "{digest}",
+    "main_metric": "accuracy",
+    "metrics": {"accuracy": {"value": 1.0}},
+}
 
 ISSUER = {"issuer": "https://id.example.org", "audiences": ["tollway"], "algorithms": ["RS256"]}
 
@@ -79,6 +87,11 @@ WALK: dict[str, Expected] = {
     "PATCH /models/{model}/versions/{number}": model_change({"loaded": False}),
     "GET /models/{model}/versions/{number}/transitions": MODEL_HISTORY,
     "POST /models/{model}/versions/{number}/transitions": model_change({"to": "deprecated"}),
+    "GET /models/{model}/versions/{number}/evidence": EVIDENCE_LIST,
+    "POST /models/{model}/versions/{number}/evidence": model_change(EVIDENCE),
+    "GET /models/{model}/versions/{number}/evidence/{digest}": Expected(
+        each(404, 403, 404, 404), public=each(403, 403, 403, 404)
+    ),
     "GET /models/{model}/aliases": CATALOGUE,
     "GET /models/{model}/aliases/{alias}": Expected(each(404, 404, 404, 404), public=LIST),
     "GET /models/{model}/aliases/{alias}/history": MODEL_HISTORY,
