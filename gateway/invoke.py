@@ -24,15 +24,14 @@ from gateway.destinations import Destinations
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
 from gateway.routing import choose_version, hide_unseen
-from gateway.usage_log import UsageLog
+from gateway.usage_log import UsageLog, record_of
 from policies.base import Call, Policy
-from policies.chain import Chain, Decided
+from policies.chain import Chain, Decided, defect
 from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
 from protocol.errors import Code, TollwayError
 from protocol.failures import Failure
 from protocol.frames import Frame
-from protocol.usage import UsageRecord
 
 Done = Callable[[Answer], None]
 
@@ -104,6 +103,9 @@ class Invoker:
             self._destinations.send((call.model, call.version), exchange)
         except TollwayError as error:
             self._answer(call, error, done)
+        except Exception as error:
+            # A defect must not leave the call without an answer, and its place taken.
+            self._answer(call, defect(call, error), done)
 
     def refuse(self, call: Call, error: TollwayError, done: Done) -> None:
         """Answer a call that was not admitted. Recorded where the caller is known."""
@@ -142,28 +144,11 @@ class Invoker:
             answer = engine_answer(reply, headers)
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
-        identity = call.identity
-        assert identity is not None
         self._metrics.answered(
             call.model, call.version, answer.status, answer.failure, total, queue_us, infer_us, rows
         )
-        record = UsageRecord(
-            int(self._now() * 1000),
-            identity.application,
-            identity.key,
-            call.model,
-            call.version,
-            call.variant,
-            answer.status,
-            rows,
-            queue_us,
-            infer_us,
-            int(total * 1e6),
-            call.bytes_in,
-            len(answer.body),
-            call.prediction_id.decode(),
-            "" if call.plan is None else call.plan.name,
-        )
+        now_ms = int(self._now() * 1000)
+        record = record_of(call, answer, now_ms, rows, queue_us, infer_us, int(total * 1e6))
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
         self._observer.answered(call, record, reply)
 

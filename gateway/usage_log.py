@@ -12,12 +12,39 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.answer import Answer
+from policies.base import Call
 from protocol.usage import UsageRecord
 from runtime.logs import logger
 
 SUFFIX = ".usage"
 CLOSED = -1
 _encode = msgspec.json.Encoder().encode
+
+
+def record_of(
+    call: Call, answer: Answer, at_ms: int, rows: int, queue_us: int, infer_us: int, total_us: int
+) -> UsageRecord:
+    """What is recorded of the answer to an identified call."""
+    identity = call.identity
+    assert identity is not None
+    return UsageRecord(
+        at_ms,
+        identity.application,
+        identity.key,
+        call.model,
+        call.version,
+        call.variant,
+        answer.status,
+        rows,
+        queue_us,
+        infer_us,
+        total_us,
+        call.bytes_in,
+        len(answer.body),
+        call.prediction_id.decode(),
+        "" if call.plan is None else call.plan.name,
+    )
 
 
 class UsageLog:

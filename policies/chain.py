@@ -53,7 +53,7 @@ class Chain:
             refusal = error
         except Exception as error:
             # A defect of one step must not leave the call without an answer.
-            refusal = _failed(call, error)
+            refusal = defect(call, error)
         decided(refusal)
 
     def _go_on(
@@ -65,10 +65,11 @@ class Chain:
         elif isinstance(error, TollwayError):
             decided(error)
         else:
-            decided(_failed(call, error))
+            decided(defect(call, error))
 
 
-def _failed(call: Call, error: BaseException) -> TollwayError:
+def defect(call: Call, error: BaseException) -> TollwayError:
+    """What a call is answered with that a defect of ours has ended; the log has the rest."""
     request_id = (call.request_id or call.prediction_id).decode()
-    logger("policies").error("a policy failed", request_id=request_id, error=repr(error))
+    logger("gateway").error("a call met a defect", request_id=request_id, error=repr(error))
     return TollwayError(Code.INTERNAL, "an internal error of the gateway")

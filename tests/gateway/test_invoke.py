@@ -10,6 +10,7 @@ import pytest
 from gateway.app import Gateway
 from gateway.routing import Router
 from gateway.settings import GatewaySettings
+from protocol.configuration import PlanDoc
 from protocol.frames import Frame, Operation
 from protocol.keys import generate
 from protocol.usage import UsageRecord
@@ -205,6 +206,21 @@ async def test_request_lost_with_the_only_engine_is_503_not_left_hanging(
     answer = await client.post(INFER, content=b"{}")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_defect_on_the_way_to_the_engine_is_answered_and_gives_the_place_back(
+    client: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a defect")
+
+    one_at_once = PlanDoc(name="unlimited", concurrency=1)
+    gateway.catalog.apply([("plan", "unlimited", one_at_once)], False)
+    monkeypatch.setattr(gateway.upstream, "send", broken)
+    answer = await client.post(INFER, content=b"{}")
+    assert (answer.status_code, "a defect" in answer.text) == (500, False)
+    monkeypatch.undo()
+    assert (await client.post(INFER, content=b"{}")).status_code == 200
 
 
 async def test_restarted_engine_is_found_again_at_its_address(

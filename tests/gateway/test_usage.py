@@ -206,7 +206,8 @@ async def test_what_follows_half_a_line_is_not_lost_with_it(
         log.flush()
     await write(log, range(3, 5))
     await shipper(log, tmp_path, ledger).ship()
-    assert identifiers(ledger) == ["p0", "p1", "p3", "p4"]
+    # Segments of one millisecond have no order.
+    assert sorted(identifiers(ledger)) == ["p0", "p1", "p3", "p4"]
 
 
 async def test_an_answer_that_fails_to_leave_keeps_no_other_waiting(tmp_path: Path) -> None:
