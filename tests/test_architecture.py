@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SERVER = ("protocol", "policies", "gateway", "registry", "serving", "control", "runtime",
-          "supervisor")  # fmt: skip
+          "supervisor", "monitoring")  # fmt: skip
 
 
 @cache
