@@ -30,6 +30,7 @@ from control.store.keys import Keys
 from control.store.plans import Plans
 from control.store.rotation import drop_ended_overlaps
 from control.store.sessions import Sessions
+from control.store.sponsors import ModelSponsors
 from control.store.stream import ObservedDatabase, Stream
 from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
@@ -148,6 +149,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             settings.remote_ca_file,
         ),
         owners=ModelOwners(),
+        sponsors=ModelSponsors(),
     )
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)

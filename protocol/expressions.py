@@ -80,6 +80,15 @@ class Reader:
         where = self.token.position if position is None else position
         return ExpressionError(self._what, self.text, where, problem)
 
+    def use(self, name: re.Pattern[str]) -> None:
+        """From the present token on, ``name`` matches a bare word."""
+        self._name = name
+        self.token = self._read(self.token.position)
+
+    def back(self, token: Token) -> None:
+        """Make ``token``, which was read before, the present one again."""
+        self.token = self._read(token.position)
+
     def step(self) -> Token:
         """The present token; the following one becomes the present."""
         token = self.token

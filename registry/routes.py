@@ -7,6 +7,7 @@ from registry.routes_aliases import alias_router
 from registry.routes_blobs import blob_router
 from registry.routes_evidence import evidence_router
 from registry.routes_models import model_router
+from registry.routes_requirements import requirements_router
 from registry.routes_versions import version_router
 
 
@@ -18,6 +19,7 @@ def registry_router(require: Require) -> APIRouter:
     router = APIRouter()
     router.include_router(model_router(require))
     router.include_router(version_router(require))
+    router.include_router(requirements_router(require))
     router.include_router(evidence_router(require))
     router.include_router(alias_router(require))
     router.include_router(blob_router(require))

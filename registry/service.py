@@ -21,10 +21,12 @@ from registry.models import Models
 from registry.permissions import Permissions
 from registry.publish import Publisher
 from registry.remote import InspectRemote, no_remotes
+from registry.requirements import RequirementsBook
 from registry.settings import RegistrySettings
 from registry.status import ServingStatusOf, no_engines
 from registry.store.database import Database
 from registry.store.owners import NO_OWNERS, Owners
+from registry.store.sponsors import ANY_SPONSOR, Sponsors
 from registry.uploads import Uploads
 from registry.versions import Versions
 
@@ -39,6 +41,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     versions: Versions
     publisher: Publisher
     lifecycle: Lifecycle
+    requirements: RequirementsBook
     evidence: Evidences
     aliases: Aliases
     blobs: Blobs
@@ -63,6 +66,7 @@ def create_registry(
     inspect: Inspect = inspect_bundle,
     inspect_remote: InspectRemote = no_remotes,
     owners: Owners = NO_OWNERS,
+    sponsors: Sponsors = ANY_SPONSOR,
 ) -> Registry:
     """Build the registry on an already migrated ``database``."""
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,6 +82,7 @@ def create_registry(
         versions=versions,
         publisher=Publisher(database, blobs, settings, clock, permissions, inspect, inspect_remote),
         lifecycle=Lifecycle(database, versions, serving_status, clock),
+        requirements=RequirementsBook(database, clock, sponsors),
         evidence=Evidences(database, versions, clock),
         aliases=Aliases(database, clock),
         blobs=blobs,

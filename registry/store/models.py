@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protocol.configuration import CALLABLE_STATES, ModelDoc
+from registry.store import requirements
 from registry.store.changes import append
 from registry.store.tables import aliases, models, versions
 
@@ -122,9 +123,12 @@ def announce(connection: Connection, name: str) -> None:
     labels = {row.alias: row.version for row in connection.execute(held.order_by(aliases.c.alias))}
     query = sa.select(models.c.idle_unload_s, models.c.cold_start_wait_s)
     row = connection.execute(query.where(models.c.name == name)).one()
+    agreed = requirements.present(connection, name)
     document = ModelDoc(
         name=name,
         aliases=labels,
+        contract=None if agreed is None else agreed.requirements.contract,
+        segments={} if agreed is None else agreed.requirements.segments,
         idle_unload_s=row.idle_unload_s,
         cold_start_wait_s=row.cold_start_wait_s,
     )

@@ -153,3 +153,16 @@ evidence = sa.Table(
 )
 """Evaluations of versions. ``document`` is canonical JSON, of which ``digest`` is taken; rows are
 never updated."""
+
+requirements = sa.Table(
+    "requirements",
+    metadata,
+    sa.Column("model", NAME, sa.ForeignKey("models.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", DIGEST, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("created_by", ACTOR, nullable=False),
+)
+"""Versions of models' requirements. ``document`` is canonical JSON, of which ``digest`` is taken;
+rows are never updated, and the highest number holds."""

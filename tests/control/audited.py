@@ -122,6 +122,17 @@ async def _add_evidence(control: Control) -> Call:
     return Call(f"{path}/evidence", evidence(found["digest"]))
 
 
+async def _change_requirements(control: Control) -> Call:
+    await _done(control, "PUT", "/models/risk")
+    await _done(control, "PUT", "/models/risk/requirements", json={"problem": "fraud"})
+    return Call("/models/risk/requirements", {"criteria": ["accuracy > 0.9"]})
+
+
+async def _state_requirements(control: Control) -> Call:
+    await _done(control, "PUT", "/models/risk")
+    return Call("/models/risk/requirements", {"problem": "fraud"})
+
+
 async def _make_alias(control: Control) -> Call:
     number = await _published(control)
     return Call("/models/risk/aliases/next", {"version": number}, {"If-None-Match": "*"})
@@ -345,6 +356,10 @@ CASES: dict[str, list[Case]] = {
     "POST /models/{model}/versions/{number}/transitions": [
         Case("version.approved", "version", "risk/1", _approve_version),
         Case("version.rejected", "version", "risk/1", _reject_version),
+    ],
+    "PUT /models/{model}/requirements": [
+        Case("requirements.created", "requirements", "risk/1", _state_requirements),
+        Case("requirements.changed", "requirements", "risk/2", _change_requirements),
     ],
     "POST /models/{model}/versions/{number}/evidence": [
         Case("evidence.added", "evidence", None, _add_evidence)

@@ -59,6 +59,7 @@ CATALOGUE = Expected(READ, public=LIST)
 MODEL_HISTORY = Expected(HISTORY, public=FORBIDDEN_HISTORY)
 BLOB = {"digest": "{digest}", "size": 20}
 EVIDENCE_LIST = Expected(each(404, 403, 404, 200), public=FORBIDDEN_HISTORY)
+REQUIREMENTS = Expected(each(404, 403, 404, 404), public=each(403, 403, 403, 404))
 EVIDENCE = {
     "manifest_digest": "{digest}",
     "rows": 1,
@@ -92,6 +93,12 @@ WALK: dict[str, Expected] = {
     "GET /models/{model}/versions/{number}/evidence/{digest}": Expected(
         each(404, 403, 404, 404), public=each(403, 403, 403, 404)
     ),
+    "GET /models/{model}/requirements": REQUIREMENTS,
+    "PUT /models/{model}/requirements": Expected(
+        each(404, 403, 404, 403), body={"problem": "stolen"}, public=OTHERS
+    ),
+    "GET /models/{model}/requirements/history": EVIDENCE_LIST,
+    "GET /models/{model}/requirements/{number}": REQUIREMENTS,
     "GET /models/{model}/aliases": CATALOGUE,
     "GET /models/{model}/aliases/{alias}": Expected(each(404, 404, 404, 404), public=LIST),
     "GET /models/{model}/aliases/{alias}/history": MODEL_HISTORY,

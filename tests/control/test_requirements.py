@@ -1,0 +1,59 @@
+"""Requirements over HTTP: numbered, conditional, and a sponsor who is a user with that role."""
+
+from tests.control.running import Control
+from tests.control.tenants import user
+
+PATH = "/api/v1/models/risk/requirements"
+
+
+async def test_a_named_sponsor_sees_the_model_from_then_on(control: Control) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    ada, _ = await user(control, "ada", "sponsor")
+    async with ada:
+        assert (await ada.get(PATH)).status_code == 404
+        made = await control.admin.put(PATH, json={"sponsor": "ada", "problem": "fraud"})
+        assert made.status_code == 201, made.text
+        assert made.headers["Location"] == f"{PATH}/1"
+        assert (await ada.get(PATH)).json()["problem"] == "fraud"
+        assert (await ada.get("/api/v1/models/risk")).status_code == 200
+    grants = await control.admin.get("/api/v1/models/risk/grants")
+    assert [one["user"] for one in grants.json()["items"]] == ["ada"]
+
+
+async def test_the_sponsor_has_that_role(control: Control) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    ann, _ = await user(control, "ann", "publisher")
+    async with ann:
+        for name in ("ann", "nobody"):
+            answer = await control.admin.put(PATH, json={"sponsor": name})
+            assert answer.status_code == 422
+            assert f"no user '{name}' with the role sponsor" in answer.json()["detail"]
+
+
+async def test_requirements_are_numbered_and_changed_on_condition(control: Control) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    first = await control.admin.put(PATH, json={"problem": "a"}, headers={"If-None-Match": "*"})
+    assert (first.status_code, first.json()["number"]) == (201, 1)
+    again = await control.admin.put(PATH, json={"problem": "a"})
+    assert (again.status_code, again.json()["number"]) == (200, 1)
+    etag = {"If-Match": first.headers["ETag"]}
+    second = await control.admin.put(PATH, json={"criteria": ["f1>.5"]}, headers=etag)
+    assert (second.status_code, second.json()["criteria"]) == (201, ["f1 > 0.5"])
+    assert (await control.admin.put(PATH, json={}, headers=etag)).status_code == 412
+    assert (await control.admin.get(f"{PATH}/1")).json()["problem"] == "a"
+    assert (await control.admin.get(f"{PATH}/3")).status_code == 404
+    history = (await control.admin.get(f"{PATH}/history?limit=1")).json()
+    assert [one["number"] for one in history["items"]] == [1]
+    assert history["next"] == "1"
+
+
+async def test_an_expression_that_is_none_is_answered_with_the_character(control: Control) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    answer = await control.admin.put(PATH, json={"criteria": ["accuracy => 0.9"]})
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert (
+        detail.split("\n")[0]
+        == "criteria, item 1: criterion, character 10: '=' compares nothing here; write '=='"
+    )
+    assert detail.split("\n")[2].index("^") == detail.split("\n")[1].index("=>")
