@@ -7,9 +7,10 @@ A frame is a fixed header and a body::
     flags  u8    INFER: operation (see Operation), and TRACED; REPLY: see FAILED, TURNED_AWAY
     status u16   REPLY: HTTP status
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
-    a      u32   INFER: milliseconds left until the deadline (0: none); REPLY: microseconds queued
+    a      u32   INFER, SHADOW: milliseconds left until the deadline (0: none);
+                 REPLY: microseconds queued; SHADOWED: requests compared
     b      u32   INFER: Inference-Header-Content-Length (NO_HEADER: none); REPLY: microseconds run;
-                 FAILED: why (see Failure);
+                 FAILED: why (see Failure); SHADOWED: requests dropped
                  TURNED_AWAY: microseconds that a request would need to have left now
     c      u32   INFER: rows that the request may have (0: no limit); REPLY: rows
     d      u32   REPLY: Inference-Header-Content-Length of the body (NO_HEADER: JSON)
@@ -36,6 +37,8 @@ FAILED: Final = 1
 TURNED_AWAY: Final = 2
 """Flag of a REPLY without a body: the deadline could not be kept, so nothing was done. Until the
 time in ``b`` has run down, requests that have less time left need not be sent either."""
+SHADOWED: Final = 4
+"""Flag of the REPLY to a SHADOW: it tells no client anything, only that the batch is done with."""
 TRACED: Final = 0x80
 """Flag of an INFER whose REPLY is preceded by a TRACE."""
 MAX_FRAME_BYTES: Final = 1 << 30
@@ -66,6 +69,14 @@ class Kind(IntEnum):
     the INFER was TRACED, and the request got as far as a run."""
     WAKE = 9
     """Gateway -> worker that said it is cold: load the version; somebody calls it."""
+    SHADOW = 10
+    """Gateway -> engine: body is :class:`protocol.shadowing.MirrorBatch`, requests that other
+    versions have answered. Answered by a SHADOWED REPLY without a body once the engine is done
+    with them: compared, or dropped for want of time."""
+    DISAGREEMENTS = 11
+    """Agent -> engine: asks for :class:`protocol.shadowing.Disagreements`, as MessagePack, answered
+    by a REPLY of the same id; ``a`` is the sequence of the last summary that was taken, which the
+    engine then forgets. The body is empty while there is nothing to tell."""
 
 
 class Operation(IntEnum):

@@ -50,13 +50,16 @@ class Batcher:
         max_requests: int = 1024,
         max_bytes: int = 256 << 20,
         max_rows: int = MAX_ROWS,
+        longest_s: float = BUSY_S,
     ) -> None:
-        """``merging``: rows of requests may share runs (``why_not`` if they may not)."""
+        """``merging``: rows of requests may share runs (``why_not`` if they may not), which are
+        kept below ``longest_s``."""
         self._runner = runner
         self._clock_ns = clock_ns
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._max_rows = max_rows
+        self._longest_s = longest_s
         self._queue: deque[Call] = deque()
         self._queued_bytes = self._queued_rows = 0
         self._mergeable = merging
@@ -66,6 +69,18 @@ class Batcher:
         self.rows = 0
         self.run_ns = 0
         self.batches = BatchSizes(max_rows)
+
+    def beside(self, longest_s: float) -> "Batcher":
+        """One over the same runner and learnt costs, with a queue and counts of its own."""
+        return Batcher(
+            self._runner,
+            self._clock_ns,
+            merging=self._mergeable,
+            why_not=self._why_not,
+            cost=self.cost,
+            max_rows=self._max_rows,
+            longest_s=longest_s,
+        )
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -161,7 +176,7 @@ class Batcher:
         cost = self.cost
         if cost.row_s <= 0:
             return self._max_rows
-        return min(self._max_rows, max(int((BUSY_S - cost.fixed_s) / cost.row_s), 1))
+        return min(self._max_rows, max(int((self._longest_s - cost.fixed_s) / cost.row_s), 1))
 
     def predict(self, group: list[Call]) -> float:
         """Seconds that running ``group`` will take, as far as runs so far tell."""
@@ -175,7 +190,7 @@ class Batcher:
         if requests > 1 and not (self._mergeable and cost.pays):
             return requests * cost.fixed_s + runs_s
         one_s = cost.fixed_s + runs_s
-        if requests == 1 or (one_s <= BUSY_S and rows <= self._max_rows):
+        if requests == 1 or (one_s <= self._longest_s and rows <= self._max_rows):
             return one_s  # nearly always: this is asked for every request
         return min(requests, -(-rows // self._room())) * cost.fixed_s + runs_s
 

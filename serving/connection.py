@@ -15,6 +15,7 @@ from protocol.frames import (
     HEADER_BYTES,
     LENGTH_BYTES,
     NO_HEADER,
+    SHADOWED,
     TURNED_AWAY,
     EngineTrace,
     Frame,
@@ -59,6 +60,14 @@ class Service(Protocol):
 
     def wake(self) -> None:
         """Somebody calls the version."""
+        ...
+
+    def shadow(self, connection: "Connection", frame: Frame) -> None:
+        """Take a SHADOW."""
+        ...
+
+    def disagreements(self, acknowledged: int) -> bytes:
+        """The body that answers DISAGREEMENTS."""
         ...
 
 
@@ -134,6 +143,10 @@ class Connection(asyncio.Protocol):
             self._append(frame.id, 200, body)
         elif frame.kind == Kind.WAKE:
             self._service.wake()
+        elif frame.kind == Kind.SHADOW:
+            self._service.shadow(self, frame)
+        elif frame.kind == Kind.DISAGREEMENTS:
+            self._append(frame.id, 200, self._service.disagreements(frame.a))
         elif frame.kind != Kind.AUTH:  # over a Unix socket AUTH is needless but no offence
             raise ProtocolError(f"unexpected frame of kind {frame.kind}")
 
@@ -186,6 +199,12 @@ class Connection(asyncio.Protocol):
     def turn_away(self, id: int, needed_us: int) -> None:
         """Answer that the deadline cannot be kept: ``needed_us`` would be needed now."""
         self._out.append(encode_header(Kind.REPLY, 0, flags=TURNED_AWAY, id=id, b=needed_us))
+        self._flush_soon()
+
+    def shadowed(self, id: int, compared: int, dropped: int) -> None:
+        """Answer that a SHADOW is done with."""
+        header = encode_header(Kind.REPLY, 0, flags=SHADOWED, id=id, a=compared, b=dropped)
+        self._out.append(header)
         self._flush_soon()
 
     def _append(

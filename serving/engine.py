@@ -27,6 +27,7 @@ from serving.call import Call
 from serving.connection import Connection
 from serving.meter import Progress
 from serving.sentinel import Sentinel
+from serving.shadow_work import ShadowWork
 from serving.signature import Signature, malformed
 from serving.statistics import statistics, told
 from serving.v1 import V1
@@ -78,6 +79,14 @@ class Engine:
         self._v2_json = V2Json(signature, replies)
         self._v2_binary = V2Binary(signature, replies)
         self._v1 = V1(signature)
+        self._shadows = ShadowWork(
+            signature,
+            batcher,
+            self._decode,
+            hello.instance,
+            clock_ns=clock_ns,
+            report_defect=report_defect,
+        )
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread = False
@@ -164,6 +173,21 @@ class Engine:
             raise malformed(f"model {self._signature.model!r} has no explainer")
         raise malformed(f"this engine knows no operation {operation}")
 
+    # shadows
+
+    def shadow(self, connection: Connection, frame: Frame) -> None:
+        """Queue what other versions have answered, for when there is nothing to predict."""
+        self._shadows.take(connection, frame)
+        self._schedule()
+
+    def disagreements(self, acknowledged: int) -> bytes:
+        """What was compared, see :data:`protocol.frames.Kind.DISAGREEMENTS`."""
+        return self._shadows.summary(acknowledged)
+
+    def leave_shadow(self) -> None:
+        """Compare nothing more: the engine ends."""
+        self._shadows.close()
+
     # batch -> run
 
     def _turn(self) -> None:
@@ -172,7 +196,7 @@ class Engine:
         try:
             self._run_some()
         finally:  # also after a defect: who waits must not wait for the next request to come
-            if len(self._batcher):
+            if len(self._batcher) or self._shadows.due:
                 self._schedule()
 
     def _run_some(self) -> None:
@@ -184,6 +208,7 @@ class Engine:
             for call in late:
                 self._fail(call, too_late())
             if not group:
+                self._shadows.work(self._begin, INLINE_S)
                 return
             self._admission.begins(group)
             if self._batcher.predict(group) >= INLINE_S:

@@ -15,7 +15,7 @@ import numpy as np
 from protocol.errors import TollwayError
 from serving.batcher import Runner
 from serving.call import Call
-from serving.tensors import Array
+from serving.tensors import Array, widened
 
 SHARE: Final = 0.01
 """Of the time of shared runs, what looking again may take."""
@@ -155,7 +155,7 @@ def compare(output: Output, together: Array | None, alone: Array | None) -> str:
         unequal = int(np.count_nonzero(together != alone))
         return f"output {output.name!r} differs in {unequal} of {alone.size} values" * (unequal > 0)
     if output.datatype == "BF16":
-        together, alone = _widened(together), _widened(alone)
+        together, alone = widened(together), widened(alone)
     together, alone = together.astype(np.float64), alone.astype(np.float64)
     relative, absolute = TOLERANCES[output.datatype]
     with np.errstate(all="ignore"):
@@ -164,8 +164,3 @@ def compare(output: Output, together: Array | None, alone: Array | None) -> str:
             return ""
         far = float(np.nanmax(np.abs(together - alone)[~same], initial=0.0))
     return f"output {output.name!r} differs by up to {far:.3g}"
-
-
-def _widened(bits: Array) -> Array:
-    """BF16 comes as its 16 bits: the upper half of an FP32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

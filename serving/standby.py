@@ -63,6 +63,14 @@ class Standby:
         """Nothing is counted here."""
         return msgspec.json.encode(EngineStats(batching_reason="no engine is loaded"))
 
+    def shadow(self, connection: Connection, frame: Frame) -> None:
+        """Drop what was sent all the same: shadows wake nobody."""
+        connection.shadowed(frame.id, 0, 0)
+
+    def disagreements(self, acknowledged: int) -> bytes:  # noqa: ARG002 -- the service's signature
+        """Nothing is compared here."""
+        return b""
+
     def wake(self) -> None:
         """Have the version loaded."""
         self._woken()

@@ -237,3 +237,8 @@ def position(index: int, nested: list[int]) -> str:
         places.append(place)
     places.append(index)
     return "".join(f"[{place}]" for place in reversed(places))
+
+
+def widened(bits: Array) -> Array:
+    """BF16 comes as its 16 bits: the upper half of an FP32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -86,7 +86,7 @@ class V2Binary:
                     f"input {show(given.name)} has binary_data_size {given.binary_bytes}, "
                     f"but only {len(body) - offset} bytes follow"
                 )
-            feeds[index] = _view(body, offset, end, spec, given.shape)
+            feeds[index] = view(body, offset, end, spec, given.shape)
             offset = end
         if offset != len(body):
             raise malformed(f"{len(body) - offset} bytes follow the last binary tensor")
@@ -103,7 +103,7 @@ class V2Binary:
             )
         spec = signature.required[0]
         shape = _raw_shape(spec, len(body))
-        array = _view(body, 0, len(body), spec, shape)
+        array = view(body, 0, len(body), spec, shape)
         feeds = [array if other is spec else None for other in signature.inputs]
         signature.check_complete(feeds)
         encoder = choose_encoder(signature, self._replies, UNSET, UNSET, UNSET, binary_default=True)
@@ -138,7 +138,7 @@ def _raw_shape(spec: TensorSpec, body_bytes: int) -> list[int]:
     return shape
 
 
-def _view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
+def view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
     """A tensor's bytes as an array: a view of ``body`` where it lies as its type must in memory."""
     count = element_count(shape)
     item = DATATYPES[spec.datatype]
