@@ -39,6 +39,7 @@ from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
+from gateway.shadowing import Shadowing
 from gateway.shipper import UsageShipper
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
@@ -111,6 +112,7 @@ class Gateway:
             settings, policies.plans, self.usage, folder, now=now, monotonic=time.monotonic
         )
         self.metrics = self._prediction_metrics(destinations, cold)
+        self._shadowing = Shadowing(settings, self.catalog.models, self.upstream)
         self._internal = control_client(settings.control_url, token.decode())
         self._proxy = _proxy_client(settings.control_url)
         self.follower = ChangeFollower(
@@ -192,6 +194,7 @@ class Gateway:
             usage=self.usage,
             metrics=self.metrics,
             observer=self.observation.observer,
+            shadowing=self._shadowing,
             pages=partial(for_page, policies.origins),
             now=now,
             monotonic=time.monotonic,
@@ -302,6 +305,7 @@ class Gateway:
         registry.register(self._limiting)
         self.observation.register(registry)
         registry.register(self.remotes)
+        registry.register(self._shadowing)
         scrape = self._scrape
 
         @app.get("/metrics")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from protocol.configuration import CALLABLE_STATES, ModelDoc, VersionDoc, WorkerDoc
+from protocol.configuration import CALLABLE_STATES, ModelDoc, ShadowDoc, VersionDoc, WorkerDoc
 
 STABLE = "stable"
 
@@ -13,12 +13,18 @@ STABLE = "stable"
 class ModelEntry:
     """A model with its versions and labels."""
 
-    __slots__ = ("aliases", "cold_start_wait_s", "idle_unload_s", "name", "versions")
+    __slots__ = (
+        "aliases", "capture_permille", "cold_start_wait_s", "idle_unload_s", "name", "segments",
+        "shadows", "versions",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.aliases: dict[str, int] = {}
         self.idle_unload_s = self.cold_start_wait_s = 0
+        self.shadows: tuple[ShadowDoc, ...] = ()
+        self.segments: dict[str, str] = {}
+        self.capture_permille = 0
         self.versions: dict[int, VersionDoc] = {}
 
     @property
@@ -126,6 +132,9 @@ class Catalog:
                 entry.aliases = dict(document.aliases)
                 entry.idle_unload_s = document.idle_unload_s
                 entry.cold_start_wait_s = document.cold_start_wait_s
+                entry.shadows = tuple(s for s in document.shadows if s.permille > 0)
+                entry.segments = document.segments
+                entry.capture_permille = document.capture_permille
             case VersionDoc():
                 self._entry(document.model).versions[document.number] = document
             case WorkerDoc():

@@ -24,6 +24,7 @@ from gateway.destinations import Destinations
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
 from gateway.routing import choose_version, hide_unseen
+from gateway.shadowing import Shadowing
 from gateway.usage_log import UsageLog, record_of
 from policies.base import Call, Policy
 from policies.chain import Chain, Decided, defect
@@ -52,6 +53,7 @@ class Invoker:
         usage: UsageLog,
         metrics: PredictionMetrics,
         observer: Observer,
+        shadowing: Shadowing,
         pages: Callable[[Call], Headers],
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -71,6 +73,7 @@ class Invoker:
         self._usage = usage
         self._metrics = metrics
         self._observer = observer
+        self._shadowing = shadowing
         self._pages = pages
         self._now = now
         self._monotonic = monotonic
@@ -93,7 +96,7 @@ class Invoker:
         exchange = Exchange(
             body,
             call.deadline,
-            lambda reply: self._answer(call, reply, done),
+            lambda reply: self._answer(call, reply, done, body),
             flags=call.operation,
             header_length=call.header_length,
             max_rows=row_limit(call),
@@ -131,7 +134,9 @@ class Invoker:
         if call.version:
             self._metrics.failed(call.model, call.version, Failure.CANCELED)
 
-    def _answer(self, call: Call, reply: Frame | TollwayError, done: Done) -> None:
+    def _answer(
+        self, call: Call, reply: Frame | TollwayError, done: Done, body: bytes = b""
+    ) -> None:
         """Build the answer, record it, and let it go once the record is written."""
         headers = self._headers(call)
         queue_us = infer_us = rows = 0
@@ -151,6 +156,7 @@ class Invoker:
         record = record_of(call, answer, now_ms, rows, queue_us, infer_us, int(total * 1e6))
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
         self._observer.answered(call, record, reply)
+        self._shadowing.answered(call, reply, body)
 
     def _name(self, call: Call) -> None:
         self._count += 1

@@ -67,6 +67,11 @@ class GatewaySettings(BaseSettings):
     """Requests that may wait on one engine before the gateway answers 503."""
     max_cold_waiting: int = Field(default=256, ge=0, le=65_536)
     """Calls that may wait for engines of versions that were let go of; more are answered 503."""
+    shadow_bytes: int = Field(default=32 << 20, ge=0, le=1 << 30)
+    """Bytes of requests and answers that may wait to be mirrored to shadow versions; more are
+    shed. 0: nothing is mirrored."""
+    shadow_requests: int = Field(default=512, ge=1, le=65_536)
+    """Requests that may wait to be mirrored to one shadow version; more are shed."""
     usage_segment_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)

@@ -101,6 +101,15 @@ class Upstream:
         connection.send(exchange)
         self._keep_sweeping()
 
+    def offer(self, key: VersionKey, exchange: Exchange) -> bool:
+        """Send what may as well not be sent; False where no engine takes it at once."""
+        free = [one for one in self._ready.get(key, ()) if not one.congested]
+        if not free:
+            return False
+        min(free, key=lambda one: one.load.work * one.load.weight).send(exchange)
+        self._keep_sweeping()
+        return True
+
     def _keep_sweeping(self) -> None:
         if not self._sweeping:
             self._sweeping = True

@@ -1,0 +1,234 @@
+"""Mirrors requests to shadow versions, once their answers have left, within a budget.
+
+A request that was answered 200 is put aside, and that is all that happens on its way. Some
+milliseconds later what was put aside goes to an engine of the shadow version, many requests in one
+frame; the next frame goes when the engine is done with the one before. So a shadow that cannot keep
+up is felt here, and nowhere else: what finds no place is shed, and counted by its reason. Nothing
+of a shadow counts as usage, against a plan, or as a request of any version.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Final, Literal, Protocol
+from zlib import crc32
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway.catalog import ModelEntry
+from gateway.connection import Exchange, VersionKey
+from gateway.settings import GatewaySettings
+from policies.base import Call
+from protocol.errors import TollwayError
+from protocol.frames import Frame, Kind, Operation
+from protocol.shadowing import MirrorBatch, Mirrored
+
+FLUSH_S: Final = 0.005
+"""How long a request may be put aside before it goes; those that come meanwhile go with it."""
+BATCH_REQUESTS: Final = 64
+BATCH_BYTES: Final = 1 << 20
+DEADLINE_S: Final = 5.0
+"""Time that an engine has for a frame. It drops what it has not begun by then."""
+LATE_S: Final = 0.004
+"""A gateway whose timers are later than this, on average, has no time for shadows."""
+SMOOTHING: Final = 0.25
+_OK: Final = 200
+_PERMILLE: Final = 1000
+
+Reason = Literal["budget", "busy", "no_engine", "engine"]
+"""``budget``: there was no room; ``busy``: the gateway had no time; ``no_engine``: no engine of the
+shadow took it; ``engine``: one did, and dropped it or was lost."""
+REASONS: Final[tuple[Reason, ...]] = ("budget", "busy", "no_engine", "engine")
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Engines(Protocol):
+    """The part of :class:`gateway.upstream.Upstream` that shadows need."""
+
+    def offer(self, key: VersionKey, exchange: Exchange) -> bool:
+        """Send what may as well not be sent; False where no engine takes it at once."""
+        ...
+
+
+class _Shadow:
+    """One shadow version: what waits for it, and what became of the rest."""
+
+    __slots__ = ("compared", "key", "phase", "shed", "size", "under_way", "waiting")
+
+    def __init__(self, key: VersionKey) -> None:
+        self.key = key
+        self.phase = 0
+        self.waiting: deque[Mirrored] = deque()
+        self.size = 0
+        """Bytes of what waits."""
+        self.under_way = 0
+        """Requests that an engine has."""
+        self.compared = 0
+        self.shed: dict[Reason, int] = dict.fromkeys(REASONS, 0)
+
+
+class Shadowing(Collector):
+    """Of one gateway. Belongs to the thread of its event loop."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        models: Mapping[str, ModelEntry],
+        engines: Engines,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_bytes = settings.shadow_bytes
+        self._max_requests = settings.shadow_requests
+        self._models = models
+        self._engines = engines
+        self._monotonic = monotonic
+        self._loop = asyncio.get_running_loop()
+        self._shadows: dict[VersionKey, _Shadow] = {}
+        self._size = 0
+        self._due = 0.0
+        """When the next flush should happen; 0: none is needed."""
+        self._late_s = 0.0
+
+    def answered(self, call: Call, reply: Frame | TollwayError, body: bytes) -> None:
+        """A call has got its answer. Costs nothing worth mentioning where nothing is mirrored."""
+        entry = self._models.get(call.model)
+        if entry is None or not entry.shadows:
+            return
+        if not isinstance(reply, Frame) or reply.status != _OK:
+            return
+        if call.operation == Operation.V1_EXPLAIN:
+            return
+        item: Mirrored | None = None
+        for shadow in entry.shadows:
+            if shadow.version == call.version:
+                continue
+            found = self._shadow(call.model, shadow.version)
+            found.phase += shadow.permille
+            if found.phase < _PERMILLE:
+                continue
+            found.phase -= _PERMILLE
+            item = item or _mirrored(call, reply, body, entry.capture_permille)
+            self._put(found, item)
+
+    def _shadow(self, model: str, version: int) -> _Shadow:
+        key = (model, version)
+        found = self._shadows.get(key)
+        if found is None:
+            found = self._shadows[key] = _Shadow(key)
+        return found
+
+    def _put(self, shadow: _Shadow, item: Mirrored) -> None:
+        size = len(item.body) + len(item.answer)
+        if self._late_s > LATE_S:
+            shadow.shed["busy"] += 1
+        elif len(shadow.waiting) >= self._max_requests or self._size + size > self._max_bytes:
+            shadow.shed["budget"] += 1
+        else:
+            shadow.waiting.append(item)
+            shadow.size += size
+            self._size += size
+        # Also for what was shed: the timer says when there is time again.
+        if not self._due:
+            self._due = self._monotonic() + FLUSH_S
+            self._loop.call_later(FLUSH_S, self._flush)
+
+    def _flush(self) -> None:
+        late_s = self._monotonic() - self._due
+        self._late_s += SMOOTHING * (late_s - self._late_s)
+        self._due = 0.0
+        for shadow in self._shadows.values():
+            if self._late_s > LATE_S:
+                self._shed(shadow, "busy")
+            elif shadow.waiting and not shadow.under_way:
+                self._send(shadow)
+
+    def _shed(self, shadow: _Shadow, reason: Reason) -> None:
+        shadow.shed[reason] += len(shadow.waiting)
+        shadow.waiting.clear()
+        self._size -= shadow.size
+        shadow.size = 0
+
+    def _send(self, shadow: _Shadow) -> None:
+        entry = self._models.get(shadow.key[0])
+        if entry is None or all(one.version != shadow.key[1] for one in entry.shadows):
+            self._shed(shadow, "no_engine")
+            return
+        items = self._take(shadow)
+        exchange = Exchange(
+            _encode(MirrorBatch(entry.segments, items)),
+            self._loop.time() + DEADLINE_S,
+            partial(self._done, shadow),
+            kind=Kind.SHADOW,
+        )
+        shadow.under_way = len(items)
+        if not self._engines.offer(shadow.key, exchange):
+            shadow.under_way = 0
+            shadow.shed["no_engine"] += len(items)
+            self._shed(shadow, "no_engine")
+
+    def _take(self, shadow: _Shadow) -> list[Mirrored]:
+        items: list[Mirrored] = []
+        size = 0
+        while shadow.waiting and len(items) < BATCH_REQUESTS and size < BATCH_BYTES:
+            item = shadow.waiting.popleft()
+            items.append(item)
+            size += len(item.body) + len(item.answer)
+        shadow.size -= size
+        self._size -= size
+        return items
+
+    def _done(self, shadow: _Shadow, reply: Frame | TollwayError) -> None:
+        """The engine is done with a frame, or lost."""
+        compared = min(reply.a, shadow.under_way) if isinstance(reply, Frame) else 0
+        shadow.compared += compared
+        shadow.shed["engine"] += shadow.under_way - compared
+        shadow.under_way = 0
+        if shadow.waiting and not self._due:
+            self._due = self._monotonic() + FLUSH_S
+            self._loop.call_later(FLUSH_S, self._flush)
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus' view, built at each scrape."""
+        labels = ["model", "version"]
+        compared = CounterMetricFamily(
+            "tollway_shadow_requests",
+            "Requests that engines of a shadow version have taken in and compared.",
+            labels=labels,
+        )
+        shed = CounterMetricFamily(
+            "tollway_shadow_shed",
+            "Requests that were to be mirrored to a shadow version, and were not compared.",
+            labels=[*labels, "reason"],
+        )
+        waiting = GaugeMetricFamily(
+            "tollway_shadow_waiting_bytes", "What waits to be mirrored.", labels=labels
+        )
+        for (model, version), shadow in self._shadows.items():
+            names = [model, str(version)]
+            compared.add_metric(names, shadow.compared)
+            waiting.add_metric(names, shadow.size)
+            for reason, count in shadow.shed.items():
+                shed.add_metric([*names, reason], count)
+        yield from (compared, shed, waiting)
+
+
+def _mirrored(call: Call, reply: Frame, body: bytes, capture_permille: int) -> Mirrored:
+    identity = call.identity
+    kept = capture_permille > 0 and crc32(call.prediction_id) % _PERMILLE < capture_permille
+    return Mirrored(
+        call.version,
+        "" if identity is None else identity.application,
+        call.prediction_id,
+        call.operation,
+        call.header_length,
+        body,
+        reply.d,
+        reply.body,
+        kept,
+    )
