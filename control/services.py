@@ -139,6 +139,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             staging_dir=settings.own_dir / "staging",
             max_artifact_bytes=settings.max_artifact_bytes,
             gc_grace_s=settings.gc_grace_s,
+            retired_retention_s=settings.retired_retention_d * DAILY_S,
             upload_ttl_s=settings.upload_ttl_s,
         ),
         clock=clock,

@@ -318,7 +318,12 @@ class Gateway:
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
         app.include_router(self.routes.router())
-        app.add_exception_handler(TollwayError, _prediction_error)
+        routes = self.routes
+
+        @app.exception_handler(TollwayError)
+        async def refused(request: Request, error: TollwayError) -> Response:
+            return refusal(error, routes.ending(request))
+
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ClientDisconnect, _nobody)
         app.add_exception_handler(Exception, _defect)
@@ -339,11 +344,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 def is_own(path: str) -> bool:
     """Whether the gateway answers a path itself; all others are control's."""
     return path in OWN_PATHS or path.startswith(OWN_PREFIXES)
-
-
-async def _prediction_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, TollwayError)
-    return refusal(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

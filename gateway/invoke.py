@@ -21,6 +21,7 @@ from gateway.answer import Answer, Headers, engine_answer, error_answer, server_
 from gateway.catalog import Catalog
 from gateway.connection import Exchange
 from gateway.destinations import Destinations
+from gateway.endings import EndingHeaders
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
 from gateway.routing import choose_version, hide_unseen
@@ -78,6 +79,7 @@ class Invoker:
         self._now = now
         self._monotonic = monotonic
         self._default_deadline_ms = default_deadline_ms
+        self._endings = EndingHeaders()
         self._prefix = os.urandom(8).hex().encode() + b"-"
         self._count = 0
 
@@ -172,6 +174,8 @@ class Invoker:
         if call.version:
             headers.append((b"tollway-version", b"%d" % call.version))
             headers.append((b"tollway-variant", call.variant.encode()))
+        if call.deprecation is not None:
+            headers += self._endings.of(call.model, call.version, call.deprecation)
         headers += self._limits.headers(call)
         return headers if call.origin is None else headers + self._pages(call)
 
@@ -179,6 +183,5 @@ class Invoker:
 def _unrecorded(headers: Headers) -> Answer:
     """Decision: an answer that cannot be accounted for is not given."""
     unavailable = TollwayError(Code.UNAVAILABLE, "usage cannot be recorded now: try again soon")
-    kept = (b"x-", b"tollway-", b"access-", b"vary", b"ratelimit", b"server-timing")
-    keep = [h for h in headers if h[0].startswith(kept)]
-    return error_answer(unavailable, keep)
+    own = (b"content-type", b"inference-", b"retry-after")  # said of the answer that is not given
+    return error_answer(unavailable, [h for h in headers if not h[0].startswith(own)])

@@ -7,6 +7,7 @@ from gateway.settings import GatewaySettings
 from gateway.tokens import IssuerTokens
 from policies.api_key import ApiKeyPolicy
 from policies.base import Policy
+from policies.brownouts import BrownoutPolicy
 from policies.deadline import PlanDeadlinePolicy
 from policies.environment import EnvironmentPolicy
 from policies.identify import IdentifyPolicy
@@ -45,7 +46,9 @@ class PolicySet:
             ScopePolicy(),
             LifecyclePolicy(),
         ]
+        # Order: what the version refuses before what is wrong with the request.
         self.admission: list[Policy] = [
+            BrownoutPolicy(now),
             RequestHeadersPolicy(),
             self.sizes,
             PlanDeadlinePolicy(),

@@ -4,6 +4,7 @@ Health and the metadata of published models are open to everybody; statistics ne
 that may use the model, and tell how its limits stand. They use none of them up.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version as distribution_version
 
@@ -15,6 +16,7 @@ from gateway import metadata
 from gateway.answer import error_answer
 from gateway.catalog import Catalog, ModelEntry
 from gateway.destinations import Destinations
+from gateway.endings import EndingHeaders
 from gateway.lane import peer_of, read_headers
 from gateway.routing import choose_version, hide_unseen, parse_version
 from policies.addresses import TrustedProxies
@@ -55,6 +57,7 @@ class CatalogRoutes:
         self._chain = Chain([*first, partial(choose_version, catalog), *policies])
         self._limits = limits
         self._lifecycle = LifecyclePolicy()
+        self._endings = EndingHeaders()
         self.started = False
         """Set when the configuration has been applied; until then the server is not ready."""
         self.stopping = False
@@ -118,7 +121,8 @@ class CatalogRoutes:
 
     async def model(self, model: str, version: str | None = None) -> Response:
         """Model metadata."""
-        return JSONResponse(metadata.v2_model(*self._find(model, version)))
+        entry, found = self._find(model, version)
+        return self._answered(found, metadata.v2_model(entry, found))
 
     async def model_ready(self, model: str, version: str | None = None) -> Response:
         """Whether an engine would take a request for the model now."""
@@ -127,11 +131,13 @@ class CatalogRoutes:
             raise TollwayError(
                 Code.NOT_READY, f"no engine is ready for '{model}' version {found.number}"
             )
-        return JSONResponse({"name": model, "version": str(found.number), "ready": True})
+        content = {"name": model, "version": str(found.number), "ready": True}
+        return self._answered(found, content)
 
     async def config(self, model: str, version: str | None = None) -> Response:
         """Model configuration."""
-        return JSONResponse(metadata.v2_config(self._find(model, version)[1]))
+        _, found = self._find(model, version)
+        return self._answered(found, metadata.v2_config(found))
 
     async def v1_model(
         self, model: str, version: str | None = None, label: str | None = None
@@ -139,13 +145,14 @@ class CatalogRoutes:
         """V1 readiness."""
         entry, found = self._find(model, version, label)
         ready = self._is_ready(found)
-        return JSONResponse(metadata.v1_status(entry, found, ready), 200 if ready else 503)
+        return self._answered(found, metadata.v1_status(entry, found, ready), 200 if ready else 503)
 
     async def v1_metadata(
         self, model: str, version: str | None = None, label: str | None = None
     ) -> Response:
         """V1 metadata."""
-        return JSONResponse(metadata.v1_metadata(*self._find(model, version, label)))
+        entry, found = self._find(model, version, label)
+        return self._answered(found, metadata.v1_metadata(entry, found))
 
     async def index(self, request: Request) -> Response:
         """The published versions; with ``{"ready": true}`` only those that answer now."""
@@ -217,7 +224,23 @@ class CatalogRoutes:
         waiting = self._limits.look(call, refused)
         if waiting is not None:
             await waiting
-        return {name.decode(): value.decode() for name, value in self._limits.headers(call)}
+        return _decoded(self._limits.headers(call))
+
+    def _answered(self, version: VersionDoc, content: metadata.Json, status: int = 200) -> Response:
+        ending = self._endings.of(version.model, version.number, version.deprecation)
+        return JSONResponse(content, status, headers=_decoded(ending))
+
+    def ending(self, request: Request) -> dict[str, str]:
+        """Headers for a refusal about a version that ends; none where the path names none."""
+        named = request.path_params
+        if "model" not in named:
+            return {}
+        call = _call(named["model"], named.get("version"), named.get("label"))
+        try:
+            choose_version(self._catalog, call)
+        except TollwayError:
+            return {}
+        return _decoded(self._endings.of(call.model, call.version, call.deprecation))
 
     def _is_ready(self, version: VersionDoc) -> bool:
         return self._destinations.is_ready((version.model, version.number))
@@ -243,8 +266,11 @@ def _call(model: str, version: str | None, label: str | None = None) -> Call:
 def refusal(error: TollwayError, headers: dict[str, str] | None = None) -> Response:
     """``{"error": "..."}``, as clients of the prediction protocols expect it."""
     answer = error_answer(error)
-    found = {name.decode(): value.decode() for name, value in answer.headers}
-    return Response(answer.body, answer.status, (headers or {}) | found)
+    return Response(answer.body, answer.status, (headers or {}) | _decoded(answer.headers))
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
 
 
 async def _wants_ready_only(request: Request) -> bool:

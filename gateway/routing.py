@@ -86,6 +86,7 @@ def choose_version(catalog: Catalog, call: Call) -> None:
             raise _no_model(call)
         raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {_named(call)}")
     call.version, call.state = number, version.state
+    call.deprecation = version.deprecation
 
 
 def hide_unseen(catalog: Catalog, call: Call) -> None:

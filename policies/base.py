@@ -8,7 +8,13 @@ import msgspec
 from policies.addresses import Networks
 from policies.limits import Limits
 from policies.stores.base import Verdict
-from protocol.configuration import CALLABLE_STATES, Environment, Scope, VersionState
+from protocol.configuration import (
+    CALLABLE_STATES,
+    DeprecationDoc,
+    Environment,
+    Scope,
+    VersionState,
+)
 from protocol.errors import Code
 from runtime.trace import Trace
 
@@ -105,6 +111,8 @@ class Call(msgspec.Struct, gc=False):
     """Terms of the application's subscription to the model; None for a management token, and until
     the subscription is checked."""
     state: VersionState = "registered"
+    deprecation: DeprecationDoc | None = None
+    """How the version ends, if it does."""
     variant: str = "stable"
     verdict: Verdict | None = None
     """How the plan's limits stood when the call was checked; None until then."""

@@ -1,7 +1,7 @@
 """Whether the version may answer in its present state."""
 
 from policies.base import Call
-from protocol.configuration import CALLABLE_STATES
+from protocol.configuration import CALLABLE_STATES, DeprecationDoc
 from protocol.errors import Code, TollwayError
 
 
@@ -15,11 +15,21 @@ class LifecyclePolicy:
         if call.state == "retired":
             raise TollwayError(
                 Code.GONE,
-                f"version {call.version} of '{call.model}' was retired: call the model without a "
-                "version, or a newer one",
+                f"version {call.version} of '{call.model}' was retired: "
+                f"{towards_successor(call.deprecation)}",
             )
         identity = call.identity
         if identity is None or not identity.manages(call.model) or call.state == "rejected":
             raise TollwayError(
                 Code.VERSION_NOT_FOUND, f"model '{call.model}' has no version {call.version}"
             )
+
+
+def towards_successor(deprecation: DeprecationDoc | None) -> str:
+    """What to call instead, and the publisher's note."""
+    if deprecation is None or deprecation.successor is None:
+        instead = "call the model without a version, or a newer one"
+    else:
+        instead = f"call its successor, version {deprecation.successor}"
+    note = "" if deprecation is None else deprecation.note
+    return f"{instead}. {note}" if note else instead

@@ -82,6 +82,31 @@ class ModelDoc(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
 
 
+class BrownoutDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """A while in which a deprecated version refuses the calls that name it, as it will at its end.
+    UNIX seconds; ``end`` is no longer part of it."""
+
+    start: int
+    end: int
+
+
+class DeprecationDoc(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version ends. Times are UNIX seconds."""
+
+    since: int
+    """Since when it is deprecated."""
+    sunset: int | None = None
+    """When it may go out of service; of a retired version, when it went. None: not decided."""
+    successor: int | None = None
+    """The version that its callers should move to."""
+    note: str = ""
+    """What its callers should know, in the publisher's words."""
+    brownouts: tuple[BrownoutDoc, ...] = ()
+    """By time, none within another."""
+    retire_at_sunset: bool = False
+    """Whether control retires the version at its sunset."""
+
+
 class VersionDoc(msgspec.Struct, frozen=True, kw_only=True):
     """kind ``version``, key = ``MODEL/NUMBER``."""
 
@@ -93,6 +118,8 @@ class VersionDoc(msgspec.Struct, frozen=True, kw_only=True):
     loaded: bool
     """Whether workers should hold engines for it."""
     manifest: Manifest
+    deprecation: DeprecationDoc | None = None
+    """Of versions that are deprecated or retired."""
 
 
 class KeyDoc(msgspec.Struct, frozen=True, kw_only=True):

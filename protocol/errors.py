@@ -38,6 +38,8 @@ class Code(StrEnum):
     """The version's state has no such transition."""
     GONE = "gone"
     """The version was retired."""
+    BROWNOUT = "brownout"
+    """The version is deprecated, and refuses calls for a while as it will at its end."""
     PRECONDITION_FAILED = "precondition_failed"
     """``If-Match`` names another state than the present one."""
     TOO_LARGE = "too_large"
@@ -92,6 +94,7 @@ STATUS: dict[Code, int] = {
     Code.CONFLICT: 409,
     Code.ILLEGAL_TRANSITION: 409,
     Code.GONE: 410,
+    Code.BROWNOUT: 410,
     Code.PRECONDITION_FAILED: 412,
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,

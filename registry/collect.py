@@ -1,5 +1,7 @@
 """Garbage collection of blobs, in two phases with a grace period between them.
 
+0. Release: a version that was retired longer ago than its retention needs its blobs no more. Its
+   manifest, with their digests, stays.
 1. Mark: a blob that no version needs gets the time at which this was first seen.
 2. Sweep: a blob marked for longer than the grace period, and still not needed, is taken out of use
    (from then on a publisher is told to upload it again), its bytes are deleted, then its row.
@@ -16,12 +18,15 @@ from registry.clock import Clock
 from registry.settings import RegistrySettings
 from registry.store import audit
 from registry.store import blobs as store
+from registry.store import versions as version_store
 from registry.store.database import Database
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
     """What one collection did."""
 
+    released: int
+    """Retired versions whose blobs are no longer needed by them."""
     marked: int
     swept: int
     orphans: int
@@ -39,6 +44,7 @@ class Collector:
         self._database = database
         self._store = blob_store
         self._grace_ms = int(settings.gc_grace_s * 1000)
+        self._retention_ms = int(settings.retired_retention_s * 1000)
         self._clock = clock
 
     def collect(self) -> Collected:
@@ -46,11 +52,34 @@ class Collector:
         before = self._clock() - self._grace_ms
         swept = self._sweep(before)
         orphans = self._adopt_orphans(before)
+        released = self._release(self._clock() - self._retention_ms)
         with self._database.write() as connection:
             marked = store.mark_unreferenced(connection, self._clock())
         return Collected(
-            marked=marked, swept=swept, orphans=orphans, temporary=self._store.clean(before)
+            released=released,
+            marked=marked,
+            swept=swept,
+            orphans=orphans,
+            temporary=self._store.clean(before),
         )
+
+    def _release(self, before: int) -> int:
+        with self._database.read() as connection:
+            candidates = version_store.retired_before(connection, before)
+        for model, number in candidates:
+            with self._database.write() as connection:
+                digests = version_store.release_blobs(connection, model, number)
+                if not digests:
+                    continue  # another collector was faster
+                audit.record(
+                    connection,
+                    "version.artifact_released",
+                    "version",
+                    f"{model}/{number}",
+                    at_ms=self._clock(),
+                    before={"blobs": digests},
+                )
+        return len(candidates)
 
     def _sweep(self, before: int) -> int:
         with self._database.read() as connection:

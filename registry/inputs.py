@@ -1,18 +1,21 @@
 """What the registry's API takes, with the bounds of every field."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from protocol.configuration import VersionState
+from protocol.configuration import BrownoutDoc, DeprecationDoc, VersionState
 from protocol.manifest import ColumnType, Task
 from protocol.names import NAME_PATTERN, check_name
 from registry.bundle import MAX_PATH_CHARACTERS
+from registry.deprecation_rules import MAX_BROWNOUTS
 from registry.digests import DIGEST_PATTERN
 from registry.publish import VersionRequest
 
 MAX_INTEGER = 2**31 - 1
+_UNIX_BEGINS = 1970
 MAX_EXACT = 2**53 - 1
 
 
@@ -173,6 +176,60 @@ class TransitionInput(_Input):
 
     to: VersionState
     reason: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] = ""
+
+
+def _unix(moment: datetime) -> datetime:
+    if moment.year <= _UNIX_BEGINS:
+        raise ValueError("times before 1971 are none of this system's")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_unix)]
+"""A time as RFC 3339 has it; fractions of a second are dropped."""
+
+
+class BrownoutInput(_Input):
+    """A while in which calls that name the version are refused with 410."""
+
+    start: Moment
+    end: Moment
+
+
+class DeprecationInput(_Input):
+    """How a version ends; what is left out is not decided."""
+
+    since: Annotated[
+        Moment | None, Field(description="Left out: since it was deprecated first, or now.")
+    ] = None
+    sunset: Annotated[
+        Moment | None, Field(description="When the version may go out of service.")
+    ] = None
+    successor: Annotated[
+        Number | None, Field(description="The published version that callers should move to.")
+    ] = None
+    note: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] = ""
+    brownouts: Annotated[list[BrownoutInput], Field(max_length=MAX_BROWNOUTS)] = []
+    retire_at_sunset: Annotated[
+        bool, Field(description="Whether the version is retired when its sunset comes.")
+    ] = False
+
+    def document(self) -> DeprecationDoc:
+        """The same for the domain; ``since`` is 0 where it is left out."""
+        return DeprecationDoc(
+            since=0 if self.since is None else _seconds(self.since),
+            sunset=None if self.sunset is None else _seconds(self.sunset),
+            successor=self.successor,
+            note=self.note,
+            brownouts=tuple(
+                BrownoutDoc(start=_seconds(window.start), end=_seconds(window.end))
+                for window in self.brownouts
+            ),
+            retire_at_sunset=self.retire_at_sunset,
+        )
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
 
 
 class AliasInput(_Input):

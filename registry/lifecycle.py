@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from protocol.configuration import VersionState
+import msgspec
+
+from protocol.configuration import DeprecationDoc, VersionState
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock
 from registry.conditions import holds
+from registry.deprecation_rules import at_retirement
 from registry.status import ServingStatus, ServingStatusOf
 from registry.store import aliases as alias_store
 from registry.store import audit
@@ -90,21 +93,7 @@ class Lifecycle:
             if to in FINAL:
                 held = alias_store.pointing_at(connection, model, number)
                 _refuse_while_held(held, version, f"be {to}")
-            changed = store.set_state(
-                connection, version, state=to, loaded=version.loaded and to not in FINAL
-            )
-            now = self._clock()
-            store.record_transition(
-                connection,
-                version,
-                from_state=version.state,
-                to_state=to,
-                actor=actor,
-                reason=reason,
-                at=now,
-            )
-            _record(connection, f"version.{to}", version, changed, now, reason)
-        return changed
+            return take_step(connection, version, to, actor=actor, reason=reason, now=self._clock())
 
     def set_loaded(
         self, model: str, number: int, loaded: bool, *, expected: str | None = None
@@ -131,11 +120,70 @@ class Lifecycle:
                 _refuse_while_held(held, version, "be unloaded")
             changed = store.set_state(connection, version, state=version.state, loaded=loaded)
             action = "version.loaded" if loaded else "version.unloaded"
-            _record(connection, action, version, changed, self._clock())
+            record_change(connection, action, version, changed, self._clock())
             return changed
 
 
-def _record(
+def take_step(
+    connection: Transaction,
+    version: VersionRecord,
+    to: VersionState,
+    *,
+    actor: str,
+    reason: str,
+    now: int,
+    deprecation: DeprecationDoc | None = None,
+) -> VersionRecord:
+    """Move the version to a state that may follow its own; its history and the audit log say so.
+    The caller holds the model's lock and the version's. ``deprecation``: of one to be deprecated.
+    """
+    if to == "deprecated":
+        deprecation = deprecation or DeprecationDoc(since=now // 1000)
+    elif to == "retired":
+        deprecation = at_retirement(version.deprecation, now // 1000)
+    changed = store.set_state(
+        connection,
+        version,
+        state=to,
+        loaded=version.loaded and to not in FINAL,
+        deprecation=deprecation,
+    )
+    store.record_transition(
+        connection,
+        version,
+        from_state=version.state,
+        to_state=to,
+        actor=actor,
+        reason=reason,
+        at=now,
+    )
+    record_change(connection, f"version.{to}", version, changed, now, reason)
+    if to == "retired":
+        _send_on(connection, changed, now)
+    return changed
+
+
+def _send_on(connection: Transaction, retired: VersionRecord, now: int) -> None:
+    """Who was sent to a version that is retired now is sent to its own successor."""
+    assert retired.deprecation is not None
+    successor = retired.deprecation.successor
+    for version in store.ending(connection, retired.model):
+        deprecation = version.deprecation
+        assert deprecation is not None
+        if deprecation.successor != retired.number or successor in (None, version.number):
+            continue
+        changed = store.set_state(
+            connection,
+            version,
+            state=version.state,
+            loaded=version.loaded,
+            deprecation=msgspec.structs.replace(deprecation, successor=successor),
+        )
+        reason = f"version {retired.number} was retired"
+        record_change(connection, "version.deprecation_changed", version, changed, now, reason)
+
+
+def record_change(
     connection: Transaction,
     action: str,
     before: VersionRecord,
@@ -143,6 +191,7 @@ def _record(
     at_ms: int,
     reason: str = "",
 ) -> None:
+    """Write what was changed of a version to the audit log."""
     audit.record(
         connection,
         action,

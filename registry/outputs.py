@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from pydantic import BaseModel, Field
 
-from protocol.configuration import VersionState
+from protocol.configuration import DeprecationDoc, VersionState
 from registry.clock import rfc3339
 from registry.status import ServingState, ServingStatus
 from registry.store.aliases import AliasRecord, MoveRecord
@@ -66,6 +66,53 @@ class ServingOutput(BaseModel):
     error: str
 
 
+class BrownoutOutput(BaseModel):
+    """A while in which calls that name the version are refused with 410."""
+
+    start: str
+    end: str
+
+
+class DeprecationOutput(BaseModel):
+    """How a version ends."""
+
+    since: str
+    sunset: str | None
+    """When it may go out of service; of a retired version, no later than when it went."""
+    successor: int | None
+    note: str
+    brownouts: list[BrownoutOutput]
+    retire_at_sunset: bool
+
+    @classmethod
+    def of(cls, document: DeprecationDoc) -> "DeprecationOutput":
+        """From the version's document."""
+        return cls(
+            since=rfc3339(document.since * 1000),
+            sunset=None if document.sunset is None else rfc3339(document.sunset * 1000),
+            successor=document.successor,
+            note=document.note,
+            brownouts=[
+                BrownoutOutput(start=rfc3339(one.start * 1000), end=rfc3339(one.end * 1000))
+                for one in document.brownouts
+            ],
+            retire_at_sunset=document.retire_at_sunset,
+        )
+
+
+class EndingOutput(DeprecationOutput):
+    """How a version ends, and how far that has come."""
+
+    model: str
+    number: int
+    state: VersionState
+    held_by: list[str]
+    """Aliases that point at it: it cannot be retired before they are moved."""
+    retired_at: str | None
+    artifact_kept_until: str | None
+    """When the artifact of a retired version may be deleted."""
+
+
 class VersionOutput(BaseModel):
     """A version. ``manifest`` and its ``digest`` never change."""
 
@@ -79,6 +126,8 @@ class VersionOutput(BaseModel):
     description: str
     manifest: dict[str, object]
     serving: ServingOutput
+    deprecation: DeprecationOutput | None
+    """Of versions that are deprecated or retired."""
 
     @classmethod
     def of(cls, record: VersionRecord, serving: ServingStatus) -> "VersionOutput":
@@ -94,6 +143,9 @@ class VersionOutput(BaseModel):
             description=record.manifest.description,
             manifest=msgspec.to_builtins(record.manifest),
             serving=ServingOutput.model_validate(msgspec.to_builtins(serving)),
+            deprecation=None
+            if record.deprecation is None
+            else DeprecationOutput.of(record.deprecation),
         )
 
 

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from registry.access import Require
 from registry.routes_aliases import alias_router
 from registry.routes_blobs import blob_router
+from registry.routes_deprecation import deprecation_router
 from registry.routes_evidence import evidence_router
 from registry.routes_models import model_router
 from registry.routes_requirements import requirements_router
@@ -21,6 +22,7 @@ def registry_router(require: Require) -> APIRouter:
     router.include_router(version_router(require))
     router.include_router(requirements_router(require))
     router.include_router(evidence_router(require))
+    router.include_router(deprecation_router(require))
     router.include_router(alias_router(require))
     router.include_router(blob_router(require))
     return router

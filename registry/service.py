@@ -13,6 +13,7 @@ from registry.blobs import Blobs
 from registry.blobstore import BlobStore
 from registry.clock import Clock, system_clock
 from registry.collect import Collected, Collector
+from registry.deprecation import Deprecations
 from registry.evidence import Evidences
 from registry.inspect import Inspect, inspect_bundle
 from registry.integrity import Integrity
@@ -43,6 +44,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     requirements: RequirementsBook
     evidence: Evidences
+    deprecations: Deprecations
     aliases: Aliases
     blobs: Blobs
     uploads: Uploads
@@ -84,6 +86,7 @@ def create_registry(
         lifecycle=Lifecycle(database, versions, serving_status, clock),
         requirements=RequirementsBook(database, clock, sponsors),
         evidence=Evidences(database, versions, clock),
+        deprecations=Deprecations(database, clock, settings.retired_retention_s),
         aliases=Aliases(database, clock),
         blobs=blobs,
         uploads=Uploads(database, blobs, settings, clock),

@@ -16,6 +16,8 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest blob, and largest sum of a version's blobs."""
     gc_grace_s: float = 24 * 3600.0
     """How long an unreferenced blob, or an abandoned temporary file, is kept."""
+    retired_retention_s: float = 365 * 24 * 3600.0
+    """How long the blobs of a version are kept after its retirement."""
     upload_ttl_s: float = 24 * 3600.0
     """How long an upload may stay unfinished."""
     inspect_timeout_s: float = 120.0

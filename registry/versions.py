@@ -1,5 +1,9 @@
 """Reading versions: their immutable manifest, their state, and what the workers say of them."""
 
+import hashlib
+
+import msgspec
+
 from protocol.configuration import CALLABLE_STATES
 from protocol.errors import Code, TollwayError
 from registry.models import model_not_found
@@ -16,9 +20,12 @@ def version_not_found(model: str, number: int) -> TollwayError:
 
 
 def version_etag(version: VersionRecord) -> str:
-    """Changes with the state and with ``loaded``; all else never changes."""
+    """Changes with the state, with ``loaded`` and with the deprecation; all else never changes."""
     loaded = "loaded" if version.loaded else "unloaded"
-    return f"{version.digest.removeprefix('sha256:')[:16]}-{version.state}-{loaded}"
+    tag = f"{version.digest.removeprefix('sha256:')[:16]}-{version.state}-{loaded}"
+    if version.deprecation is None:
+        return tag
+    return f"{tag}-{hashlib.sha256(msgspec.json.encode(version.deprecation)).hexdigest()[:16]}"
 
 
 class Versions:

@@ -10,10 +10,13 @@ from control.store.applications import application_of, document_of
 from control.store.key_rows import documents, with_overlaps
 from control.store.tables import api_keys, applications
 from registry.store import changes
+from registry.store.tables import versions
+from registry.store.versions import version_document, version_record
 
 
 def republish(connection: Connection) -> int:
-    """Publish applications and keys whose document on the stream differs. Returns how many did.
+    """Publish applications, keys and versions whose document on the stream differs. Returns how
+    many did.
 
     It runs in the migration's own transaction: no start can see one without the other.
     """
@@ -22,8 +25,15 @@ def republish(connection: Connection) -> int:
     working = sa.select(api_keys).where(api_keys.c.revoked_ms.is_(None)).order_by(api_keys.c.id)
     keys = with_overlaps(connection, connection.execute(working).all())
     of_keys = [(document.id, document) for key in keys for document in documents(key, 0)]
-    return _publish(connection, "application", of_applications) + _publish(
-        connection, "key", of_keys
+    stored = connection.execute(sa.select(versions).order_by(versions.c.model, versions.c.number))
+    of_versions = [
+        (f"{record.model}/{record.number}", version_document(record))
+        for record in map(version_record, stored)
+    ]
+    return (
+        _publish(connection, "application", of_applications)
+        + _publish(connection, "key", of_keys)
+        + _publish(connection, "version", of_versions)
     )
 
 

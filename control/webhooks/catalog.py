@@ -29,6 +29,7 @@ CATALOG: Final[Mapping[str, str]] = {
     "version.approved": "A version may be published.",
     "version.published": "A version may be called.",
     "version.deprecated": "A version is on its way out; it still answers.",
+    "version.deprecation_changed": "A deprecated version ends at another time, or otherwise.",
     "version.retired": "A version has gone out of service for good.",
     "version.rejected": "A version will not be published.",
     "version.loaded": "Workers are to hold a version.",

@@ -42,7 +42,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "model": frozenset({"name", "title", "description", "created_at", "updated_at"}),
-    "version": frozenset({"model", "number", "digest", "state", "loaded"}),
+    "version": frozenset({"model", "number", "digest", "state", "loaded", "deprecation"}),
     "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
 }  # fmt: skip

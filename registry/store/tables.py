@@ -39,10 +39,12 @@ versions = sa.Table(
     sa.Column("created_by", ACTOR, nullable=False),
     sa.Column("idempotency_key", sa.String(255)),
     sa.Column("request_digest", DIGEST),
+    sa.Column("deprecation", sa.Text),
     sa.UniqueConstraint("model", "created_by", "idempotency_key"),
 )
 """The primary key is what makes two publishers' numbers differ. ``digest`` and ``manifest`` are
-never updated; ``request_digest`` tells a repeated request from another under the same key."""
+never updated; ``request_digest`` tells a repeated request from another under the same key.
+``deprecation`` is JSON of ``DeprecationDoc``."""
 
 blobs = sa.Table(
     "blobs",

@@ -1,12 +1,12 @@
 """SQL of versions and their transitions."""
 
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import CALLABLE_STATES, VersionDoc, VersionState
+from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, VersionState
 from protocol.manifest import Manifest
 from registry.store.changes import append
 from registry.store.tables import transitions, version_blobs, versions
@@ -25,14 +25,17 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     idempotency_key: str | None = None
     request_digest: str | None = None
+    deprecation: DeprecationDoc | None = None
+    """Of versions that are deprecated or retired."""
 
 
-class VersionStanding(msgspec.Struct, frozen=True, kw_only=True):
+class VersionStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the audit log keeps of a version: ``digest`` stands for its whole manifest."""
 
     digest: str
     state: VersionState
     loaded: bool
+    deprecation: DeprecationDoc | None = None
 
 
 class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,12 @@ class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def standing(record: VersionRecord) -> VersionStanding:
     """How the version stands now."""
-    return VersionStanding(digest=record.digest, state=record.state, loaded=record.loaded)
+    return VersionStanding(
+        digest=record.digest,
+        state=record.state,
+        loaded=record.loaded,
+        deprecation=record.deprecation,
+    )
 
 
 def next_number(connection: Connection, model: str) -> int:
@@ -61,7 +69,10 @@ def next_number(connection: Connection, model: str) -> int:
 def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) -> None:
     """Add a version and its blob references. Raises ``AlreadyThere`` when the number
     or the idempotency key is taken."""
-    row = msgspec.structs.asdict(record) | {"manifest": manifest_json.decode()}
+    row = msgspec.structs.asdict(record) | {
+        "manifest": manifest_json.decode(),
+        "deprecation": _text(record.deprecation),
+    }
     connection.execute(sa.insert(versions).values(row))
     references = [
         {
@@ -93,7 +104,7 @@ def get(
     """The version, or None; with ``lock``, held against other writers."""
     query = sa.select(versions).where(versions.c.model == model, versions.c.number == number)
     row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
-    return None if row is None else _record(row)
+    return None if row is None else version_record(row)
 
 
 def by_idempotency_key(
@@ -106,7 +117,7 @@ def by_idempotency_key(
         versions.c.idempotency_key == key,
     )
     row = connection.execute(query).first()
-    return None if row is None else _record(row)
+    return None if row is None else version_record(row)
 
 
 def page(
@@ -121,18 +132,35 @@ def page(
     )
     if callable_only:
         query = query.where(versions.c.state.in_(CALLABLE_STATES))
-    return [_record(row) for row in connection.execute(query)]
+    return [version_record(row) for row in connection.execute(query)]
+
+
+def ending(connection: Connection, model: str) -> list[VersionRecord]:
+    """The model's versions that are deprecated or retired, by number."""
+    query = (
+        sa.select(versions)
+        .where(versions.c.model == model, versions.c.deprecation.is_not(None))
+        .order_by(versions.c.number)
+    )
+    return [version_record(row) for row in connection.execute(query)]
 
 
 def set_state(
-    connection: Connection, record: VersionRecord, *, state: VersionState, loaded: bool
+    connection: Connection,
+    record: VersionRecord,
+    *,
+    state: VersionState,
+    loaded: bool,
+    deprecation: DeprecationDoc | None = None,
 ) -> VersionRecord:
-    """Write the two columns that change, and announce. The caller holds the version's lock."""
-    changed = msgspec.structs.replace(record, state=state, loaded=loaded)
+    """Write the columns that change, and announce; a deprecation of None stays what it was. The
+    caller holds the version's lock."""
+    known = deprecation or record.deprecation
+    changed = msgspec.structs.replace(record, state=state, loaded=loaded, deprecation=known)
     connection.execute(
         sa.update(versions)
         .where(versions.c.model == record.model, versions.c.number == record.number)
-        .values(state=state, loaded=loaded)
+        .values(state=state, loaded=loaded, deprecation=_text(known))
     )
     announce(connection, changed)
     return changed
@@ -190,20 +218,71 @@ def history(
     ]
 
 
+def reached_at(connection: Connection, model: str, number: int, state: str) -> int | None:
+    """When the version came into ``state``; None if it never did."""
+    query = sa.select(sa.func.max(transitions.c.at)).where(
+        transitions.c.model == model,
+        transitions.c.number == number,
+        transitions.c.to_state == state,
+    )
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+def retired_before(connection: Connection, before: int) -> list[tuple[str, int]]:
+    """(model, number) of the versions that were retired at or before that time and still need
+    blobs."""
+    query = (
+        sa.select(versions.c.model, versions.c.number)
+        .join(
+            transitions,
+            sa.and_(
+                transitions.c.model == versions.c.model,
+                transitions.c.number == versions.c.number,
+                transitions.c.to_state == "retired",
+            ),
+        )
+        .where(
+            versions.c.state == "retired",
+            transitions.c.at <= before,
+            sa.exists().where(
+                version_blobs.c.model == versions.c.model,
+                version_blobs.c.number == versions.c.number,
+            ),
+        )
+        .order_by(versions.c.model, versions.c.number)
+    )
+    return [(row.model, row.number) for row in connection.execute(query)]
+
+
+def release_blobs(connection: Connection, model: str, number: int) -> list[str]:
+    """Let the version need its blobs no more. Returns their digests; none when it needed none."""
+    removed = sa.delete(version_blobs).where(
+        version_blobs.c.model == model, version_blobs.c.number == number
+    )
+    return sorted(set(connection.execute(removed.returning(version_blobs.c.digest)).scalars()))
+
+
 def announce(connection: Connection, record: VersionRecord) -> None:
     """Put the version's document on the change stream."""
-    doc = VersionDoc(
+    append(connection, "version", f"{record.model}/{record.number}", version_document(record))
+
+
+def version_document(record: VersionRecord) -> VersionDoc:
+    """The version as gateways and workers see it."""
+    return VersionDoc(
         model=record.model,
         number=record.number,
         digest=record.digest,
         state=record.state,
         loaded=record.loaded,
         manifest=record.manifest,
+        deprecation=record.deprecation,
     )
-    append(connection, "version", f"{record.model}/{record.number}", doc)
 
 
-def _record(row: sa.Row[tuple[object, ...]]) -> VersionRecord:
+def version_record(row: sa.Row[tuple[Any, ...]]) -> VersionRecord:
+    """From a row of the table."""
     return VersionRecord(
         model=row.model,
         number=row.number,
@@ -215,4 +294,11 @@ def _record(row: sa.Row[tuple[object, ...]]) -> VersionRecord:
         created_by=row.created_by,
         idempotency_key=row.idempotency_key,
         request_digest=row.request_digest,
+        deprecation=None
+        if row.deprecation is None
+        else msgspec.json.decode(row.deprecation, type=DeprecationDoc),
     )
+
+
+def _text(deprecation: DeprecationDoc | None) -> str | None:
+    return None if deprecation is None else msgspec.json.encode(deprecation).decode()

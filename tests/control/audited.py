@@ -133,6 +133,16 @@ async def _state_requirements(control: Control) -> Call:
     return Call("/models/risk/requirements", {"problem": "fraud"})
 
 
+async def _deprecate(control: Control) -> Call:
+    return Call(f"/models/risk/versions/{await _published(control)}/deprecation", {})
+
+
+async def _change_deprecation(control: Control) -> Call:
+    call = await _deprecate(control)
+    await _done(control, "PUT", call.path, json=call.json)
+    return Call(call.path, {"note": "use the model without a version"})
+
+
 async def _make_alias(control: Control) -> Call:
     number = await _published(control)
     return Call("/models/risk/aliases/next", {"version": number}, {"If-None-Match": "*"})
@@ -363,6 +373,10 @@ CASES: dict[str, list[Case]] = {
     ],
     "POST /models/{model}/versions/{number}/evidence": [
         Case("evidence.added", "evidence", None, _add_evidence)
+    ],
+    "PUT /models/{model}/versions/{number}/deprecation": [
+        Case("version.deprecated", "version", "risk/1", _deprecate),
+        Case("version.deprecation_changed", "version", "risk/1", _change_deprecation),
     ],
     "PUT /models/{model}/aliases/{alias}": [
         Case("alias.created", "alias", "risk/next", _make_alias)

@@ -99,6 +99,10 @@ WALK: dict[str, Expected] = {
     ),
     "GET /models/{model}/requirements/history": EVIDENCE_LIST,
     "GET /models/{model}/requirements/{number}": REQUIREMENTS,
+    "GET /models/{model}/versions/{number}/deprecation": Expected(
+        each(404, 404, 404, 404), public=each(404, 404, 404, 404)
+    ),
+    "PUT /models/{model}/versions/{number}/deprecation": model_change({"note": "stolen"}),
     "GET /models/{model}/aliases": CATALOGUE,
     "GET /models/{model}/aliases/{alias}": Expected(each(404, 404, 404, 404), public=LIST),
     "GET /models/{model}/aliases/{alias}/history": MODEL_HISTORY,

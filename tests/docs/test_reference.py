@@ -95,7 +95,7 @@ def test_every_request_header_that_the_gateway_reads_is_documented() -> None:
 def test_every_response_header_that_the_gateway_writes_is_documented() -> None:
     text = page("headers.md").lower()
     sources = [ROOT / "gateway" / name for name in ("invoke.py", "answer.py", "lane.py")]
-    sources.append(ROOT / "policies" / "plan_limits.py")
+    sources += [ROOT / "gateway" / "endings.py", ROOT / "policies" / "plan_limits.py"]
     written = {
         header
         for source in sources

@@ -81,6 +81,10 @@ class Bench:
                 return version
         raise AssertionError(state)
 
+    def to_state_after(self, version: VersionRecord, state: Any) -> VersionRecord:
+        """Take one step, from whatever state the version is in."""
+        return self.registry.lifecycle.transition(version.model, version.number, state, actor="ann")
+
 
 _INSPECTED: dict[bytes, Inspection | TollwayError] = {}
 
