@@ -4,13 +4,15 @@ import msgspec
 
 from protocol.errors import STATUS, Code, TollwayError
 from protocol.failures import Failure, failure_of
-from protocol.frames import NO_HEADER, Frame
+from protocol.frames import NO_HEADER, WARNED, Frame
 
 Headers = list[tuple[bytes, bytes]]
 
 CONTENT_TYPE_JSON = (b"content-type", b"application/json")
 CONTENT_TYPE_BINARY = (b"content-type", b"application/octet-stream")
 RETRY_AFTER = (b"retry-after", b"1")
+OUTSIDE_CONTRACT = (b"tollway-contract", b"violated")
+"""Of an answer to a request that breaks a data contract in the mode ``warn``."""
 _RETRY_CODES = frozenset({Code.NOT_READY, Code.QUEUE_FULL, Code.UNAVAILABLE})
 _UNREAD_CODES = frozenset({Code.TOO_LARGE, Code.BODY_TIMEOUT})
 """After these, what is left of the request is not read."""
@@ -22,8 +24,8 @@ _NO_BODY: list[tuple[bytes, bytes]] = []
 
 EXPOSED = (
     b"Deprecation, Inference-Header-Content-Length, Link, RateLimit, RateLimit-Policy, "
-    b"Retry-After, Server-Timing, Sunset, Tollway-Prediction-Id, Tollway-Variant, "
-    b"Tollway-Version, X-Request-Id"
+    b"Retry-After, Server-Timing, Sunset, Tollway-Contract, Tollway-Prediction-Id, "
+    b"Tollway-Variant, Tollway-Version, X-Request-Id"
 )
 """Response headers that a page may read beside the few that it always may."""
 
@@ -80,6 +82,8 @@ def engine_answer(reply: Frame, headers: Headers) -> Answer:
     else:
         headers.append(CONTENT_TYPE_BINARY)
         headers.append((b"inference-header-content-length", b"%d" % reply.d))
+    if reply.flags & WARNED:
+        headers.append(OUTSIDE_CONTRACT)
     if reply.status == STATUS[Code.QUEUE_FULL]:
         headers.append(RETRY_AFTER)
     return Answer(reply.status, headers, reply.body, failure=_failure(reply))

@@ -17,6 +17,7 @@ from protocol.errors import TollwayError
 from protocol.frames import (
     TRACED,
     TURNED_AWAY,
+    WARNED,
     EngineStats,
     EngineTrace,
     Frame,
@@ -194,15 +195,16 @@ class EngineConnection(asyncio.Protocol):
 
     def _replied(self, exchange: Exchange, frame: Frame) -> None:
         now = self._monotonic()
-        if frame.flags:
+        flags = frame.flags & ~WARNED
+        if flags:
             self.load.refused(len(exchange.body))
         else:
             self.load.answered(len(exchange.body), exchange.sent, now)
-        if frame.flags == TURNED_AWAY:
+        if flags == TURNED_AWAY:
             self.reach.turned_away(now, frame.b)
             self._pool.turned_away(self, exchange)
         else:
-            if not frame.flags:
+            if not flags:
                 self.reach.answered(now - exchange.sent, frame.a + frame.b)
             exchange.done(frame)
 

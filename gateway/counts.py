@@ -1,10 +1,10 @@
 """What the engines of each version have counted, kept beyond their end: sums only ever grow."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from gateway.connection import VersionKey
-from protocol.frames import BatchStats, EngineStats
+from protocol.frames import BatchStats, ContractStats, EngineStats
 
 MOST_GONE: Final = 64
 """Engines of a version that are remembered one by one after their end: one whose connection was
@@ -59,4 +59,27 @@ def added(one: EngineStats, other: EngineStats) -> EngineStats:
         **{name: getattr(one, name) + getattr(other, name) for name in _COUNTS},
         last_inference_ms=max(one.last_inference_ms, other.last_inference_ms),
         batches=batches,
+        contract=contracts([one, other]),
+    )
+
+
+def contracts(engines: Iterable[EngineStats]) -> ContractStats | None:
+    """What was outside of data contracts, over all engines, beside the contract that the first of
+    them tells of; None: none tells of any."""
+    found = [engine.contract for engine in engines if engine.contract is not None]
+    if not found:
+        return None
+    values: dict[str, dict[str, int]] = {}
+    for one in found:
+        for column, rules in one.values.items():
+            sums = values.setdefault(column, {})
+            for rule, count in rules.items():
+                sums[rule] = sums.get(rule, 0) + count
+    return ContractStats(
+        mode=found[0].mode,
+        rules=found[0].rules,
+        unmatched=found[0].unmatched,
+        refused=sum(one.refused for one in found),
+        warned=sum(one.warned for one in found),
+        values=values,
     )

@@ -33,7 +33,7 @@ from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
 from protocol.errors import Code, TollwayError
 from protocol.failures import Failure
-from protocol.frames import Frame
+from protocol.frames import FAILED, Frame
 
 Done = Callable[[Answer], None]
 
@@ -147,7 +147,7 @@ class Invoker:
             answer = error_answer(reply, headers)
         else:
             queue_us, rows = reply.a, reply.c
-            infer_us = 0 if reply.flags else reply.b  # a failure has its reason there
+            infer_us = 0 if reply.flags & FAILED else reply.b  # a failure has its reason there
             answer = engine_answer(reply, headers)
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)

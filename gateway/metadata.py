@@ -1,6 +1,9 @@
 """Model metadata in the forms of the prediction protocols. Pure functions of the catalog."""
 
+import msgspec
+
 from gateway.catalog import ModelEntry
+from gateway.counts import contracts
 from protocol.configuration import VersionDoc
 from protocol.frames import BatchStats, EngineStats
 from protocol.manifest import Manifest, Tensor
@@ -137,6 +140,7 @@ def v2_stats(version: VersionDoc, present: list[EngineStats], gone: list[EngineS
         "batch_stats": [
             _batch(rows, [e.batches[rows] for e in engines if rows in e.batches]) for rows in sizes
         ],
+        "contract": msgspec.to_builtins(contracts(engines)),
         "engines": [
             {
                 "batching": e.batching,

@@ -48,6 +48,8 @@ class Code(StrEnum):
     """The content type or encoding is not one that the path takes."""
     INVALID = "invalid"
     """Well-formed, but a field's value is not acceptable."""
+    CONTRACT_VIOLATION = "contract_violation"
+    """A request's row is outside of the model's data contract, which is enforced."""
     INVALID_MODEL = "invalid_model"
     """The artifact is not an ONNX model that this system can run."""
     DIGEST_MISMATCH = "digest_mismatch"
@@ -99,6 +101,7 @@ STATUS: dict[Code, int] = {
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.INVALID: 422,
+    Code.CONTRACT_VIOLATION: 422,
     Code.INVALID_MODEL: 422,
     Code.DIGEST_MISMATCH: 422,
     Code.PRECONDITION_REQUIRED: 428,

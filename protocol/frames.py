@@ -4,7 +4,8 @@ A frame is a fixed header and a body::
 
     length u32   bytes that follow this field
     kind   u8    see Kind
-    flags  u8    INFER: operation (see Operation), and TRACED; REPLY: see FAILED, TURNED_AWAY
+    flags  u8    INFER: operation (see Operation), and TRACED;
+                 REPLY: see FAILED, TURNED_AWAY, WARNED
     status u16   REPLY: HTTP status
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER, SHADOW: milliseconds left until the deadline (0: none);
@@ -23,7 +24,7 @@ import hmac
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -39,6 +40,8 @@ TURNED_AWAY: Final = 2
 time in ``b`` has run down, requests that have less time left need not be sent either."""
 SHADOWED: Final = 4
 """Flag of the REPLY to a SHADOW: it tells no client anything, only that the batch is done with."""
+WARNED: Final = 8
+"""Flag of a REPLY to a request that is outside of the model's data contract, and answered."""
 TRACED: Final = 0x80
 """Flag of an INFER whose REPLY is preceded by a TRACE."""
 MAX_FRAME_BYTES: Final = 1 << 30
@@ -112,6 +115,22 @@ class BatchStats(msgspec.Struct):
     output_ns: int = 0
 
 
+class ContractStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The data contract that holds, and what has broken contracts since the engine started."""
+
+    mode: Literal["warn", "enforce", "none"]
+    """``none``: the model has no contract any more."""
+    rules: int
+    unmatched: list[str] = []
+    """Why rules of it cannot be checked on this version: they are not."""
+    refused: int = 0
+    """Requests that were answered 422."""
+    warned: int = 0
+    """Requests that were answered all the same."""
+    values: dict[str, dict[str, int]] = {}
+    """Column -> rule -> values that broke it."""
+
+
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the engine started; durations in nanoseconds, as in Triton's statistics."""
 
@@ -152,6 +171,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Threads that a run has inside the runtime."""
     threads_reason: str = ""
     queued: int = 0
+    contract: ContractStats | None = None
     last_inference_ms: int = 0
     """UNIX milliseconds, 0: never."""
     batches: dict[int, BatchStats] = {}

@@ -11,7 +11,13 @@ from typing import Final
 import httpx
 import msgspec
 
-from protocol.configuration import CALLABLE_STATES, ModelDoc, VersionDoc, WorkerDoc
+from protocol.configuration import (
+    CALLABLE_STATES,
+    ContractDoc,
+    ModelDoc,
+    VersionDoc,
+    WorkerDoc,
+)
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from runtime.machine import cores
@@ -124,6 +130,8 @@ class Agent:
                 self._models[key] = document
             elif document is None:
                 (self._versions if kind == "version" else self._models).pop(key, None)
+        for (model, _), fleet in self.fleets.items():
+            fleet.obey(self._contract(model))
         self._reconcile_wanted.set()
 
     def _wanted(self) -> dict[Key, VersionDoc]:
@@ -201,6 +209,10 @@ class Agent:
         document = self._models.get(model)
         return 0 if document is None else document.idle_unload_s
 
+    def _contract(self, model: str) -> ContractDoc | None:
+        document = self._models.get(model)
+        return None if document is None else document.contract
+
     def _slot(
         self,
         version: VersionDoc,
@@ -227,6 +239,7 @@ class Agent:
             finding=self._findings.of(version.digest),
             threads=settings.engine_threads,
             cores=max(cores() // settings.engines_min, 1),
+            contract=self._contract(version.model),
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
             log_format=settings.log_format,

@@ -23,6 +23,7 @@ from serving.golden import GoldenError, read, replay
 from serving.launch import EngineNews, EngineOrder, EngineWord
 from serving.listening import listen
 from serving.meter import Meter
+from serving.orders import Orders
 from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session
 from serving.signature import Signature
@@ -41,7 +42,8 @@ def main() -> None:
     # Only the word to the agent goes to the agent; whatever a library prints goes to the log.
     word = os.dup(1)
     os.dup2(2, 1)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=EngineOrder)
+    orders = Orders()
+    order = orders.first()
     set_title(f"engine {order.model}/{order.version}#{order.slot}")
 
     def raise_alert(message: str) -> None:
@@ -57,6 +59,8 @@ def main() -> None:
     gc.freeze()  # what is loaded stays: the collector need not walk it again
 
     async def serve(stop: asyncio.Event) -> None:
+        # Before anybody can ask: what has changed since the order holds for the first request.
+        orders.follow(lambda change: engine.contracts.obey(change.contract))
         server = await listen(engine, order.address)
         load_ms = int((time.monotonic() - begun) * 1000)
         say(word, EngineWord(ready=True, load_ms=load_ms, threads=engine.threads[0]))
@@ -113,7 +117,7 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
         max_rows=order.max_batch_rows,
     )
     outputs = [Output(spec.name, spec.datatype) for spec in signature.outputs]
-    return Engine(
+    engine = Engine(
         signature,
         batcher,
         Hello(order.model, order.version, order.digest, instance=secrets.token_hex(8)),
@@ -124,6 +128,8 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
         max_frame_bytes=order.max_frame_bytes,
         report_defect=lambda error: _log_defect(order, error),
     )
+    engine.contracts.obey(order.contract)
+    return engine
 
 
 def _log_defect(order: EngineOrder, error: BaseException) -> None:

@@ -75,6 +75,8 @@ class Call(msgspec.Struct, eq=False):
     expected_s: float = 0.0
     """Seconds that it was expected to take when it was admitted; 0: nobody looked."""
     taken_ns: int = 0
+    warned: bool = False
+    """Whether it is outside of a data contract that does not refuse it."""
     cancelled: bool = False
     results: "Results | None" = None
     start: int = 0

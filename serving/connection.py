@@ -17,6 +17,7 @@ from protocol.frames import (
     NO_HEADER,
     SHADOWED,
     TURNED_AWAY,
+    WARNED,
     EngineTrace,
     Frame,
     FrameDecoder,
@@ -167,7 +168,7 @@ class Connection(asyncio.Protocol):
             HEADER.pack(
                 _AFTER_LENGTH + len(body),
                 _REPLY,
-                0,
+                WARNED if call.warned else 0,
                 status,
                 call.id,
                 queue_us,

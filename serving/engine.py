@@ -25,6 +25,7 @@ from serving.admission import Admission, too_many_rows_in_time
 from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
+from serving.contract import Contracts
 from serving.meter import Progress
 from serving.sentinel import Sentinel
 from serving.shadow_work import ShadowWork
@@ -68,6 +69,7 @@ class Engine:
         self.cluster_token = cluster_token
         self.max_frame_bytes = max_frame_bytes
         self.connections: set[Connection] = set()
+        self.contracts = Contracts(signature)
         self._signature = signature
         self._batcher = batcher
         self._admission = Admission(batcher, clock_ns)
@@ -123,6 +125,8 @@ class Engine:
             call = self._decode(frame)
             if frame.c and call.rows > frame.c:
                 raise too_many_rows(call.rows, frame.c)
+            if (contract := self.contracts.present) is not None:
+                call.warned = not contract.check(call)
         except TollwayError as error:
             self._refuse(connection, frame.id, error, arrived)
             return
@@ -370,6 +374,7 @@ class Engine:
             turned_away=self._admission.refused,
             last_inference_ms=self._last_inference_ms,
             threads=self.threads,
+            contract=self.contracts.stats(),
         )
 
     def wake(self) -> None:

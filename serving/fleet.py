@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from protocol.configuration import EngineDoc, VersionDoc
+from protocol.configuration import ContractDoc, EngineDoc, VersionDoc
 from protocol.frames import Hello
 from runtime.logs import logger
 from serving.places import Place
@@ -122,6 +122,11 @@ class Fleet:
             pass
         while len(self.slots) > wanted:
             self._shrink()
+
+    def obey(self, contract: ContractDoc | None) -> None:
+        """Have every engine hold requests to a data contract."""
+        for slot in self.slots.values():
+            slot.obey(contract)
 
     def _grow(self) -> bool:
         number = next(n for n in range(self.processes + 1) if self._is_free(n))

@@ -1,12 +1,13 @@
 """What an agent and its engine process say to each other: a start order in, one word out, news.
 
 The order goes over the engine's standard input (it may hold the cluster token, so no command line
-and no file); the word, and after it news, come back as JSON lines over its standard output.
+and no file), and after it what changes while the engine serves; the word, and after it news, come
+back over its standard output. All of them are JSON lines.
 """
 
 import msgspec
 
-from protocol.configuration import AlertDoc
+from protocol.configuration import AlertDoc, ContractDoc
 from protocol.manifest import Manifest
 from runtime.logs import LogFormat, LogLevel
 from serving.scaling import EngineLoad
@@ -41,10 +42,18 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of a run inside the runtime; 0: the engine tries what suits the model."""
     cores: int = 1
     """Threads that it may have then."""
+    contract: ContractDoc | None = None
+    """What requests may hold; see :mod:`serving.contract`."""
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
+
+
+class EngineChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What of its order an engine that serves has to see otherwise from now on."""
+
+    contract: ContractDoc | None
 
 
 class EngineWord(msgspec.Struct, frozen=True, kw_only=True):

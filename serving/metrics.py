@@ -155,6 +155,7 @@ def exposition(engines: Engines, scaled: Scaled = MappingProxyType({})) -> str:
         ]
     lines += _failures(engines)
     lines += _batches(engines)
+    lines += _contracts(engines)
     name = "tollway_engine_batching_cause"
     lines += [f"# HELP {name} Why requests share runs or not.", f"# TYPE {name} gauge"]
     lines += [
@@ -200,8 +201,31 @@ def _batches(engines: Engines) -> list[str]:
     return lines
 
 
+def _contracts(engines: Engines) -> list[str]:
+    """What was outside of data contracts. The contract bounds the columns, and the engine how many
+    pairs of column and rule it tells apart."""
+    told = [(doc, found.contract) for doc, found in engines if found is not None and found.contract]
+    name = "tollway_engine_contract_requests_total"
+    lines = [f"# HELP {name} Requests outside of the data contract.", f"# TYPE {name} counter"]
+    for doc, contract in told:
+        for outcome, count in (("refused", contract.refused), ("warned", contract.warned)):
+            lines.append(f"{name}{_labels(doc, outcome=outcome)} {count}")
+    name = "tollway_engine_contract_values_total"
+    lines += [f"# HELP {name} Values that broke a rule of it.", f"# TYPE {name} counter"]
+    for doc, contract in told:
+        for column, rules in contract.values.items():
+            for rule, count in rules.items():
+                lines.append(f"{name}{_labels(doc, column=_escaped(column), rule=rule)} {count}")
+    return lines
+
+
+def _escaped(text: str) -> str:
+    """A label's value as the exposition format has it."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
 def _labels(doc: EngineDoc, **more: str) -> str:
-    # Names match [a-z0-9-]: nothing to escape.
+    # Names match [a-z0-9-]: of them there is nothing to escape.
     labels = {"model": doc.model, "version": str(doc.version), "slot": str(doc.slot), **more}
     return "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from runtime.process import Lifeline
-from serving.launch import EngineNews, EngineOrder, EngineWord
+from serving.launch import EngineChange, EngineNews, EngineOrder, EngineWord
 
 KILL_AFTER_S: Final = 1.0
 """Beyond the time to drain, before an engine that does not end is killed."""
@@ -42,6 +42,13 @@ class EngineProcess:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         return msgspec.json.decode(line, type=EngineNews) if line.endswith(b"\n") else None
+
+    def tell(self, change: EngineChange) -> None:
+        """Say what has changed. The engine hears it as soon as it serves; one that is ending, or
+        has ended, does not."""
+        assert self._process.stdin is not None
+        if not self._process.stdin.is_closing():
+            self._process.stdin.write(msgspec.json.encode(change) + b"\n")
 
     async def wait(self) -> int:
         """Wait until it has ended. Returns its exit code, negative for a signal."""
@@ -86,10 +93,9 @@ def starter(lifeline: Lifeline) -> StartEngine:
             start_new_session=True,  # a Ctrl-C in the terminal is the agent's to handle
         )
         assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(order))
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
         with contextlib.suppress(ConnectionError):  # it died at once: its word says so
             await process.stdin.drain()
-        process.stdin.close()
         return EngineProcess(process)
 
     return start

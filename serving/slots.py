@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from protocol.configuration import AlertDoc, EngineDoc, EngineState, VersionDoc
+from protocol.configuration import AlertDoc, ContractDoc, EngineDoc, EngineState, VersionDoc
 from runtime.logs import logger
 from serving.fetch import BlobCache, FetchError
 from serving.findings import Findings
-from serving.launch import EngineOrder, EngineWord
+from serving.launch import EngineChange, EngineOrder, EngineWord
 from serving.places import Place
 from serving.process import EngineProcess, StartEngine
 from serving.scaling import EngineLoad
@@ -86,6 +86,14 @@ class Slot:
     def pid(self) -> int | None:
         """The engine's process id, while it runs."""
         return None if self._process is None else self._process.pid
+
+    def obey(self, contract: ContractDoc | None) -> None:
+        """Have the engine, and its successors, hold requests to a data contract."""
+        if contract == self._order.contract:
+            return
+        self._order = msgspec.structs.replace(self._order, contract=contract)
+        if self._process is not None:
+            self._process.tell(EngineChange(contract=contract))
 
     async def stop(self) -> None:
         """Drain and end the engine; its memory is the system's again when this returns."""
@@ -160,8 +168,8 @@ class Slot:
         async with self._loading:
             try:
                 await self._blobs.stage(self.version.manifest, folder)
-                self._process = await self._started()
-                word = await asyncio.wait_for(self._process.word(), self._load_timeout_s)
+                process = await self._begin()
+                word = await asyncio.wait_for(process.word(), self._load_timeout_s)
             except FetchError as error:
                 return _Outcome(ready=False, error=str(error))
             except TimeoutError:
@@ -193,14 +201,18 @@ class Slot:
             final=not word.ready,
         )
 
-    async def _started(self) -> EngineProcess:
+    async def _begin(self) -> EngineProcess:
         """Start the process; being cancelled half-way must not lose sight of it."""
-        starting = asyncio.ensure_future(self._start(self._order))
+        order = self._order
+        starting = asyncio.ensure_future(self._start(order))
         try:
-            return await asyncio.shield(starting)
+            self._process = await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._process = await starting
             raise
+        if self._order.contract != order.contract:  # it changed meanwhile
+            self._process.tell(EngineChange(contract=self._order.contract))
+        return self._process
 
     async def _end(self) -> int | None:
         """End the process if there is one, within a bound. Returns its exit code."""

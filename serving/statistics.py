@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.frames import EngineStats, EngineTrace
+from protocol.frames import ContractStats, EngineStats, EngineTrace
 from serving.account import Account
 from serving.batcher import Batcher
 from serving.call import Call, Results
@@ -17,6 +17,7 @@ def statistics(
     turned_away: int,
     last_inference_ms: int,
     threads: tuple[int, str],
+    contract: ContractStats | None,
 ) -> bytes:
     """Counts since the start, as JSON of :class:`EngineStats`. ``threads``: of one run, and why."""
     batching, reason = batcher.batching
@@ -47,6 +48,7 @@ def statistics(
             threads=threads[0],
             threads_reason=threads[1],
             queued=len(batcher),
+            contract=contract,
             last_inference_ms=last_inference_ms,
             batches=batcher.batches.sizes,
         )

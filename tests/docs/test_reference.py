@@ -11,7 +11,7 @@ from gateway.lane import HEADERS_READ
 from gateway.settings import GatewaySettings
 from protocol.configuration import EngineDoc
 from protocol.errors import STATUS
-from protocol.frames import EngineStats
+from protocol.frames import ContractStats, EngineStats
 from serving.metrics import exposition
 from serving.settings import WorkerSettings
 
@@ -73,7 +73,8 @@ def test_every_metric_in_the_code_is_documented_and_the_other_way_round() -> Non
 
 def test_the_workers_metrics_have_the_labels_that_are_documented() -> None:
     doc = EngineDoc(model="m", version=1, slot=0, address="unix:/e", state="ready")
-    text = exposition([(doc, EngineStats())])
+    contract = ContractStats(mode="warn", rules=1, values={"age": {"minimum": 1}})
+    text = exposition([(doc, EngineStats(contract=contract))])
     written = {
         re.sub(r"_(bucket|sum|count)$", "", name): set(re.findall(r"(\w+)=", labels)) - {"le"}
         for name, labels in re.findall(r"^(tollway_\w+)\{(.*)\}", text, re.MULTILINE)

@@ -68,9 +68,18 @@ class FakeEngine:
         body: bytes,
         *,
         json_bytes: int = NO_HEADER,
+        flags: int = 0,
     ) -> None:
         header = encode_header(
-            Kind.REPLY, len(body), status=status, id=frame.id, a=11, b=22, c=1, d=json_bytes
+            Kind.REPLY,
+            len(body),
+            flags=flags,
+            status=status,
+            id=frame.id,
+            a=11,
+            b=22,
+            c=1,
+            d=json_bytes,
         )
         transport.write(header + body)
 

@@ -11,7 +11,7 @@ from gateway.app import Gateway
 from gateway.routing import Router
 from gateway.settings import GatewaySettings
 from protocol.configuration import PlanDoc
-from protocol.frames import Frame, Operation
+from protocol.frames import WARNED, Frame, Operation
 from protocol.keys import generate
 from protocol.usage import UsageRecord
 from tests.gateway.conftest import until
@@ -41,6 +41,20 @@ async def test_answer_carries_the_contracts_headers(client: httpx.AsyncClient) -
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["server-timing"].startswith("queue;dur=0.011, infer;dur=0.022, gateway")
     assert answer.headers["tollway-prediction-id"]
+
+
+async def test_an_answer_to_a_request_outside_of_a_data_contract_says_so_and_counts_as_any(
+    client: httpx.AsyncClient, engine: FakeEngine, gateway: Gateway
+) -> None:
+    def warn(engine: FakeEngine, transport: asyncio.Transport, frame: Frame) -> None:
+        engine.reply(transport, frame, 200, frame.body, flags=WARNED)
+
+    engine.behave = warn
+    answer = await client.post("/v2/models/iris/infer", content=b"{}")
+
+    assert answer.status_code == 200
+    assert answer.headers["Tollway-Contract"] == "violated"
+    assert "infer;dur=0.022" in answer.headers["Server-Timing"]
 
 
 async def test_a_request_id_that_is_not_sane_is_replaced(client: httpx.AsyncClient) -> None:

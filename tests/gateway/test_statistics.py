@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.app import Gateway
 from gateway.counts import MOST_GONE, Counts, added
-from protocol.frames import BatchStats, EngineStats
+from protocol.frames import BatchStats, ContractStats, EngineStats
 from tests.gateway.conftest import until
 from tests.gateway.documents import worker
 from tests.gateway.fake_engine import FakeEngine
@@ -28,6 +28,43 @@ def counted(requests: int) -> EngineStats:
         last_inference_ms=requests,
         batches={1: BatchStats(count=requests, infer_ns=5 * requests)},
     )
+
+
+def under_contract(refused: int, **values: dict[str, int]) -> EngineStats:
+    """What an engine has counted that holds requests to a data contract."""
+    contract = ContractStats(mode="enforce", rules=2, refused=refused, values=values)
+    return EngineStats(contract=contract)
+
+
+async def test_what_broke_a_contract_is_summed_over_engines_that_are_and_were(
+    client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine, run_dir: Path
+) -> None:
+    other = FakeEngine(run_dir / "e2.sock", *KEY, "sha256:iris-2")
+    await other.start()
+    engine.counts = under_contract(2, age={"maximum": 3})
+    other.counts = under_contract(1, age={"maximum": 1, "nulls": 4}, city={"categories": 1})
+    gateway.catalog.apply([worker((2, engine.path), (2, other.path))], False)
+    await until(lambda: len(gateway.upstream.connections(KEY)) == 2)
+
+    async def contract() -> dict[str, object]:
+        (stats,) = (await client.get("/v2/models/iris/stats")).json()["model_stats"]
+        found: dict[str, object] = stats["contract"]
+        return found
+
+    wanted = {
+        "mode": "enforce",
+        "rules": 2,
+        "unmatched": [],
+        "refused": 3,
+        "warned": 0,
+        "values": {"age": {"maximum": 4, "nulls": 4}, "city": {"categories": 1}},
+    }
+    assert await contract() == wanted
+    other.drain(msgspec.json.encode(other.counts))
+    await other.kill()
+    await until(lambda: len(gateway.upstream.connections(KEY)) == 1)
+    assert await contract() == wanted
+    assert added(engine.counts, other.counts).contract == msgspec.convert(wanted, ContractStats)
 
 
 async def told(client: httpx.AsyncClient) -> tuple[int, int, int, int]:

@@ -1,0 +1,377 @@
+"""Data contracts: what breaks them, in the words that callers get, and what is counted."""
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.configuration import ColumnRule, ContractDoc
+from protocol.errors import Code, TollwayError
+from protocol.frames import FAILED, NO_HEADER, WARNED, EngineStats, Frame, Operation
+from protocol.manifest import Column, ColumnType, Manifest, Tensor
+from serving.call import Call
+from serving.contract import MAX_COUNTED, Contract, Tally
+from serving.signature import Signature
+from serving.tensors import Array
+from tests.serving import models
+from tests.serving.conftest import MakeRig
+from tests.serving.rig import Rig, infer_frame, one_input
+from tests.serving.test_engine import connected, settle
+from tests.serving.test_v2_binary import binary_request
+
+FLOATS = ("FP16", "FP32", "FP64")
+INTEGERS = ("INT8", "UINT8", "INT32", "INT64", "UINT64")
+
+
+def column(name: str, type: ColumnType, **more: Any) -> Column:
+    return Column(name=name, type=type, **{"input": name, **more})
+
+
+COLUMNS = (
+    column("age", "float"),
+    column("city", "string", null=""),
+    column("visits", "integer"),
+    column("member", "boolean"),
+)
+
+
+def contract(
+    *rules: ColumnRule,
+    inputs: tuple[Tensor, ...],
+    columns: tuple[Column, ...] = (),
+    mode: str = "enforce",
+) -> tuple[Contract, Tally]:
+    manifest = Manifest(model="m", inputs=inputs, outputs=(), columns=columns)
+    tally = Tally()
+    document = msgspec.convert({"mode": mode, "rules": rules}, ContractDoc, from_attributes=True)
+    return Contract(document, Signature(manifest, 1), tally), tally
+
+
+def call(*feeds: Array | None) -> Call:
+    return Call(list(feeds), 1, None, None)  # type: ignore[arg-type]  # it is not answered here
+
+
+def naive(rule: ColumnRule, values: list[Any], kind: Any) -> dict[str, int]:
+    """What breaks a rule of numbers, value by value."""
+    found = dict.fromkeys(("nulls", "minimum", "maximum", "categories"), 0)
+    for value in values:
+        if isinstance(value, float) and math.isnan(value):
+            found["nulls"] += not rule.nulls
+            continue
+        if rule.minimum is not None and value < kind(rule.minimum):
+            found["minimum"] += 1
+        if rule.maximum is not None and value > kind(rule.maximum):
+            found["maximum"] += 1
+        if rule.categories is not None and value not in {kind(float(c)) for c in rule.categories}:
+            found["categories"] += 1
+    return {name: count for name, count in found.items() if count}
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, list[ColumnRule], Array]:
+    """A datatype, rules of three columns, and rows of them."""
+    datatype = draw(st.sampled_from(FLOATS + INTEGERS))
+    name = {"FP16": "float16", "FP32": "float32", "FP64": "float64"}.get(datatype)
+    kind = np.dtype(name or datatype.lower())
+    if name:
+        numbers: Any = st.floats(width=16, allow_nan=True)
+        bounds: Any = st.floats(-1000, 1000)
+    else:
+        least, most = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+        numbers = st.one_of(st.integers(max(least, -9), 9), st.sampled_from([least, most]))
+        bounds = st.one_of(st.floats(-12, 12), st.sampled_from([-1e30, 1e30]))
+    limit = st.one_of(st.none(), bounds)
+    categories = st.one_of(st.none(), st.lists(st.integers(0, 9).map(str), max_size=4).map(tuple))
+    rules = [
+        ColumnRule(
+            column=f"c{index}",
+            minimum=draw(limit),
+            maximum=draw(limit),
+            categories=draw(categories),
+            nulls=draw(st.booleans()),
+        )
+        for index in draw(st.sets(st.integers(0, 2)))
+    ]
+    rows = draw(st.lists(st.lists(numbers, min_size=3, max_size=3), max_size=6))
+    return datatype, rules, np.array(rows, kind).reshape(len(rows), 3)
+
+
+@given(cases())
+def test_what_is_found_is_what_a_look_at_every_value_finds(
+    case: tuple[str, list[ColumnRule], Array],
+) -> None:
+    datatype, rules, rows = case
+    columns = tuple(
+        Column(name=f"c{index}", type="float", input="x", index=index) for index in range(3)
+    )
+    shape = Tensor(name="x", datatype=datatype, shape=(-1, 3))
+    made, tally = contract(*rules, inputs=(shape,), columns=columns, mode="warn")
+
+    def kind(value: float) -> Any:
+        with np.errstate(over="ignore"):
+            return rows.dtype.type(value) if datatype in FLOATS else value
+
+    wanted = {
+        rule.column: broken
+        for rule in rules
+        if (broken := naive(rule, rows[:, int(rule.column[1:])].tolist(), kind))
+    }
+    kept = made.check(call(rows))
+
+    assert kept is (wanted == {})
+    assert tally.values == wanted
+
+
+@given(
+    values=st.lists(st.sampled_from(["", "north", "south", "None", "x"]), min_size=1, max_size=5),
+    categories=st.one_of(st.none(), st.sets(st.sampled_from(["", "north", "south"]))),
+    nulls=st.booleans(),
+    null=st.sampled_from([None, "", "None"]),
+)
+def test_text_is_found_as_a_look_at_every_value_finds_it(
+    values: list[str], categories: set[str] | None, nulls: bool, null: str | None
+) -> None:
+    rule = ColumnRule(
+        column="c", categories=None if categories is None else tuple(categories), nulls=nulls
+    )
+    shape = Tensor(name="c", datatype="BYTES", shape=(-1, 1))
+    columns = (Column(name="c", type="string", input="c", null=null),)
+    made, tally = contract(rule, inputs=(shape,), columns=columns, mode="warn")
+    missing = sum(value == null for value in values)
+    strange = sum(
+        value != null and categories is not None and value not in categories for value in values
+    )
+    wanted = {"nulls": 0 if nulls else missing, "categories": strange}
+
+    kept = made.check(call(np.array(values, object).reshape(-1, 1)))
+
+    assert kept is not any(wanted.values())
+    found = tally.values.get("c", {})
+    assert found == {name: count for name, count in wanted.items() if count}
+
+
+def test_a_value_that_equals_its_limit_is_within_it_in_every_type() -> None:
+    for datatype, kind in (("FP16", np.float16), ("FP32", np.float32), ("FP64", np.float64)):
+        rule = ColumnRule(column="x", minimum=0.1, maximum=0.1)
+        made, _ = contract(rule, inputs=(Tensor(name="x", datatype=datatype, shape=(-1,)),))
+        assert made.check(call(np.array([0.1], kind)))
+        with pytest.raises(TollwayError):
+            made.check(call(np.array([0.1], kind) * kind(1.01)))
+
+
+def test_bf16_is_compared_by_the_numbers_that_its_bits_are() -> None:
+    rule = ColumnRule(column="x", minimum=-2.0, maximum=0.1, nulls=False)
+    made, _ = contract(rule, inputs=(Tensor(name="x", datatype="BF16", shape=(-1,)),))
+
+    def bits(*values: float) -> Array:
+        return (np.array(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+    assert made.check(call(bits(-2.0, 0.0, 0.0625)))
+    assert made.check(call(np.array([0x3DCD], np.uint16))), "0.1 rounded to BF16"
+    for wrong in (0.125, -3.0, math.nan):
+        with pytest.raises(TollwayError):
+            made.check(call(bits(0.0, wrong)))
+
+
+def test_an_optional_input_that_is_left_out_is_missing() -> None:
+    inputs = (
+        Tensor(name="x", datatype="FP32", shape=(-1,)),
+        Tensor(name="y", datatype="FP32", shape=(-1,), optional=True),
+    )
+    free, _ = contract(ColumnRule(column="y", minimum=0), inputs=inputs)
+    needed, _ = contract(ColumnRule(column="y", nulls=False), inputs=inputs)
+    rows = np.array([1.0], np.float32)
+
+    assert free.check(call(rows, None))
+    with pytest.raises(TollwayError, match="row 0, input 'y': it is missing"):
+        needed.check(call(rows, None))
+
+
+def test_a_rule_that_the_version_cannot_be_held_to_is_named_and_the_others_hold() -> None:
+    inputs = (
+        Tensor(name="age", datatype="FP32", shape=(-1, 1)),
+        Tensor(name="city", datatype="BYTES", shape=(-1, 1)),
+    )
+    rules = (
+        ColumnRule(column="gone", minimum=0),
+        ColumnRule(column="city", maximum=3),
+        ColumnRule(column="age", maximum=3),
+    )
+    made, tally = contract(*rules, inputs=inputs, mode="warn")
+
+    assert made.unmatched == [
+        "the version has no column 'gone'",
+        "input 'city' is text, which has no minimum or maximum",
+    ]
+    rows = call(np.array([[4]], np.float32), np.array([["x"]], object))
+    assert not made.check(rows)
+    assert tally.values == {"age": {"maximum": 1}}
+
+
+def test_an_error_names_the_first_rows_and_counts_the_others() -> None:
+    made, _ = contract(
+        ColumnRule(column="x", maximum=120),
+        inputs=(Tensor(name="x", datatype="FP32", shape=(-1,)),),
+    )
+    with pytest.raises(TollwayError) as refused:
+        made.check(call(np.array([1, 2, 3, 151, 200, 7], np.float32)))
+
+    assert refused.value.code is Code.CONTRACT_VIOLATION
+    assert refused.value.public == (
+        "row 3, input 'x': 151 is above the maximum 120 "
+        "(and 1 more values outside of the data contract)"
+    )
+
+
+def test_an_error_stays_short_whatever_is_sent() -> None:
+    categories = tuple(f"category-{index}" * 50 for index in range(1000))
+    rules = [ColumnRule(column=f"c{index}", categories=categories) for index in range(50)]
+    inputs = tuple(Tensor(name=rule.column, datatype="BYTES", shape=(-1,)) for rule in rules)
+    made, _ = contract(*rules, inputs=inputs)
+
+    with pytest.raises(TollwayError) as refused:
+        made.check(call(*(np.array(["x" * 10_000] * 100, object) for _ in rules)))
+
+    assert len(refused.value.public) < 6000
+
+
+def test_what_is_counted_apart_is_bounded() -> None:
+    rules = [ColumnRule(column=f"c{index}", maximum=0) for index in range(MAX_COUNTED + 50)]
+    inputs = tuple(Tensor(name=rule.column, datatype="FP32", shape=(-1,)) for rule in rules)
+    made, tally = contract(*rules, inputs=inputs, mode="warn")
+
+    made.check(call(*(np.array([1.0], np.float32) for _ in rules)))
+
+    assert len(tally.values) == MAX_COUNTED + 1
+    assert tally.values[""] == {"other": 50}
+
+
+RULES = (
+    ColumnRule(column="age", minimum=0, maximum=120, nulls=False),
+    ColumnRule(column="city", categories=("Kyiv", "Lyon"), nulls=False),
+    ColumnRule(column="visits", minimum=0),
+    ColumnRule(column="member", categories=("true",)),
+)
+ENFORCED = ContractDoc(mode="enforce", rules=RULES)
+WARNING = ContractDoc(mode="warn", rules=RULES)
+GOOD = {"age": 20.0, "city": "Lyon", "visits": 3, "member": True}
+BAD = [
+    ({"age": 151.0}, "row 1, column 'age': 151 is above the maximum 120"),
+    ({"age": -0.5}, "row 1, column 'age': -0.5 is below the minimum 0"),
+    ({"age": None}, "row 1, column 'age': it is missing"),
+    ({"city": "Rome"}, "row 1, column 'city': 'Rome' is none of 'Kyiv', 'Lyon'"),
+    ({"city": None}, "row 1, column 'city': it is missing"),
+    ({"visits": -1}, "row 1, column 'visits': -1 is below the minimum 0"),
+    ({"member": False}, "row 1, column 'member': false is none of 'true'"),
+]
+
+
+async def answered(made: Rig, document: ContractDoc, frame: Frame) -> tuple[Frame, EngineStats]:
+    """The reply of an engine under a contract, and its counts."""
+    engine = made.engine()
+    engine.contracts.obey(document)
+    connection, _, replies = connected(engine)
+    engine.infer(connection, frame)
+    await settle()
+    [reply] = replies()
+    assert not made.defects
+    return reply, msgspec.json.decode(engine.stats(), type=EngineStats)
+
+
+def v1(*rows: dict[str, Any]) -> Frame:
+    body = json.dumps({"instances": rows}).encode()
+    return infer_frame(1, body, flags=int(Operation.V1_PREDICT))
+
+
+@pytest.mark.parametrize(("change", "words"), BAD)
+async def test_a_row_outside_of_an_enforced_contract_is_422_and_says_what_and_where(
+    rig: MakeRig, change: dict[str, Any], words: str
+) -> None:
+    made = rig(models.columns(), columns=COLUMNS)
+
+    reply, stats = await answered(made, ENFORCED, v1(GOOD, GOOD | change))
+
+    assert (reply.status, reply.flags) == (422, FAILED)
+    assert json.loads(reply.body) == {"error": words}
+    assert stats.contract is not None
+    assert (stats.contract.mode, stats.contract.refused, stats.fail_count) == ("enforce", 1, 1)
+    assert stats.execution_count == 0, "nothing of it is run"
+
+
+async def test_rows_within_a_contract_are_answered_as_ever(rig: MakeRig) -> None:
+    made = rig(models.columns(), columns=COLUMNS)
+
+    reply, stats = await answered(made, ENFORCED, v1(GOOD, GOOD))
+
+    assert (reply.status, reply.flags) == (200, 0)
+    assert stats.contract is not None
+    assert (stats.contract.refused, stats.contract.warned, stats.contract.rules) == (0, 0, 4)
+
+
+async def test_a_warning_contract_answers_marks_the_answer_and_counts(rig: MakeRig) -> None:
+    made = rig(models.columns(), columns=COLUMNS)
+
+    reply, stats = await answered(
+        made, WARNING, v1(GOOD | {"age": 130, "visits": -2}, GOOD | {"age": 140})
+    )
+
+    assert (reply.status, reply.flags) == (200, WARNED)
+    assert len(json.loads(reply.body)["predictions"]) == 2
+    assert stats.contract is not None
+    assert (stats.contract.refused, stats.contract.warned) == (0, 1)
+    assert stats.contract.values == {"age": {"maximum": 2}, "visits": {"minimum": 1}}
+
+
+async def test_v2_in_json_and_in_binary_are_held_to_the_same_contract(rig: MakeRig) -> None:
+    made = rig(models.identity())
+    document = ContractDoc(mode="enforce", rules=(ColumnRule(column="x", maximum=9),))
+    values = np.array([1, 2, 3, 4, 5, 60], "<f4").tobytes()
+    body, header = binary_request(values, [2, 3])
+    for frame in (
+        infer_frame(1, json.dumps(one_input([1, 2, 3, 4, 5, 60], [2, 3])).encode()),
+        infer_frame(1, body, b=header),
+    ):
+        reply, _ = await answered(made, document, frame)
+
+        assert reply.status == 422
+        assert json.loads(reply.body)["error"] == "row 1, input 'x': 60 is above the maximum 9"
+        assert reply.d == NO_HEADER
+
+
+async def test_a_refused_request_leaves_those_beside_it_alone(rig: MakeRig) -> None:
+    made = rig(models.identity())
+    engine = made.engine()
+    engine.contracts.obey(ContractDoc(mode="enforce", rules=(ColumnRule(column="x", maximum=9),)))
+    connection, _, replies = connected(engine)
+    for id, value in enumerate((1, 99, 2)):
+        engine.infer(
+            connection, infer_frame(id, json.dumps(one_input([1, 2, value], [1, 3])).encode())
+        )
+    await settle()
+
+    assert {reply.id: reply.status for reply in replies()} == {0: 200, 1: 422, 2: 200}
+
+
+async def test_counts_outlive_the_contract_and_none_is_told_where_there_never_was_one(
+    rig: MakeRig,
+) -> None:
+    made = rig(models.identity())
+    engine = made.engine()
+    assert msgspec.json.decode(engine.stats(), type=EngineStats).contract is None
+    engine.contracts.obey(ContractDoc(mode="enforce", rules=(ColumnRule(column="x", maximum=1),)))
+    connection, _, replies = connected(engine)
+    body = json.dumps(one_input([1, 2, 3], [1, 3])).encode()
+    engine.infer(connection, infer_frame(1, body))
+    engine.contracts.obey(None)
+    engine.infer(connection, infer_frame(2, body))
+    await settle()
+
+    assert {reply.id: reply.status for reply in replies()} == {1: 422, 2: 200}
+    stats = msgspec.json.decode(engine.stats(), type=EngineStats).contract
+    assert stats is not None
+    assert (stats.mode, stats.refused, stats.values) == ("none", 1, {"x": {"maximum": 2}})
