@@ -192,7 +192,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         cluster_token=cluster_token,
         metrics=metrics,
         webhooks=webhooks,
-        configurations=Configurations(database, clock, ModelOwners()),
+        configurations=Configurations(database, clock, ModelOwners(), workers.status),
         jobs=_jobs(
             settings,
             registry,

@@ -34,6 +34,8 @@ class Code(StrEnum):
     """The response types that the client accepts cannot be produced."""
     CONFLICT = "conflict"
     """The resource exists already with other content, or its state forbids the change."""
+    INCOMPATIBLE = "incompatible"
+    """The version does not take or give what callers of the present one rely on."""
     ILLEGAL_TRANSITION = "illegal_transition"
     """The version's state has no such transition."""
     GONE = "gone"
@@ -94,6 +96,7 @@ STATUS: dict[Code, int] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.NOT_ACCEPTABLE: 406,
     Code.CONFLICT: 409,
+    Code.INCOMPATIBLE: 409,
     Code.ILLEGAL_TRANSITION: 409,
     Code.GONE: 410,
     Code.BROWNOUT: 410,

@@ -36,6 +36,7 @@ Size = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Short = Annotated[str, Field(max_length=255), AfterValidator(no_nul)]
 Long = Annotated[str, Field(max_length=20_000), AfterValidator(no_nul)]
+Why = Annotated[str, Field(max_length=2000), AfterValidator(no_nul)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Label = Annotated[str, Field(max_length=10_000)] | int | Finite | bool
 
@@ -175,7 +176,7 @@ class TransitionInput(_Input):
     """The state that the version should take, and why."""
 
     to: VersionState
-    reason: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] = ""
+    reason: Why = ""
 
 
 def _unix(moment: datetime) -> datetime:
@@ -233,12 +234,9 @@ def _seconds(moment: datetime) -> int:
 
 
 class AliasInput(_Input):
-    """The version that the alias should point at."""
+    """The version that the alias should point at. ``force``, with a ``reason``, allows one that
+    breaks callers."""
 
     version: Number
-
-
-class RolloutInput(_Input):
-    """How the model's traffic should be answered."""
-
-    stable: Number
+    force: bool = False
+    reason: Why = ""

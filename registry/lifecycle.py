@@ -9,10 +9,11 @@ from protocol.errors import Code, TollwayError
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.deprecation_rules import at_retirement
-from registry.status import ServingStatus, ServingStatusOf
+from registry.status import HeldBy, ServingStatus, ServingStatusOf
 from registry.store import aliases as alias_store
 from registry.store import audit
 from registry.store import models as model_store
+from registry.store import rollouts as rollout_store
 from registry.store import versions as store
 from registry.store.database import Database, Transaction
 from registry.store.versions import VersionRecord
@@ -31,6 +32,9 @@ LEGAL: Final[dict[VersionState, tuple[VersionState, ...]]] = {
 
 FINAL: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
 """States that nothing follows; no worker holds a version in them."""
+
+HOLDERS_SHOWN: Final = 5
+"""Users of a version that a refusal names; of the others it gives the count."""
 
 
 def check_legal(present: VersionState, to: VersionState) -> None:
@@ -69,11 +73,13 @@ class Lifecycle:
         versions: Versions,
         serving_status: ServingStatusOf,
         clock: Clock,
+        held_by: HeldBy,
     ) -> None:
         self._database = database
         self._versions = versions
         self._serving_status = serving_status
         self._clock = clock
+        self._held_by = held_by
 
     def transition(
         self, model: str, number: int, to: VersionState, *, actor: str, reason: str = ""
@@ -91,8 +97,7 @@ class Lifecycle:
                 raise version_not_found(model, number)
             check_legal(version.state, to)
             if to in FINAL:
-                held = alias_store.pointing_at(connection, model, number)
-                _refuse_while_held(held, version, f"be {to}")
+                self._refuse_while_held(connection, version, f"be {to}")
             return take_step(connection, version, to, actor=actor, reason=reason, now=self._clock())
 
     def set_loaded(
@@ -116,12 +121,29 @@ class Lifecycle:
                     Code.CONFLICT, f"version {number} is {version.state}; it cannot be loaded"
                 )
             if not loaded:
-                held = alias_store.pointing_at(connection, model, number)
-                _refuse_while_held(held, version, "be unloaded")
+                self._refuse_while_held(connection, version, "be unloaded")
             changed = store.set_state(connection, version, state=version.state, loaded=loaded)
             action = "version.loaded" if loaded else "version.unloaded"
             record_change(connection, action, version, changed, self._clock())
             return changed
+
+    def _refuse_while_held(
+        self, connection: Transaction, version: VersionRecord, what: str
+    ) -> None:
+        """Raise ``CONFLICT`` while calls may go to the version. The caller holds the model's lock,
+        under which all that could send them there is written."""
+        place = (version.model, version.number)
+        held = [f"alias {alias!r}" for alias in alias_store.pointing_at(connection, *place)]
+        held += [f"{use} of its model" for use in rollout_store.uses_of(connection, *place)]
+        held += self._held_by(connection, *place)
+        if held:
+            more = len(held) - HOLDERS_SHOWN
+            names = ", ".join(held[:HOLDERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            raise TollwayError(
+                Code.CONFLICT,
+                f"version {version.number} cannot {what} while it is used: {names}; move these to "
+                "another version first, or end them",
+            )
 
 
 def take_step(
@@ -202,13 +224,3 @@ def record_change(
         after=store.standing(after),
         reason=reason,
     )
-
-
-def _refuse_while_held(aliases: list[str], version: VersionRecord, what: str) -> None:
-    if aliases:
-        names = ", ".join(repr(alias) for alias in aliases)
-        raise TollwayError(
-            Code.CONFLICT,
-            f"version {version.number} cannot {what} while alias {names} points at it; "
-            "move the alias first",
-        )

@@ -200,6 +200,9 @@ class MoveOutput(BaseModel):
     previous: int | None
     actor: str
     at: str
+    reason: str
+    rollback: bool
+    """It went back to the version that was there before the present one came."""
 
     @classmethod
     def of(cls, record: MoveRecord) -> "MoveOutput":
@@ -209,13 +212,9 @@ class MoveOutput(BaseModel):
             previous=record.previous,
             actor=record.actor,
             at=rfc3339(record.at),
+            reason=record.reason,
+            rollback=record.rollback,
         )
-
-
-class RolloutOutput(BaseModel):
-    """How the model's traffic is answered; null: calls that name no version are not."""
-
-    stable: int | None
 
 
 class UploadOutput(BaseModel):

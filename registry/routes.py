@@ -9,6 +9,7 @@ from registry.routes_deprecation import deprecation_router
 from registry.routes_evidence import evidence_router
 from registry.routes_models import model_router
 from registry.routes_requirements import requirements_router
+from registry.routes_rollouts import rollout_router
 from registry.routes_versions import version_router
 
 
@@ -24,5 +25,6 @@ def registry_router(require: Require) -> APIRouter:
     router.include_router(evidence_router(require))
     router.include_router(deprecation_router(require))
     router.include_router(alias_router(require))
+    router.include_router(rollout_router(require))
     router.include_router(blob_router(require))
     return router

@@ -1,14 +1,14 @@
-"""``/models/M/aliases`` and ``/models/M/rollout``."""
+"""``/models/M/aliases``."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
-from registry.aliases import STABLE, alias_etag
-from registry.conditions import expected_state, quoted, required_state
-from registry.inputs import AliasInput, RolloutInput
-from registry.outputs import AliasOutput, MoveOutput, Page, RolloutOutput
+from registry.aliases import alias_etag
+from registry.conditions import quoted, required_state
+from registry.inputs import AliasInput
+from registry.outputs import AliasOutput, MoveOutput, Page
 from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
@@ -25,11 +25,10 @@ from registry.routes_permissions import View, managing, viewing
 
 
 def alias_router(require: Require) -> APIRouter:
-    """Routes of aliases and of the rollout."""
+    """Routes of aliases."""
     router = APIRouter(tags=["aliases"])
     _add_reads(router, require)
     _add_changes(router, require)
-    _add_rollout(router, require)
     return router
 
 
@@ -97,6 +96,8 @@ def _add_changes(router: APIRouter, require: Require) -> None:
             body.version,
             actor=actor.name,
             expected=required_state(if_match, if_none_match),
+            force=body.force,
+            reason=body.reason,
         )
         response.status_code = 201 if created else 200
         response.headers["ETag"] = quoted(alias_etag(record))
@@ -113,39 +114,3 @@ def _add_changes(router: APIRouter, require: Require) -> None:
         """Remove an alias; needs ``If-Match``. Its history stays."""
         expected = required_state(if_match, None)
         registry.aliases.delete(model, alias, actor=actor.name, expected=expected)
-
-
-def _add_rollout(router: APIRouter, require: Require) -> None:
-    viewer = Annotated[View, Depends(viewing(require))]
-    publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
-
-    @router.get("/models/{model}/rollout")
-    def get_rollout(
-        registry: TheRegistry, model: Model, response: Response, _view: viewer
-    ) -> RolloutOutput:
-        """How the model's traffic is answered."""
-        record = registry.aliases.find(model, STABLE)
-        if record is not None:
-            response.headers["ETag"] = quoted(alias_etag(record))
-        return RolloutOutput(stable=None if record is None else record.version)
-
-    @router.put("/models/{model}/rollout")
-    def put_rollout(
-        registry: TheRegistry,
-        model: Model,
-        body: RolloutInput,
-        response: Response,
-        actor: publisher,
-        if_match: IfMatch = None,
-        if_none_match: IfNoneMatch = None,
-    ) -> RolloutOutput:
-        """Move the model's traffic to a version."""
-        record, _ = registry.aliases.set(
-            model,
-            STABLE,
-            body.stable,
-            actor=actor.name,
-            expected=expected_state(if_match, if_none_match),
-        )
-        response.headers["ETag"] = quoted(alias_etag(record))
-        return RolloutOutput(stable=record.version)

@@ -23,8 +23,9 @@ from registry.permissions import Permissions
 from registry.publish import Publisher
 from registry.remote import InspectRemote, no_remotes
 from registry.requirements import RequirementsBook
+from registry.rollouts import Rollouts
 from registry.settings import RegistrySettings
-from registry.status import ServingStatusOf, no_engines
+from registry.status import HeldBy, ServingStatusOf, held_by_nobody, no_engines
 from registry.store.database import Database
 from registry.store.owners import NO_OWNERS, Owners
 from registry.store.sponsors import ANY_SPONSOR, Sponsors
@@ -46,6 +47,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidences
     deprecations: Deprecations
     aliases: Aliases
+    rollouts: Rollouts
     blobs: Blobs
     uploads: Uploads
     collector: Collector
@@ -69,6 +71,7 @@ def create_registry(
     inspect_remote: InspectRemote = no_remotes,
     owners: Owners = NO_OWNERS,
     sponsors: Sponsors = ANY_SPONSOR,
+    held_by: HeldBy = held_by_nobody,
 ) -> Registry:
     """Build the registry on an already migrated ``database``."""
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -83,11 +86,12 @@ def create_registry(
         permissions=permissions,
         versions=versions,
         publisher=Publisher(database, blobs, settings, clock, permissions, inspect, inspect_remote),
-        lifecycle=Lifecycle(database, versions, serving_status, clock),
         requirements=RequirementsBook(database, clock, sponsors),
         evidence=Evidences(database, versions, clock),
         deprecations=Deprecations(database, clock, settings.retired_retention_s),
-        aliases=Aliases(database, clock),
+        lifecycle=Lifecycle(database, versions, serving_status, clock, held_by),
+        aliases=Aliases(database, clock, serving_status),
+        rollouts=Rollouts(database, clock, serving_status),
         blobs=blobs,
         uploads=Uploads(database, blobs, settings, clock),
         collector=Collector(database, store, settings, clock),

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from registry.store.database import Transaction
+
 ServingState = Literal["none", "loading", "ready", "failed"]
 
 
@@ -25,6 +27,16 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: ServingState = "none"
     engines: tuple[EngineStatus, ...] = ()
     error: str = ""
+
+
+HeldBy = Callable[[Transaction, str, int], list[str]]
+"""``held_by(connection, model, number)``: who outside of the registry relies on a version, in words
+such as ``the pin of application 'shop'``; asked within the transaction that would end it."""
+
+
+def held_by_nobody(_connection: Transaction, _model: str, _number: int) -> list[str]:
+    """The answer where the registry is all there is."""
+    return []
 
 
 ServingStatusOf = Callable[[str, int], ServingStatus]

@@ -38,6 +38,7 @@ from registry.acting import acting, acting_as
 from registry.aliases import Aliases
 from registry.clock import Clock
 from registry.models import Models, model_not_found
+from registry.status import ServingStatusOf
 from registry.store import aliases as alias_store
 from registry.store import models as model_store
 from registry.store.audit import gathered
@@ -56,10 +57,13 @@ class _Undone(Exception):  # noqa: N818 -- no error: a dry run ends by it
 class Configurations:
     """Reads and applies configurations. Thread-safe; calls block."""
 
-    def __init__(self, database: Database, clock: Clock, owners: Owners) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, owners: Owners, serving_status: ServingStatusOf
+    ) -> None:
         self._database = database
         self._clock = clock
         self._owners = owners
+        self._serving_status = serving_status
 
     @repeated
     def apply(
@@ -89,7 +93,9 @@ class Configurations:
                 gathered(connection),
             ):
                 lock(connection)
-                run = _Run(connection, self._clock, self._owners, actor, changes)
+                run = _Run(
+                    connection, self._clock, self._owners, self._serving_status, actor, changes
+                )
                 run.put(wanted)
                 if prune:
                     run.prune(wanted)
@@ -170,6 +176,7 @@ class _Run:
         connection: Connection,
         clock: Clock,
         owners: Owners,
+        serving_status: ServingStatusOf,
         actor: Actor,
         changes: list[ConfigurationChange],
     ) -> None:
@@ -184,7 +191,7 @@ class _Run:
             Directory(database, clock),
             Subscriptions(database, clock),
             Models(database, clock, owners),
-            Aliases(database, clock),
+            Aliases(database, clock, serving_status),
         )
 
     def put(self, wanted: Configuration) -> None:

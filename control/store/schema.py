@@ -13,13 +13,14 @@ import control.store.tables
 import control.store.usage_tables
 import control.store.user_tables
 import control.store.webhook_tables  # noqa: F401
+import registry.store.rollout_tables
 import registry.store.tables  # noqa: F401 -- all add their tables to the metadata
 from control.store.republish import republish
 from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0017"
+HEAD: Final = "0018"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")

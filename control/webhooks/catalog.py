@@ -39,6 +39,8 @@ CATALOG: Final[Mapping[str, str]] = {
     "alias.created": "An alias, such as stable, was made.",
     "alias.moved": "An alias, such as stable, points at another version.",
     "alias.removed": "An alias was removed.",
+    "rollout.changed": "A model has another canary, another share of it, or other shadows.",
+    "rollout.rolled_back": "A model's traffic went back to the version that was stable before.",
 }
 """Every type with what it means."""
 KINDS: Final = frozenset(type.partition(".")[0] for type in CATALOG)

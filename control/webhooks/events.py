@@ -45,6 +45,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "version": frozenset({"model", "number", "digest", "state", "loaded", "deprecation"}),
     "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
+    "rollout": frozenset({"model", "stable", "canary", "shadows", "revision"}),
 }  # fmt: skip
 """What is told of each kind of resource. A field that is not here never leaves."""
 
@@ -144,7 +145,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return _text(state.get("application")), None
         case "subscription":
             return first, second
-        case "model":
+        case "model" | "rollout":
             return None, row.key
         case "version" | "alias" | "alert":
             return None, _text(state.get("model")) or first

@@ -26,6 +26,9 @@ class MoveRecord(msgspec.Struct, frozen=True, kw_only=True):
     previous: int | None
     actor: str
     at: int
+    reason: str = ""
+    rollback: bool = False
+    """It went back to the version that was there before the present one came."""
 
 
 def get(connection: Connection, model: str, alias: str) -> AliasRecord | None:
@@ -61,6 +64,8 @@ def move(
     version: int | None,
     actor: str,
     at: int,
+    reason: str = "",
+    rollback: bool = False,
 ) -> AliasRecord | None:
     """Point the alias at ``version``, or delete it with None; write history and announce.
 
@@ -73,6 +78,8 @@ def move(
         "previous": None if previous is None else previous.version,
         "actor": actor,
         "at": at,
+        "reason": reason,
+        "rollback": rollback,
     }
     inserted = sa.insert(alias_history).values(row).returning(alias_history.c.id)
     revision = int(connection.execute(inserted).scalar_one())
@@ -99,12 +106,44 @@ def history(
         .order_by(table.c.id)
         .limit(limit)
     )
-    return [
-        MoveRecord(
-            id=row.id, version=row.version, previous=row.previous, actor=row.actor, at=row.at
-        )
-        for row in connection.execute(query)
-    ]
+    return [_move(row) for row in connection.execute(query)]
+
+
+def before_present(connection: Connection, model: str, alias: str) -> int | None:
+    """The version that the alias pointed at before its present one came to it; None: there is none.
+
+    Moves are a stack: going to a version puts it on top, going back takes the top away. So going
+    back twice goes back two versions, and never to the one that was just left.
+    """
+    table = alias_history
+    query = (
+        sa.select(table.c.previous, table.c.rollback)
+        .where(table.c.model == model, table.c.alias == alias)
+        .order_by(table.c.id.desc())
+        .execution_options(yield_per=50)
+    )
+    taken = 0
+    with connection.execute(query) as moves:
+        for move in moves:
+            if move.rollback:
+                taken += 1
+            elif taken:
+                taken -= 1
+            else:
+                return None if move.previous is None else int(move.previous)
+    return None
+
+
+def _move(row: sa.Row[tuple[object, ...]]) -> MoveRecord:
+    return MoveRecord(
+        id=row.id,
+        version=row.version,
+        previous=row.previous,
+        actor=row.actor,
+        at=row.at,
+        reason=row.reason,
+        rollback=row.rollback,
+    )
 
 
 def _record(row: sa.Row[tuple[object, ...]]) -> AliasRecord:

@@ -6,9 +6,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import CALLABLE_STATES, ModelDoc
+from protocol.configuration import CALLABLE_STATES, CanaryDoc, ModelDoc, ShadowDoc
 from registry.store import requirements
 from registry.store.changes import append
+from registry.store.rollout_tables import rollouts
 from registry.store.tables import aliases, models, versions
 
 
@@ -121,7 +122,9 @@ def announce(connection: Connection, name: str) -> None:
     """Put the model's present document on the change stream. The caller holds :func:`lock`."""
     held = sa.select(aliases.c.alias, aliases.c.version).where(aliases.c.model == name)
     labels = {row.alias: row.version for row in connection.execute(held.order_by(aliases.c.alias))}
-    query = sa.select(models.c.idle_unload_s, models.c.cold_start_wait_s)
+    query = sa.select(
+        models.c.idle_unload_s, models.c.cold_start_wait_s, rollouts.c.canary, rollouts.c.shadows
+    ).join(rollouts, rollouts.c.model == models.c.name, isouter=True)
     row = connection.execute(query.where(models.c.name == name)).one()
     agreed = requirements.present(connection, name)
     document = ModelDoc(
@@ -129,6 +132,8 @@ def announce(connection: Connection, name: str) -> None:
         aliases=labels,
         contract=None if agreed is None else agreed.requirements.contract,
         segments={} if agreed is None else agreed.requirements.segments,
+        canary=None if row.canary is None else msgspec.json.decode(row.canary, type=CanaryDoc),
+        shadows=msgspec.json.decode(row.shadows or "[]", type=tuple[ShadowDoc, ...]),
         idle_unload_s=row.idle_unload_s,
         cold_start_wait_s=row.cold_start_wait_s,
     )

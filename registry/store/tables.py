@@ -116,10 +116,13 @@ alias_history = sa.Table(
     sa.Column("previous", sa.Integer),
     sa.Column("actor", ACTOR, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("rollback", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_alias_history_model_alias_id", "model", "alias", "id"),
     sqlite_autoincrement=True,
 )
-"""Every move of an alias. ``version`` is null where it was deleted."""
+"""Every move of an alias. ``version`` is null where it was deleted; ``rollback``: it went back to
+the version that was there before the present one came."""
 
 transitions = sa.Table(
     "transitions",

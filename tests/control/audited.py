@@ -161,6 +161,31 @@ async def _move_traffic(control: Control) -> Call:
     return Call("/models/risk/rollout", {"stable": await _published(control)})
 
 
+async def _two_published(control: Control) -> tuple[int, int]:
+    first = await _published(control)
+    blob = {"digest": sha256_digest(MODEL), "size": len(MODEL)}
+    made = await _done(control, "POST", "/models/risk/versions", json={"artifact": blob})
+    second = int(made["number"])
+    await report(control, second, "ready", beside=(first,))
+    for to in ("validated", "approved", "published"):
+        path = f"/models/risk/versions/{second}/transitions"
+        await _done(control, "POST", path, json={"to": to})
+    return first, second
+
+
+async def _begin_canary(control: Control) -> Call:
+    stable, canary = await _two_published(control)
+    await _done(control, "PUT", "/models/risk/rollout", json={"stable": stable})
+    body = {"canary": {"version": canary, "percent": 5}, "reason": "a try"}
+    return Call("/models/risk/rollout", body, own_reason="a try")
+
+
+async def _roll_back(control: Control) -> Call:
+    for number in await _two_published(control):
+        await _done(control, "PUT", "/models/risk/rollout", json={"stable": number})
+    return Call("/models/risk/rollback", {"reason": "biased"}, own_reason="biased")
+
+
 async def _change_plan(control: Control) -> Call:
     await _done(control, "PUT", "/plans/gold", json={})
     return Call("/plans/gold", {"title": "Gold"})
@@ -384,7 +409,13 @@ CASES: dict[str, list[Case]] = {
     "DELETE /models/{model}/aliases/{alias}": [
         Case("alias.removed", "alias", "risk/next", _remove_alias)
     ],
-    "PUT /models/{model}/rollout": [Case("alias.created", "alias", "risk/stable", _move_traffic)],
+    "PUT /models/{model}/rollout": [
+        Case("alias.created", "alias", "risk/stable", _move_traffic),
+        Case("rollout.changed", "rollout", "risk", _begin_canary),
+    ],
+    "POST /models/{model}/rollback": [
+        Case("rollout.rolled_back", "rollout", "risk", _roll_back),
+    ],
     "PUT /plans/{plan}": [
         Case("plan.created", "plan", "gold", simple("/plans/gold", {})),
         Case("plan.changed", "plan", "gold", _change_plan),

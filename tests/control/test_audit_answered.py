@@ -48,7 +48,7 @@ async def _published_again(control: Control) -> int:
     path = "/api/v1/models/risk/versions"
     made = (await control.admin.post(path, json={"artifact": blob})).json()
     number = int(made["number"])
-    await report(control, number, "ready")
+    await report(control, number, "ready", beside=(1,))
     for to in ("validated", "approved", "published"):
         done = await control.admin.post(f"{path}/{number}/transitions", json={"to": to})
         assert done.status_code == 200, done.text

@@ -39,9 +39,14 @@ async def register(client: httpx.AsyncClient) -> int:
     return int(made.json()["number"])
 
 
-async def report(control: Control, number: int, state: str, error: str = "") -> None:
-    engine = {"model": "risk", "version": number, "slot": 0, "address": "unix:/e"}
-    body = {"id": "w1", "engines": [{**engine, "state": state, "error": error}]}
+async def report(
+    control: Control, number: int, state: str, error: str = "", *, beside: tuple[int, ...] = ()
+) -> None:
+    """What a worker says of its engines; those of the versions ``beside`` are ready."""
+    engine = {"model": "risk", "slot": 0, "address": "unix:/e"}
+    engines = [{**engine, "version": one, "state": "ready"} for one in beside]
+    engines.append({**engine, "version": number, "state": state, "error": error})
+    body = {"id": "w1", "engines": engines}
     answer = await control.cluster.put("/internal/v1/workers/w1", json=body)
     assert answer.status_code == 204
 

@@ -326,7 +326,7 @@ class TestRandomConfigurations:
         blob = {"digest": sha256_digest(MODEL), "size": len(MODEL)}
         versions = "/api/v1/models/risk/versions"
         await control.admin.post(versions, json={"artifact": blob, "description": "again"})
-        await report(control, 2, "ready")
+        await report(control, 2, "ready", beside=(1,))
         for to in ("validated", "approved", "published"):
             done = await control.admin.post(f"{versions}/2/transitions", json={"to": to})
             assert done.is_success, done.text

@@ -110,6 +110,8 @@ WALK: dict[str, Expected] = {
     "DELETE /models/{model}/aliases/{alias}": model_change(headers=IF_MATCH),
     "GET /models/{model}/rollout": CATALOGUE,
     "PUT /models/{model}/rollout": model_change({"stable": 1}),
+    "GET /models/{model}/rollout/history": MODEL_HISTORY,
+    "POST /models/{model}/rollback": model_change(),
     "GET /models/{model}/owner": Expected(
         each(404, 403, 403, 200), public=each(403, 403, 403, 200)
     ),

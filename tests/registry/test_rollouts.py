@@ -1,0 +1,387 @@
+"""Rollouts: canary and shadows beside the stable version, going back, and what they refuse."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.configuration import CanaryDoc, ModelDoc, ShadowDoc
+from protocol.errors import Code, TollwayError
+from registry.acting import Acting, acting_as
+from registry.rollouts import CanaryWish, RolloutWish, rollout_etag
+from registry.status import EngineStatus, ServingStatus
+from registry.store import changes
+from registry.store.rollouts import RolloutRecord
+from tests.registry import models_onnx
+from tests.registry.conftest import Bench, Crowd
+
+WIDER = models_onnx.linear(4).SerializeToString()
+"""Takes four features where the others take three."""
+
+
+@pytest.fixture
+def published(bench: Bench) -> Bench:
+    """Three published versions of ``credit``; the first is stable."""
+    return three(bench)
+
+
+@pytest.fixture
+def small(small_bench: Bench) -> Bench:
+    """The same on SQLite alone."""
+    return three(small_bench)
+
+
+def three(bench: Bench) -> Bench:
+    for _ in range(3):
+        bench.to_state(bench.publish(), "published")
+    put(bench, stable=1)
+    return bench
+
+
+def put(bench: Bench, *, expected: str | None = None, **wish: Any) -> RolloutRecord:
+    asked = RolloutWish(**wish)
+    return bench.registry.rollouts.change("credit", asked, actor="ann", expected=expected)
+
+
+def canary(version: int, permille: int | None = None) -> CanaryWish:
+    return CanaryWish(version=version, permille=permille)
+
+
+def announced(bench: Bench) -> ModelDoc:
+    with bench.registry.database.read() as connection:
+        page = changes.read(connection, "", 0)
+    newest = [change for change in page.changes if change.kind == "model"][-1]
+    assert newest.doc is not None
+    return msgspec.json.decode(newest.doc, type=ModelDoc)
+
+
+def test_canary_and_shadows_reach_the_gateways_in_the_models_document(published: Bench) -> None:
+    put(published, canary=canary(2, 25), shadows=(ShadowDoc(version=3, permille=500),))
+    document = announced(published)
+    assert document.aliases == {"stable": 1}
+    assert document.canary == CanaryDoc(version=2, permille=25)
+    assert document.shadows == (ShadowDoc(version=3, permille=500),)
+
+
+def test_what_a_change_does_not_name_stays_as_it_is(published: Bench) -> None:
+    put(published, canary=canary(2, 25), shadows=(ShadowDoc(version=3),))
+    raised = put(published, canary=canary(2, 50))
+    assert raised.shadows == (ShadowDoc(version=3),)
+    ended = put(published, canary=None)
+    assert (ended.stable, ended.canary, ended.shadows) == (1, None, (ShadowDoc(version=3),))
+    assert put(published, shadows=()).shadows == ()
+    assert announced(published).canary is None
+
+
+def test_a_canary_is_as_old_as_its_version_not_as_its_share(published: Bench) -> None:
+    first = put(published, canary=canary(2, 25)).canary
+    published.clock.advance(60)
+    raised = put(published, canary=canary(2, 50)).canary
+    kept = put(published, canary=canary(2)).canary
+    other = put(published, canary=canary(3, 50)).canary
+    assert first is not None
+    assert raised is not None
+    assert other is not None
+    assert raised.since == first.since
+    assert kept == raised
+    assert other.since == first.since + 60_000
+
+
+def test_a_new_canary_needs_a_share(small: Bench) -> None:
+    put(small, canary=canary(2, 25))
+    with pytest.raises(TollwayError, match="which share") as refused:
+        put(small, canary=canary(3))
+    assert refused.value.code is Code.INVALID
+
+
+def test_the_version_that_becomes_stable_is_neither_canary_nor_shadow(published: Bench) -> None:
+    put(published, canary=canary(2, 25), shadows=(ShadowDoc(version=2), ShadowDoc(version=3)))
+    promoted = put(published, stable=2)
+    assert promoted.canary is None
+    assert promoted.shadows == (ShadowDoc(version=3),)
+    put(published, canary=canary(1, 10))
+    published.registry.aliases.set("credit", "stable", 1, actor="ann", expected=None)
+    assert published.registry.rollouts.get("credit").canary is None
+
+
+def test_all_of_a_change_happens_or_nothing(published: Bench) -> None:
+    published.publish()
+    with pytest.raises(TollwayError, match="version 4, which is registered"):
+        put(published, stable=2, canary=canary(3, 10), shadows=(ShadowDoc(version=4),))
+    now = published.registry.rollouts.get("credit")
+    assert (now.stable, now.canary) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (ServingStatus(), "no engine has loaded it yet"),
+        (ServingStatus(state="loading"), "no engine has loaded it yet"),
+        (ServingStatus(state="failed", error="golden row 3 differs"), "golden row 3 differs"),
+    ],
+)
+def test_no_calls_go_to_a_version_that_no_engine_answers_for(
+    small: Bench, state: ServingStatus, words: str
+) -> None:
+    small.serving["credit", 2] = state
+    for wish in (
+        {"stable": 2},
+        {"canary": canary(2, 10)},
+        {"shadows": (ShadowDoc(version=2),)},
+    ):
+        with pytest.raises(TollwayError, match=words) as refused:
+            put(small, **wish)
+        assert refused.value.code is Code.CONFLICT
+    with pytest.raises(TollwayError, match=words):
+        small.registry.aliases.set("credit", "champion", 2, actor="ann", expected=None)
+
+
+def test_calls_are_taken_from_a_version_that_fails(small: Bench) -> None:
+    put(small, canary=canary(2, 100), shadows=(ShadowDoc(version=3),))
+    small.serving["credit", 2] = small.serving["credit", 3] = ServingStatus(state="failed")
+    less = put(small, canary=canary(2, 10), shadows=(ShadowDoc(version=3, permille=1),))
+    assert less.canary is not None
+    assert less.canary.permille == 10
+    with pytest.raises(TollwayError, match="does not load"):
+        put(small, canary=canary(2, 11))
+
+
+def test_the_stable_version_is_neither_its_canary_nor_its_shadow(small: Bench) -> None:
+    with pytest.raises(TollwayError, match="is the stable one"):
+        put(small, canary=canary(1, 10))
+    with pytest.raises(TollwayError, match="is the stable one"):
+        put(small, shadows=(ShadowDoc(version=1),))
+
+
+def test_a_canary_runs_beside_a_stable_version_only(small: Bench) -> None:
+    put(small, canary=canary(2, 10))
+    with pytest.raises(TollwayError, match="end the canary first"):
+        small.registry.aliases.delete("credit", "stable", actor="ann", expected=None)
+    put(small, canary=None)
+    small.registry.aliases.delete("credit", "stable", actor="ann", expected=None)
+    with pytest.raises(TollwayError, match="no stable version"):
+        put(small, canary=canary(2, 10))
+
+
+@pytest.mark.parametrize("use", ["canary", "shadow", "stable"])
+def test_a_version_that_calls_may_go_to_is_neither_unloaded_nor_retired(
+    published: Bench, use: str
+) -> None:
+    wish: dict[str, Any] = {
+        "canary": {"canary": canary(2, 0)},
+        "shadow": {"shadows": (ShadowDoc(version=2),)},
+        "stable": {"stable": 2},
+    }[use]
+    put(published, **wish)
+    lifecycle = published.registry.lifecycle
+    with pytest.raises(TollwayError, match=f"used: .*{use}") as refused:
+        lifecycle.set_loaded("credit", 2, False)
+    assert refused.value.code is Code.CONFLICT
+    lifecycle.transition("credit", 2, "deprecated", actor="ann")
+    with pytest.raises(TollwayError, match=f"used: .*{use}"):
+        lifecycle.transition("credit", 2, "retired", actor="ann")
+    put(published, stable=1, canary=None, shadows=())
+    assert lifecycle.transition("credit", 2, "retired", actor="ann").state == "retired"
+
+
+def test_a_canary_and_a_retirement_at_once_never_leave_it_on_a_retired_version(
+    published: Bench, crowd: Crowd
+) -> None:
+    published.registry.lifecycle.transition("credit", 2, "deprecated", actor="ann")
+
+    def work(index: int) -> object:
+        if index == 0:
+            return published.registry.lifecycle.transition("credit", 2, "retired", actor="ann")
+        return put(published, canary=canary(2, 10))
+
+    crowd(2, work)
+    retired = published.registry.versions.get("credit", 2).state == "retired"
+    assert retired == (published.registry.rollouts.get("credit").canary is None)
+
+
+def test_a_change_is_made_only_from_the_state_that_was_read(published: Bench, crowd: Crowd) -> None:
+    read = rollout_etag(published.registry.rollouts.get("credit"))
+
+    def change(index: int) -> object:
+        return put(published, canary=canary(2, index + 1), expected=read).revision
+
+    results = crowd(5, change)
+    assert len([result for result in results if isinstance(result, int)]) == 1
+    lost = [result.code for result in results if not isinstance(result, int)]
+    assert set(lost) == {Code.PRECONDITION_FAILED}
+
+
+def test_a_move_of_stable_by_its_alias_changes_the_tag_of_the_rollout(small: Bench) -> None:
+    read = rollout_etag(small.registry.rollouts.get("credit"))
+    small.registry.aliases.set("credit", "stable", 2, actor="bob", expected=None)
+    with pytest.raises(TollwayError) as refused:
+        put(small, canary=canary(3, 1), expected=read)
+    assert refused.value.code is Code.PRECONDITION_FAILED
+
+
+def test_every_change_is_kept_with_who_and_why(published: Bench) -> None:
+    put(published, canary=canary(2, 25), reason="a try")
+    put(published, stable=2, reason="it is better")
+    published.registry.rollouts.roll_back("credit", actor="bob", reason="it is not")
+    kept = published.registry.rollouts.history("credit", 0, 10)
+    assert [
+        (k.stable, k.canary and k.canary.version, k.cause, k.actor, k.reason) for k in kept
+    ] == [
+        (1, None, "set", "ann", ""),
+        (1, 2, "set", "ann", "a try"),
+        (2, None, "set", "ann", "it is better"),
+        (1, None, "rollback", "bob", "it is not"),
+    ]
+
+
+def test_every_change_is_audited_with_what_was_and_what_is(small: Bench) -> None:
+    with acting_as(Acting(actor="ann", role="publisher")):
+        put(small, canary=canary(2, 25), reason="a try")
+    entries = [e for e in audited(small) if e["kind"] == "rollout"]
+    assert [e["action"] for e in entries] == ["rollout.changed"]
+    assert entries[0]["reason"] == "a try"
+    assert entries[0]["before"]["canary"] is None
+    assert entries[0]["after"]["canary"]["permille"] == 25
+
+
+def audited(bench: Bench) -> list[dict[str, Any]]:
+    with bench.registry.database.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT kind, action, reason, before, after FROM audit ORDER BY seq"
+        ).all()
+    return [
+        {
+            "kind": row.kind,
+            "action": row.action,
+            "reason": row.reason,
+            "before": msgspec.json.decode(row.before) if row.before else None,
+            "after": msgspec.json.decode(row.after) if row.after else None,
+        }
+        for row in rows
+    ]
+
+
+# Going back.
+
+
+def test_the_traffic_goes_back_to_the_version_before_and_the_canary_ends(published: Bench) -> None:
+    put(published, stable=2)
+    put(published, canary=canary(3, 10))
+    back = published.registry.rollouts.roll_back("credit", actor="ann")
+    assert (back.stable, back.canary) == (1, None)
+    assert announced(published).aliases == {"stable": 1}
+
+
+def test_going_back_twice_goes_back_two_versions_and_never_forward(published: Bench) -> None:
+    put(published, stable=2)
+    put(published, stable=3)
+    rollouts = published.registry.rollouts
+    assert rollouts.roll_back("credit", actor="ann").stable == 2
+    assert rollouts.previous("credit") == 1
+    assert rollouts.roll_back("credit", actor="ann").stable == 1
+    with pytest.raises(TollwayError, match="is the first that was stable"):
+        rollouts.roll_back("credit", actor="ann")
+
+
+def test_a_version_that_is_stable_again_goes_back_to_what_it_replaced(small: Bench) -> None:
+    for number in (2, 3, 1):
+        put(small, stable=number)
+    assert small.registry.rollouts.roll_back("credit", actor="ann").stable == 3
+    put(small, stable=2)
+    assert small.registry.rollouts.roll_back("credit", actor="ann").stable == 3
+    assert small.registry.rollouts.roll_back("credit", actor="ann").stable == 2
+    assert small.registry.rollouts.roll_back("credit", actor="ann").stable == 1
+
+
+def test_nothing_goes_back_to_a_version_that_is_not_warm(small: Bench) -> None:
+    put(small, stable=2)
+    rollouts = small.registry.rollouts
+    small.registry.lifecycle.set_loaded("credit", 1, False)
+    with pytest.raises(TollwayError, match="version 1, which is not loaded"):
+        rollouts.roll_back("credit", actor="ann")
+    small.registry.lifecycle.set_loaded("credit", 1, True)
+    cold = EngineStatus(worker="w1", slot=0, state="cold")
+    small.serving["credit", 1] = ServingStatus(state="ready", engines=(cold,))
+    with pytest.raises(TollwayError, match="is not warm"):
+        rollouts.roll_back("credit", actor="ann")
+    warm = EngineStatus(worker="w1", slot=0, state="ready")
+    small.serving["credit", 1] = ServingStatus(state="ready", engines=(cold, warm))
+    assert rollouts.roll_back("credit", actor="ann").stable == 1
+
+
+def test_without_a_version_before_it_is_said_how_the_canary_ends(small: Bench) -> None:
+    put(small, canary=canary(2, 10))
+    with pytest.raises(TollwayError, match="set canary to null"):
+        small.registry.rollouts.roll_back("credit", actor="ann")
+
+
+# What breaks callers.
+
+
+@pytest.fixture
+def breaking(small: Bench) -> Bench:
+    """Version 4 takes another shape."""
+    small.to_state(small.publish(data=WIDER), "published")
+    return small
+
+
+def test_nothing_moves_to_a_version_that_breaks_callers_unless_forced_with_a_reason(
+    breaking: Bench,
+) -> None:
+    aliases = breaking.registry.aliases
+    for wish in ({"stable": 4}, {"canary": canary(4, 1)}):
+        with pytest.raises(TollwayError, match="input 'input' has shape") as refused:
+            put(breaking, **wish)
+        assert refused.value.code is Code.INCOMPATIBLE
+    with pytest.raises(TollwayError) as refused:
+        aliases.set("credit", "champion", 4, actor="ann", expected=None)
+    assert refused.value.code is Code.INCOMPATIBLE
+    with pytest.raises(TollwayError, match="force needs a reason"):
+        put(breaking, stable=4, force=True, reason=" ")
+    with pytest.raises(TollwayError, match="force needs a reason"):
+        aliases.set("credit", "champion", 4, actor="ann", expected=None, force=True)
+    assert put(breaking, stable=4, force=True, reason="agreed with all").stable == 4
+    entry = next(e for e in reversed(audited(breaking)) if e["kind"] == "alias")
+    assert entry["reason"] == "agreed with all"
+    assert entry["after"]["forced"] == ["input 'input' has shape [-1, 4], had [-1, 3]"]
+
+
+def test_a_canary_breaks_nobody_before_it_has_a_share(breaking: Bench) -> None:
+    put(breaking, canary=canary(4, 0))
+    with pytest.raises(TollwayError) as refused:
+        put(breaking, canary=canary(4, 1))
+    assert refused.value.code is Code.INCOMPATIBLE
+    put(breaking, canary=canary(4, 1), force=True, reason="a test consumer")
+    raised = put(breaking, canary=canary(4, 2))
+    assert raised.canary is not None
+    assert raised.canary.permille == 2
+
+
+def test_stable_does_not_move_beside_a_canary_that_then_breaks_its_callers(
+    breaking: Bench,
+) -> None:
+    put(breaking, canary=canary(2, 10))
+    with pytest.raises(TollwayError) as refused:
+        breaking.registry.aliases.set("credit", "stable", 4, actor="ann", expected=None)
+    assert refused.value.code is Code.INCOMPATIBLE
+    both = put(breaking, stable=4, canary=None, force=True, reason="agreed")
+    assert (both.stable, both.canary) == (4, None)
+
+
+def test_a_label_is_compared_with_where_it_points(breaking: Bench) -> None:
+    aliases = breaking.registry.aliases
+    aliases.set("credit", "old", 1, actor="ann", expected=None)
+    put(breaking, stable=4, force=True, reason="agreed")
+    assert aliases.set("credit", "old", 2, actor="ann", expected=None)[0].version == 2
+    with pytest.raises(TollwayError) as refused:
+        aliases.set("credit", "old", 4, actor="ann", expected=None)
+    assert refused.value.code is Code.INCOMPATIBLE
+
+
+def test_going_back_needs_no_force(breaking: Bench) -> None:
+    put(breaking, stable=4, force=True, reason="agreed")
+    assert breaking.registry.rollouts.roll_back("credit", actor="ann").stable == 1
+
+
+def test_a_shadow_may_break_callers_because_it_answers_none(breaking: Bench) -> None:
+    assert put(breaking, shadows=(ShadowDoc(version=4),)).shadows == (ShadowDoc(version=4),)
