@@ -482,6 +482,7 @@ async def test_every_route_refuses_who_may_not_use_it(small_bench: Bench) -> Non
         "/models/{model}/aliases/{alias}",
         "/models/{model}/aliases/{alias}/history",
         "/models/{model}/rollout",
+        "/models/{model}/rollout/history",
     }
     app = application(small_bench)
     values = {"model": "m", "number": "1", "alias": "a", "id": "0" * 32}
