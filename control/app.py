@@ -42,6 +42,7 @@ from control.routes_keys import key_router
 from control.routes_observation import observation_router
 from control.routes_oidc import oidc_router
 from control.routes_plans import plan_router
+from control.routes_receipts import receipt_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
 from control.routes_usage import billing_router, usage_router
@@ -162,6 +163,7 @@ def _routes() -> list[BaseRoute]:
         audit_router,
         usage_router,
         billing_router,
+        receipt_router,
         configuration_router,
         observation_router,
     ):

@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from control.receipts import decode_epochs
 from control.routes_parts import part
 from control.services import Services
 from control.store.gateways import Gateways
@@ -18,6 +19,7 @@ from protocol.names import check_name
 from protocol.usage import UsageReceipt
 from registry.routes_application import TheRegistry
 from registry.routes_blobs import blob_response
+from runtime.logs import logger
 
 JSON = "application/json"
 Named = TypeVar("Named", WorkerDoc, GatewayReport)
@@ -35,6 +37,7 @@ def internal_router() -> APIRouter:
     _add_changes(router)
     _add_heartbeats(router)
     _add_usage(router)
+    _add_receipts(router)
     return router
 
 
@@ -112,6 +115,16 @@ def _add_usage(router: APIRouter) -> None:
         )
         parts.metrics.usage(done.records, done.damaged)
         return Response(msgspec.json.encode(UsageReceipt(done.next)), media_type=JSON)
+
+
+def _add_receipts(router: APIRouter) -> None:
+    @router.post("/epochs", status_code=204)
+    async def ingest_epochs(parts: TheParts, request: Request) -> None:
+        """Lines of a gateway's epoch log, whole; those that were sent before change nothing."""
+        records, damaged = decode_epochs(await request.body())
+        if damaged:
+            logger("receipts").error("lines of an epoch log are damaged", lines=damaged)
+        await anyio.to_thread.run_sync(parts.epochs.ingest, records, limiter=parts.threads.ingest)
 
 
 def _worker(id: str, body: bytes) -> WorkerDoc:

@@ -19,6 +19,7 @@ from control.internal import ClusterToken
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
+from control.receipts import Receipts
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.configuration import Configurations
@@ -28,6 +29,7 @@ from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
 from control.store.keys import Keys
 from control.store.plans import Plans
+from control.store.receipts import Epochs
 from control.store.rotation import drop_ended_overlaps
 from control.store.sessions import Sessions
 from control.store.sponsors import ModelSponsors
@@ -96,6 +98,8 @@ class Services(NamedTuple):
     jobs: Jobs
     answered: Answered
     throttle: Throttle
+    epochs: Epochs
+    receipts: Receipts
     threads: Threads
 
 
@@ -152,6 +156,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         owners=ModelOwners(),
         sponsors=ModelSponsors(),
     )
+    epochs = Epochs(database)
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
@@ -210,6 +215,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         answered=Answered(database, clock),
         throttle=Throttle(settings),
+        epochs=epochs,
+        receipts=Receipts(epochs, registry.versions, registry.permissions),
         threads=separate_threads(),
     )
 

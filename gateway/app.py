@@ -33,7 +33,7 @@ from gateway.links import Links
 from gateway.metrics import PredictionMetrics
 from gateway.observation import Observation
 from gateway.policy_set import PolicySet
-from gateway.remote import RemoteLimits
+from gateway.receipts import Receipts
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
@@ -51,10 +51,8 @@ from runtime.cookies import no_cookies
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
-from runtime.remote_credentials import RemoteCredentials
 from runtime.request_ids import RequestIds
 from runtime.start import StartError
-from runtime.targets import Targets, networks
 
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
 PROXY_CONNECTIONS = 200
@@ -104,9 +102,17 @@ class Gateway:
             cold=cold,
         )
         self._links = Links(self.upstream, token)
-        self.remotes = _remotes(settings)
-        self.catalog = Catalog(policies.holders, self._links.reconcile, self.remotes.reconcile)
+        self.remotes = Remotes.configured(settings)
+        self.catalog = Catalog(
+            policies.holders,
+            self._links.reconcile,
+            self.remotes.reconcile,
+            lambda kind, key: self.follower.revision(kind, key),  # noqa: PLW0108 -- made below
+        )
         destinations = Destinations(self.upstream, self.remotes)
+        self._ship_interval_s = settings.usage_ship_interval_ms / 1000
+        id_ = _gateway_id(folder)
+        self.receipts = Receipts(folder / "epochs", gateway=id_, now=now, digest_of=self._digest)
         self.usage = UsageLog(folder / "usage", segment_bytes=settings.usage_segment_bytes, now=now)
         self._limiting = Limiting(
             settings, policies.plans, self.usage, folder, now=now, monotonic=time.monotonic
@@ -118,7 +124,6 @@ class Gateway:
         self.follower = ChangeFollower(
             self._internal, folder / "changes.journal", self.catalog.apply
         )
-        id_ = _gateway_id(folder)
         self._heartbeat = Heartbeat(
             self._internal,
             id=id_,
@@ -127,7 +132,7 @@ class Gateway:
             remotes=self.remotes,
             now=now,
         )
-        self._shipper = self._usage_shipper(settings, folder, id_)
+        self._shipper = self._usage_shipper(folder, id_)
         self.routes = CatalogRoutes(
             self.catalog,
             destinations,
@@ -195,19 +200,20 @@ class Gateway:
             metrics=self.metrics,
             observer=self.observation.observer,
             shadowing=self._shadowing,
+            receipts=self.receipts,
             pages=partial(for_page, policies.origins),
             now=now,
             monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,
         )
 
-    def _usage_shipper(self, settings: GatewaySettings, folder: Path, id_: str) -> UsageShipper:
+    def _usage_shipper(self, folder: Path, id_: str) -> UsageShipper:
         return UsageShipper(
             self.usage,
             folder / "usage",
             self._internal,
             gateway=id_,
-            interval_s=settings.usage_ship_interval_ms / 1000,
+            interval_s=self._ship_interval_s,
             release=self._limiting.release,
         )
 
@@ -228,6 +234,7 @@ class Gateway:
             cleanup.push_async_callback(self._ship_the_rest)
             cleanup.push_async_callback(self._limiting.close)
             cleanup.callback(self.usage.close)
+            cleanup.callback(self.receipts.close)
             cleanup.callback(self._coding.close)
             await cleanup.enter_async_context(self.observation.running())
             await self._heartbeat.first()
@@ -242,6 +249,7 @@ class Gateway:
             for work in (
                 self.follower.run(),
                 self._shipper.run(),
+                self.receipts.run(self._internal, self._ship_interval_s),
                 self.tokens.run(),
                 self._heartbeat.run(),
                 self._watch(stop),
@@ -267,6 +275,7 @@ class Gateway:
         # What control cannot take now stays on disk for the next start.
         with contextlib.suppress(httpx.HTTPError, msgspec.DecodeError, OSError, TimeoutError):
             async with asyncio.timeout(LAST_SHIPMENT_S):
+                await self.receipts.ship(self._internal)
                 await self._shipper.ship()
 
     def _ended(self, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
@@ -372,20 +381,6 @@ def _proxy_client(url: str) -> httpx.AsyncClient:
         timeout=PROXY_TIMEOUT,
         trust_env=False,
         cookies=no_cookies(),
-    )
-
-
-def _remotes(settings: GatewaySettings) -> Remotes:
-    return Remotes(
-        Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
-        RemoteCredentials(settings.remote_credentials_path).secret,
-        RemoteLimits(
-            connections=settings.remote_connections,
-            in_flight=settings.max_in_flight_per_engine,
-            response_bytes=settings.remote_max_response_bytes,
-            check_interval_s=settings.remote_check_interval_s,
-        ),
-        settings.remote_ca_file,
     )
 
 

@@ -14,8 +14,8 @@ class ModelEntry:
     """A model with its versions and labels."""
 
     __slots__ = (
-        "aliases", "capture_permille", "cold_start_wait_s", "idle_unload_s", "name", "segments",
-        "shadows", "versions",
+        "aliases", "capture_permille", "cold_start_wait_s", "idle_unload_s", "name", "revision",
+        "segments", "shadows", "versions",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -26,6 +26,8 @@ class ModelEntry:
         self.segments: dict[str, str] = {}
         self.capture_permille = 0
         self.versions: dict[int, VersionDoc] = {}
+        self.revision = 0
+        """Number of the newest change to the model or one of its versions."""
 
     @property
     def stable(self) -> VersionDoc | None:
@@ -58,10 +60,12 @@ class Catalog:
         holders: Mapping[str, Holder],
         engines_changed: Callable[[Iterable[WorkerDoc]], None],
         versions_changed: Callable[[Iterable[VersionDoc]], None],
+        revision_of: Callable[[str, str], int] = lambda _kind, _key: 0,
     ) -> None:
         """``holders``: kind -> who decides by its documents. Models, versions and workers stay
         here; ``engines_changed`` gets the documents of all workers whenever one, or a version, has
-        changed, and ``versions_changed`` those of all versions whenever one has."""
+        changed, and ``versions_changed`` those of all versions whenever one has.
+        ``revision_of`` a kind and key is the number of the document's newest change."""
         self.models: dict[str, ModelEntry] = {}
         self.workers: dict[str, WorkerDoc] = {}
         self._engines: dict[tuple[str, int], list[str]] = {}
@@ -69,6 +73,7 @@ class Catalog:
         self._holders = holders
         self._engines_changed = engines_changed
         self._versions_changed = versions_changed
+        self._revision_of = revision_of
 
     def apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
         """Apply changes of (kind, key, document or None) in order; from nothing when ``reset``."""
@@ -85,6 +90,9 @@ class Catalog:
                 self._remove(kind, key)
             else:
                 self._put(document)
+                if kind in {"model", "version"}:
+                    entry = self.models[key.partition("/")[0]]
+                    entry.revision = max(entry.revision, self._revision_of(kind, key))
             workers_changed = workers_changed or kind in {"worker", "version"}
             versions_changed = versions_changed or kind in {"model", "version"}
         if versions_changed:

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.load import Load
 from gateway.reach import Reach
+from policies.base import Call
 from protocol.errors import TollwayError
 from protocol.frames import (
     TRACED,
@@ -28,6 +29,7 @@ from protocol.frames import (
     auth_proof,
     encode_header,
 )
+from protocol.receipts import Served
 from runtime.logs import logger
 from runtime.trace import Trace
 
@@ -56,7 +58,9 @@ def notice_a_dead_host(raw: socket.socket) -> None:
 class Exchange:
     """A request on its way to an engine and back."""
 
-    __slots__ = ("b", "body", "c", "deadline", "done", "flags", "kind", "retried", "sent", "trace")
+    __slots__ = (
+        "b", "body", "c", "call", "deadline", "done", "flags", "kind", "retried", "sent", "trace",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,9 +73,10 @@ class Exchange:
         max_rows: int = 0,
         kind: Kind = Kind.INFER,
         trace: Trace | None = None,
+        call: Call | None = None,
     ) -> None:
         """``deadline`` in seconds of the loop's clock; ``done`` is called exactly once. ``trace``:
-        set when the engine is to tell where the time goes."""
+        set when the engine is to tell where the time goes. ``call`` is told who answered."""
         self.body = body
         self.deadline = deadline
         self.done = done
@@ -80,6 +85,7 @@ class Exchange:
         self.c = max_rows
         self.kind = kind
         self.trace = trace
+        self.call = call
         self.retried = False
         self.sent = 0.0
 
@@ -106,6 +112,8 @@ class EngineConnection(asyncio.Protocol):
         self._next_id = 0
         self.in_flight: dict[int, Exchange] = {}
         self.hello: Hello | None = None
+        self.served: Served | None = None
+        """What answers of this engine are named by."""
         self.draining = False
         self.woken = False
         """Whether WAKE was sent."""
@@ -206,13 +214,22 @@ class EngineConnection(asyncio.Protocol):
         else:
             if not flags:
                 self.reach.answered(now - exchange.sent, frame.a + frame.b)
+            if exchange.call is not None:
+                exchange.call.served = self.served
             exchange.done(frame)
 
     def _control_frame(self, frame: Frame) -> None:
         if frame.kind == Kind.HELLO and self.hello is None:
-            self.hello = msgspec.json.decode(frame.body, type=Hello)
-            if self.hello.nonce:
-                proof = auth_proof(self._token, self.hello.nonce)
+            self.hello = hello = msgspec.json.decode(frame.body, type=Hello)
+            self.served = Served(
+                by="engine",
+                model=hello.model,
+                version=hello.version,
+                digest=hello.digest,
+                runtime=hello.runtime,
+            )
+            if hello.nonce:
+                proof = auth_proof(self._token, hello.nonce)
                 self._write(encode_header(Kind.AUTH, len(proof)), proof)
             self._pool.opened(self)
             self._is(self.greeted)

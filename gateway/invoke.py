@@ -13,7 +13,6 @@ its protocol. :meth:`Invoker.admit` needs the headers only, so that a request is
 body is read. Nothing here blocks: what has to wait goes on in a callback.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 
@@ -24,6 +23,7 @@ from gateway.destinations import Destinations
 from gateway.endings import EndingHeaders
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
+from gateway.receipts import Receipts
 from gateway.routing import choose_version, hide_unseen
 from gateway.shadowing import Shadowing
 from gateway.usage_log import UsageLog, record_of
@@ -55,6 +55,7 @@ class Invoker:
         metrics: PredictionMetrics,
         observer: Observer,
         shadowing: Shadowing,
+        receipts: Receipts,
         pages: Callable[[Call], Headers],
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -75,13 +76,12 @@ class Invoker:
         self._metrics = metrics
         self._observer = observer
         self._shadowing = shadowing
+        self._receipts = receipts
         self._pages = pages
         self._now = now
         self._monotonic = monotonic
         self._default_deadline_ms = default_deadline_ms
         self._endings = EndingHeaders()
-        self._prefix = os.urandom(8).hex().encode() + b"-"
-        self._count = 0
 
     def admit(self, call: Call, admitted: Decided) -> None:
         """Identify, route, authorise and admit; ``admitted`` is called exactly once, before this
@@ -89,7 +89,6 @@ class Invoker:
         limit_ms = self._default_deadline_ms
         wish_ms = call.deadline_ms
         call.deadline = call.started + (min(wish_ms, limit_ms) if wish_ms else limit_ms) / 1000
-        self._name(call)
         self._chain.run(call, self._observer.begins(call, admitted))
 
     def forward(self, call: Call, body: bytes, done: Done) -> None:
@@ -103,6 +102,7 @@ class Invoker:
             header_length=call.header_length,
             max_rows=row_limit(call),
             trace=call.trace,
+            call=call,
         )
         try:
             self._destinations.send((call.model, call.version), exchange)
@@ -116,6 +116,7 @@ class Invoker:
         """Answer a call that was not admitted. Recorded where the caller is known."""
         if call.identity is None:
             self._metrics.refused(error.status)
+            self._receipts.name(call)
             answer = error_answer(error, self._headers(call))
             seconds = self._monotonic() - call.started
             answer.headers.append(server_timing(0, 0, seconds))
@@ -140,6 +141,8 @@ class Invoker:
         self, call: Call, reply: Frame | TollwayError, done: Done, body: bytes = b""
     ) -> None:
         """Build the answer, record it, and let it go once the record is written."""
+        if not self._receipts.name(call):
+            reply = _unnamed()
         headers = self._headers(call)
         queue_us = infer_us = rows = 0
         total = self._monotonic() - call.started
@@ -160,13 +163,7 @@ class Invoker:
         self._observer.answered(call, record, reply)
         self._shadowing.answered(call, reply, body)
 
-    def _name(self, call: Call) -> None:
-        self._count += 1
-        call.prediction_id = self._prefix + b"%x" % self._count
-
     def _headers(self, call: Call) -> Headers:
-        if not call.prediction_id:
-            self._name(call)
         headers: Headers = [
             (b"x-request-id", call.request_id or call.prediction_id),
             (b"tollway-prediction-id", call.prediction_id),
@@ -178,6 +175,11 @@ class Invoker:
             headers += self._endings.of(call.model, call.version, call.deprecation)
         headers += self._limits.headers(call)
         return headers if call.origin is None else headers + self._pages(call)
+
+
+def _unnamed() -> TollwayError:
+    """Decision: an answer that could not be traced to what gave it is not given."""
+    return TollwayError(Code.UNAVAILABLE, "receipts cannot be written now: try again soon")
 
 
 def _unrecorded(headers: Headers) -> Answer:

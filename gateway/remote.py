@@ -20,6 +20,7 @@ from protocol.errors import Code, TollwayError
 from protocol.failures import Failure
 from protocol.frames import FAILED, MAX_U32, NO_HEADER, EngineStats, Frame, Kind
 from protocol.gateways import RemoteReport, RemoteState
+from protocol.receipts import Served
 from runtime.logs import logger
 from runtime.remote_server import HEADER_LENGTH, RemoteAnswer, RemoteFault, RemoteServer
 from runtime.targets import TargetRefused
@@ -70,11 +71,12 @@ class RemoteVersion:
         timeout_s: float,
         read_secret: Callable[[], object],
         changed: Callable[[], None],
+        digest: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``read_secret`` gives the server its present credential and may block; ``changed`` is
         told when :attr:`state` has; by ``monotonic`` times are measured: a loop's clock stands
-        still during its ticks."""
+        still during its ticks. ``digest`` is the manifest's."""
         self.state: RemoteState = "starting"
         self.error = ""
         self.retries = 0
@@ -82,6 +84,7 @@ class RemoteVersion:
         """Requests to which no answer came that could be used."""
         self._model = model
         self._number = number
+        self._served = Served(by="remote", model=model, version=number, digest=digest)
         self._named = f"'{model}' version {number}"
         self._server = server
         self._bodies = bodies
@@ -118,6 +121,8 @@ class RemoteVersion:
             reply = TollwayError(Code.INTERNAL, "an internal error of the gateway")
         else:
             reply = task.result()
+        if exchange.call is not None and isinstance(reply, Frame):
+            exchange.call.served = self._served
         exchange.done(reply)
 
     async def _forward(self, exchange: Exchange) -> Frame | TollwayError:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -15,13 +15,14 @@ from prometheus_client.registry import Collector
 from gateway.connection import VersionKey
 from gateway.remote import RemoteLimits, RemoteVersion
 from gateway.remote_bodies import RemoteBodies
+from gateway.settings import GatewaySettings
 from protocol.configuration import VersionDoc
 from protocol.errors import TollwayError
 from protocol.gateways import RemoteReport
 from protocol.manifest import Remote
-from runtime.remote_credentials import ReadSecret
+from runtime.remote_credentials import ReadSecret, RemoteCredentials
 from runtime.remote_server import RemoteServer, tls_context
-from runtime.targets import Targets
+from runtime.targets import Targets, networks
 
 DRAIN_S: Final = 8.0
 """Time that requests under way get when their version is unloaded."""
@@ -50,6 +51,21 @@ class Remotes(Collector):
         self._closing: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
         """Set when a version's state changes; whoever reports clears it."""
+
+    @classmethod
+    def configured(cls, settings: GatewaySettings) -> Self:
+        """As the settings say."""
+        return cls(
+            Targets(networks(settings.remote_allowed_networks), "TOLLWAY_REMOTE_ALLOWED_NETWORKS"),
+            RemoteCredentials(settings.remote_credentials_path).secret,
+            RemoteLimits(
+                connections=settings.remote_connections,
+                in_flight=settings.max_in_flight_per_engine,
+                response_bytes=settings.remote_max_response_bytes,
+                check_interval_s=settings.remote_check_interval_s,
+            ),
+            settings.remote_ca_file,
+        )
 
     def get(self, key: VersionKey) -> RemoteVersion | None:
         """The remote version; None for one that engines answer for."""
@@ -105,6 +121,7 @@ class Remotes(Collector):
             timeout_s=remote.timeout_ms / 1000,
             read_secret=partial(self._give_secret, server, doc.model, remote),
             changed=self.changed.set,
+            digest=doc.digest,
         )
         self._versions[key] = (doc.digest, version)
         self._checks[key] = asyncio.create_task(version.run())

@@ -85,7 +85,7 @@ def choose_version(catalog: Catalog, call: Call) -> None:
         if not _sees(model, call):
             raise _no_model(call)
         raise TollwayError(Code.VERSION_NOT_FOUND, f"model '{call.model}' has no {_named(call)}")
-    call.version, call.state = number, version.state
+    call.version, call.state, call.revision = number, version.state, model.revision
     call.deprecation = version.deprecation
 
 

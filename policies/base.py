@@ -16,6 +16,7 @@ from protocol.configuration import (
     VersionState,
 )
 from protocol.errors import Code
+from protocol.receipts import Served
 from runtime.trace import Trace
 
 CALLING_ROLES = frozenset({"admin", "publisher"})
@@ -107,6 +108,10 @@ class Call(msgspec.Struct, gc=False):
     identity: Identity | None = None
     version: int = 0
     """Number of the version that answers; 0 until it is chosen."""
+    revision: int = 0
+    """Configuration of the model by which it was chosen: see ``EpochRecord.revision``."""
+    served: Served | None = None
+    """Who answered; None until somebody has, and where the gateway refused."""
     plan: Limits | None = None
     """Terms of the application's subscription to the model; None for a management token, and until
     the subscription is checked."""

@@ -1,6 +1,7 @@
 """Takes a call through the steps before its body is read, in order, waiting where one has to."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -70,6 +71,8 @@ class Chain:
 
 def defect(call: Call, error: BaseException) -> TollwayError:
     """What a call is answered with that a defect of ours has ended; the log has the rest."""
-    request_id = (call.request_id or call.prediction_id).decode()
+    # The call's prediction id is made with its answer: what is logged now needs a name before.
+    call.request_id = call.request_id or secrets.token_hex(8).encode()
+    request_id = call.request_id.decode()
     logger("gateway").error("a call met a defect", request_id=request_id, error=repr(error))
     return TollwayError(Code.INTERNAL, "an internal error of the gateway")

@@ -28,6 +28,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from protocol.receipts import EngineRuntime
+
 HEADER: Final = Struct("<IBBHIIIII")
 HEADER_BYTES: Final = HEADER.size
 LENGTH_BYTES: Final = 4
@@ -104,6 +106,8 @@ class Hello(msgspec.Struct, frozen=True):
     """Hex challenge for AUTH; empty over a Unix socket, whose file mode is the guard."""
     instance: str = ""
     """Random name of the process, the same on all its connections: its counts begin with it."""
+    runtime: EngineRuntime | None = None
+    """What runs the graph; None of an engine of an earlier release."""
 
 
 class BatchStats(msgspec.Struct):

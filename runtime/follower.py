@@ -75,6 +75,11 @@ class ChangeFollower:
         self.synchronised = asyncio.Event()
         """Set once the present state, from control or from the disk copy, has been applied."""
 
+    def revision(self, kind: str, key: str) -> int:
+        """Number of a document's newest change; 0 where there is no such document."""
+        newest = self._live[kind].get(key)
+        return 0 if newest is None else newest.seq
+
     def load(self) -> bool:
         """Apply the disk copy. Returns whether there was one."""
         try:

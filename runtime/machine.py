@@ -8,6 +8,7 @@ from typing import Final
 CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
 _KIB: Final = 1024
+_LONGEST_NAME: Final = 100
 
 
 def cores(cgroup: Path = CGROUP) -> int:
@@ -38,6 +39,15 @@ def memory_of(pid: int, proc: Path = PROC) -> int | None:
     parts = [_field(text, name, _KIB) for name in ("Private_Clean:", "Private_Dirty:")]
     told = [size for size in parts if size is not None]
     return sum(told) if told else None
+
+
+def processor(proc: Path = PROC) -> str:
+    """The model of the processor; its architecture alone where the system does not tell."""
+    for line in _text(proc / "cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()[:_LONGEST_NAME]
+    return os.uname().machine
 
 
 def _within_limit(cgroup: Path) -> int | None:

@@ -21,6 +21,7 @@ from protocol.configuration import (
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from runtime.machine import cores
+from runtime.release import software_version
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.findings import Findings
 from serving.fleet import Fleet, Surroundings, Told
@@ -243,6 +244,7 @@ class Agent:
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,
             log_format=settings.log_format,
+            software=software_version(),
             artifact=ARTIFACT,
             golden=GOLDEN if version.manifest.golden is not None else None,
         )

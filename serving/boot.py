@@ -25,7 +25,7 @@ from serving.listening import listen
 from serving.meter import Meter
 from serving.orders import Orders
 from serving.sentinel import Output, Sentinel
-from serving.session import LoadError, Session
+from serving.session import LoadError, Session, runtime_of
 from serving.signature import Signature
 from serving.threads import chosen
 from serving.v2_json import V2Json
@@ -120,7 +120,13 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     engine = Engine(
         signature,
         batcher,
-        Hello(order.model, order.version, order.digest, instance=secrets.token_hex(8)),
+        Hello(
+            order.model,
+            order.version,
+            order.digest,
+            instance=secrets.token_hex(8),
+            runtime=runtime_of(threads, order.software),
+        ),
         threads=(threads, why),
         sentinel=Sentinel(session, outputs, time.monotonic_ns),
         raise_alert=raise_alert,

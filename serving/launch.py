@@ -46,6 +46,8 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What requests may hold; see :mod:`serving.contract`."""
     drain_s: float = 8.0
     """How long requests in flight may take after SIGTERM."""
+    software: str = ""
+    """Release of Tollway, for the receipts of its predictions."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
 

@@ -10,10 +10,13 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 
 from protocol.datatypes import ONNX_ELEMENT_TYPES
 from protocol.errors import Code, TollwayError
+from protocol.receipts import EngineRuntime
+from runtime.machine import processor
 from serving.signature import Signature
 from serving.tensors import Array
 
 _BF16: Final = 16
+_PROVIDER: Final = "CPUExecutionProvider"
 _FATAL_ONLY: Final = 4
 _STATUS: Final = re.compile(r"Status Message: (.*)", re.DOTALL)
 _PLACE: Final = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ \S+ ")
@@ -27,6 +30,18 @@ _ONNX_NAMES: Final = {
 
 class LoadError(Exception):
     """The artifact does not make a session, or not the one that its manifest describes."""
+
+
+def runtime_of(threads: int, software: str) -> EngineRuntime:
+    """What runs graphs here, with so many threads, in this release of Tollway."""
+    return EngineRuntime(
+        name="onnxruntime",
+        version=ort.__version__,
+        provider=_PROVIDER,
+        threads=threads,
+        processor=processor(),
+        software=software,
+    )
 
 
 class Session:
@@ -45,7 +60,7 @@ class Session:
             _FATAL_ONLY  # a failed run is the client's error, not a log line
         )
         try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(path, options, providers=[_PROVIDER])
         except Exception as error:
             raise LoadError(f"the runtime does not load the model: {_reason(error)}") from error
         self._names = [spec.name for spec in signature.inputs]

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 import control.store.gateway_tables
 import control.store.issuer_tables
+import control.store.receipt_tables
 import control.store.tables
 import control.store.usage_tables
 import control.store.user_tables

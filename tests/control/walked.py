@@ -179,6 +179,8 @@ WALK: dict[str, Expected] = {
     "GET /audit/answered": Expected(
         READ, query="application={application}&model={private}&at=2027-01-15T08:00:00Z"
     ),
+    # Of a model that has no such version, and of one that nobody else sees.
+    "GET /predictions/{prediction}": Expected(each(404, 404, 404, 404)),
     # Who hears of it.
     "GET /webhooks": Expected(SEEN_LIST),
     "POST /webhooks": Expected(
@@ -254,4 +256,5 @@ def ids(tenant: Tenant, model: str) -> dict[str, str]:
         "webhook": tenant.webhook,
         "month": "2027-01",
         "delivery": "dlv-1",
+        "prediction": "0123456789abcdef-1-1",
     }

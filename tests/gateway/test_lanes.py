@@ -28,7 +28,7 @@ def preflight(path: bytes, origin: str) -> bytes:
 VOLATILE = [
     (rb"date: [^\r]*", b"date: D"),
     (rb"tollway-prediction-id: [^\r]*", b"tollway-prediction-id: P"),
-    (rb"x-request-id: [0-9a-f]{16}(-[0-9a-f]+)?", b"x-request-id: P"),
+    (rb"x-request-id: [0-9a-f]{16}(-[0-9a-f]+)*", b"x-request-id: P"),
     (rb"gateway;dur=[0-9.]*", b"gateway;dur=T"),
 ]
 
