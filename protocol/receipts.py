@@ -78,7 +78,7 @@ class PredictionId(NamedTuple):
 
     process: str
     epoch: int
-    count: int
+    number: int
 
 
 def parse_id(text: str) -> PredictionId | None:

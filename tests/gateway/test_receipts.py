@@ -46,7 +46,7 @@ def named(receipts: Receipts, call: Call) -> tuple[int, int]:
     assert receipts.name(call)
     found = parse_id(call.prediction_id.decode())
     assert found is not None
-    return found.epoch, found.count
+    return found.epoch, found.number
 
 
 @pytest.fixture
