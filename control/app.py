@@ -34,6 +34,7 @@ from control.routes_audit import audit_router
 from control.routes_configuration import configuration_router
 from control.routes_conventions import ProblemBody, known_query
 from control.routes_directory import directory_router
+from control.routes_disagreements import disagreement_router
 from control.routes_grants import grant_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
@@ -166,6 +167,7 @@ def _routes() -> list[BaseRoute]:
         receipt_router,
         configuration_router,
         observation_router,
+        disagreement_router,
     ):
         router.include_router(make(), prefix=API)
 

@@ -16,6 +16,7 @@ from protocol.configuration import ChangePage, WorkerDoc
 from protocol.errors import Code, TollwayError
 from protocol.gateways import GatewayReport
 from protocol.names import check_name
+from protocol.shadowing import Disagreements
 from protocol.usage import UsageReceipt
 from registry.routes_application import TheRegistry
 from registry.routes_blobs import blob_response
@@ -38,6 +39,7 @@ def internal_router() -> APIRouter:
     _add_heartbeats(router)
     _add_usage(router)
     _add_receipts(router)
+    _add_disagreements(router)
     return router
 
 
@@ -125,6 +127,19 @@ def _add_receipts(router: APIRouter) -> None:
         if damaged:
             logger("receipts").error("lines of an epoch log are damaged", lines=damaged)
         await anyio.to_thread.run_sync(parts.epochs.ingest, records, limiter=parts.threads.ingest)
+
+
+def _add_disagreements(router: APIRouter) -> None:
+    @router.post("/disagreements", status_code=204)
+    async def take_disagreements(parts: TheParts, request: Request) -> None:
+        """What an engine has compared since its summary before, counted once."""
+        try:
+            summary = msgspec.msgpack.decode(await request.body(), type=Disagreements)
+        except msgspec.DecodeError as error:
+            raise TollwayError(Code.MALFORMED, f"the body is no summary: {error}") from error
+        await anyio.to_thread.run_sync(
+            parts.disagreements.take, summary, limiter=parts.threads.ingest
+        )
 
 
 def _worker(id: str, body: bytes) -> WorkerDoc:

@@ -24,6 +24,7 @@ from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.configuration import Configurations
 from control.store.directory import Directory
+from control.store.disagreements import DisagreementStore
 from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
@@ -38,7 +39,7 @@ from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
 from control.store.workers import Workers
 from control.threads import Threads, separate_threads
-from control.usage_parts import UsageParts, usage_parts
+from control.usage_parts import HOURLY_S, UsageParts, usage_parts
 from control.webhooks.composition import build_webhooks
 from control.webhooks.service import Webhooks
 from registry.blobstore import BlobStore, open_blob_store
@@ -85,6 +86,7 @@ class Services(NamedTuple):
     workers: Workers
     gateways: Gateways
     usage: UsageParts
+    disagreements: DisagreementStore
     stream: Stream
     notifier: ChangeNotifier
     authenticator: Authenticator
@@ -161,6 +163,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
+    disagreements = DisagreementStore(database, clock, settings.disagreement_days)
     return Services(
         settings=settings,
         clock=clock,
@@ -186,6 +189,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         workers=workers,
         gateways=gateways,
         usage=usage,
+        disagreements=disagreements,
         stream=stream,
         notifier=notifier,
         authenticator=Authenticator(
@@ -206,7 +210,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             gateways,
             stream,
             webhooks,
-            usage,
+            [*usage.jobs(), Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain)],
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,
             accounts.sessions,
@@ -249,7 +253,7 @@ def _jobs(
     gateways: Gateways,
     stream: Stream,
     webhooks: Webhooks,
-    usage: UsageParts,
+    usage_jobs: list[Job],
     audit_jobs: list[Job],
     metrics: Metrics,
     sessions: Sessions,
@@ -293,7 +297,7 @@ def _jobs(
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             *audit_jobs,
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
-            *usage.jobs(),
+            *usage_jobs,
         ],
         stop,
         metrics,

@@ -97,6 +97,8 @@ class ControlSettings(BaseSettings):
     """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """How long an upload may stay unfinished."""
+    disagreement_days: int = Field(default=30, ge=1, le=3_650)
+    """Days for which it is kept what shadow versions would have answered otherwise."""
     usage_minutes_days: int = Field(default=14, ge=1)
     """Days for which usage is kept by minute."""
     usage_hours_days: int = Field(default=100, ge=1)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
 from runtime.machine import cores
 from runtime.release import software_version
+from serving.collecting import Collector
 from serving.fetch import ARTIFACT, GOLDEN, BlobCache
 from serving.findings import Findings
 from serving.fleet import Fleet, Surroundings, Told
@@ -38,6 +39,8 @@ REPORT_RETRY_S: Final = 0.5
 KINDS: Final = frozenset({"model", "version"})
 """Documents that a worker decides by. It holds no others: no key's hash is on its disk."""
 NOT_SERVED: Final = frozenset({"retired", "rejected"})
+LAST_COLLECTION_S: Final = 1.0
+"""Time for bringing over what engines have compared, before they end."""
 LOOK_S: Final = 0.5
 """How often fleets are looked at. Engines without work tell nothing, so that somebody must."""
 
@@ -76,6 +79,9 @@ class Agent:
         self._report_wanted = asyncio.Event()
         self._places = Places(settings)
         self._room = Room(settings)
+        self._collector = Collector(
+            client, cluster_token.encode(), self.fleets.values, self._shadows
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then drain every engine and take leave of control."""
@@ -85,6 +91,7 @@ class Agent:
             asyncio.create_task(self._reconcile()),
             asyncio.create_task(self._report()),
             asyncio.create_task(self._look()),
+            asyncio.create_task(self._collector.run()),
             asyncio.create_task(stop.wait()),
         ]
         try:
@@ -95,6 +102,7 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._collect_the_rest()
             await asyncio.gather(*(fleet.stop() for fleet in self.fleets.values()))
             await asyncio.gather(*self._stopping.values())
             with contextlib.suppress(httpx.HTTPError):
@@ -171,10 +179,25 @@ class Agent:
 
     async def _end(self, key: Key, fleet: Fleet) -> None:
         try:
+            await self._collect_the_rest([fleet])
             await fleet.stop()
         finally:
             del self._stopping[key]
             self._reconcile_wanted.set()  # the same version may be wanted again by now
+
+    async def _collect_the_rest(self, fleets: Iterable[Fleet] | None = None) -> None:
+        """Bring over what engines that are to end have compared."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_COLLECTION_S):
+                await self._collector.collect(fleets)
+
+    def _shadows(self) -> set[Key]:
+        """Versions that score what others have answered."""
+        return {
+            (model.name, shadow.version)
+            for model in self._models.values()
+            for shadow in model.shadows
+        }
 
     async def _look(self) -> None:
         """Take away the engines that nobody has needed for a while."""
@@ -193,22 +216,25 @@ class Agent:
             make=partial(self._slot, version),
             most=settings.most_engines,
             room=lambda fleet: self._room.why_not(fleet, self.fleets.values()),
-            idle_unload_s=partial(self._idle_unload_s, version.model),
+            idle_unload_s=partial(self._idle_unload_s, version.model, version.number),
             changed=self._report_wanted.set,
             clock=self._clock,
             cluster_token=None if settings.engine_host is None else self._token.encode(),
         )
         # A worker that starts must not load everything that was let go of: it has room for less.
         cold = (
-            self._idle_unload_s(version.model) > 0
+            self._idle_unload_s(version.model, version.number) > 0
             and version.state in CALLABLE_STATES
             and self._blobs.has(version.manifest)
         )
         return Fleet(version, scaler, around, cold=cold)
 
-    def _idle_unload_s(self, model: str) -> int:
+    def _idle_unload_s(self, model: str, version: int) -> int:
+        """A shadow is there while it is one: nobody calls it."""
         document = self._models.get(model)
-        return 0 if document is None else document.idle_unload_s
+        if document is None or any(shadow.version == version for shadow in document.shadows):
+            return 0
+        return document.idle_unload_s
 
     def _contract(self, model: str) -> ContractDoc | None:
         document = self._models.get(model)

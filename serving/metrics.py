@@ -9,20 +9,12 @@ import msgspec
 
 from protocol.configuration import EngineDoc
 from protocol.failures import Failure
-from protocol.frames import (
-    EngineStats,
-    FrameDecoder,
-    Hello,
-    Kind,
-    ProtocolError,
-    auth_proof,
-    encode_header,
-)
+from protocol.frames import EngineStats, Kind, ProtocolError
+from serving.asking import ask
 from serving.fleet import Fleet
 from serving.slots import Slot
 
 ASK_S: Final = 2.0
-READ_BYTES: Final = 1 << 16
 NANOSECONDS: Final = 1e9
 
 _METRICS: Final = (
@@ -241,24 +233,5 @@ async def _ask(slot: Slot, token: bytes) -> EngineStats | None:
 
 async def ask_stats(address: str, token: bytes) -> EngineStats:
     """One engine's counts, over a connection of their own."""
-    kind, _, place = address.partition(":")
-    if kind == "unix":
-        reader, writer = await asyncio.open_unix_connection(place)
-    else:
-        host, _, port = place.rpartition(":")
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    decoder = FrameDecoder()
-    try:
-        while data := await reader.read(READ_BYTES):
-            for frame in decoder.feed(data):
-                if frame.kind == Kind.HELLO:
-                    nonce = msgspec.json.decode(frame.body, type=Hello).nonce
-                    if nonce:
-                        proof = auth_proof(token, nonce)
-                        writer.write(encode_header(Kind.AUTH, len(proof)) + proof)
-                    writer.write(encode_header(Kind.STATS, 0))
-                elif frame.kind == Kind.REPLY:
-                    return msgspec.json.decode(frame.body, type=EngineStats)
-        raise ConnectionError("the engine closed the connection")
-    finally:
-        writer.close()
+    _, body = await ask(address, token, Kind.STATS)
+    return msgspec.json.decode(body, type=EngineStats)

@@ -1,0 +1,70 @@
+"""``/models/M/shadows/V/report``."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from control.disagreement_report import (
+    DisagreementReport,
+    dimensions_of,
+    report_of,
+    span_of,
+)
+from control.middleware import require
+from control.routes_conventions import errors
+from control.routes_parts import part
+from control.store.disagreements import DisagreementStore
+from registry.access import EVIDENCE_READERS, Actor
+from registry.clock import Clock
+from registry.routes_application import TheRegistry
+from registry.routes_parameters import Model, VersionNumber
+from registry.routes_permissions import managing
+
+MAX_EXAMPLES: Final = 100
+
+TheStore = Annotated[DisagreementStore, Depends(part(lambda services: services.disagreements))]
+TheClock = Annotated[Clock, Depends(part(lambda services: services.clock))]
+
+
+def disagreement_router() -> APIRouter:
+    """Routes of disagreements."""
+    router = APIRouter(tags=["versions"])
+    reader = Annotated[Actor, Depends(managing(require, *EVIDENCE_READERS))]
+
+    @router.get("/models/{model}/shadows/{number}/report", responses=errors(404, 422))
+    def get_disagreement_report(
+        registry: TheRegistry,
+        store: TheStore,
+        clock: TheClock,
+        model: Model,
+        number: VersionNumber,
+        actor: reader,
+        start: Annotated[
+            AwareDatetime | None,
+            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
+        ] = None,
+        to: Annotated[AwareDatetime | None, Query(description="End; left out: now.")] = None,
+        by: Annotated[str, Query(description="`application`, `segment`, or both by a comma.")] = "",
+        examples: Annotated[
+            int, Query(ge=0, le=MAX_EXAMPLES, description="At most so many example rows.")
+        ] = 20,
+    ) -> DisagreementReport:
+        """Report what a shadow version would have answered otherwise, in whole hours: class flips,
+        differences of numbers, failures, and example rows where payload may be kept.
+
+        Auditors get no example rows: they are somebody's data.
+        """
+        registry.versions.get(model, number)
+        span = span_of(start, to, clock())
+        limit = 0 if actor.role == "auditor" else examples
+        return report_of(
+            model,
+            number,
+            span,
+            dimensions_of(by),
+            store.tallies(model, number, span.start, span.end),
+            store.examples(model, number, span.start, span.end, limit) if limit else [],
+        )
+
+    return router

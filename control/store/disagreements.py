@@ -1,0 +1,303 @@
+"""Disagreements of shadow versions in SQL: each taken in once, by hour and by minute."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from control.store.disagreement_tables import (
+    disagreement_examples,
+    disagreement_minutes,
+    disagreement_sources,
+    disagreements,
+)
+from control.store.failures import repeated
+from control.store.usage_rollups import inserting
+from protocol.shadowing import Disagreements, Example, Tally
+from registry.clock import Clock
+from registry.store.database import Database
+
+EXAMPLES_AN_HOUR: Final = 20
+MINUTE_MS: Final = 60_000
+HOUR_MINUTES: Final = 60
+HOUR_MS: Final = HOUR_MINUTES * MINUTE_MS
+DAY_HOURS: Final = 24
+_LOCK: Final = 0x746F6C73  # an arbitrary number, the same in every control process
+_REMOVED_ROWS: Final = 5_000
+_NAME: Final = 63
+_COUNTS: Final = ("requests", "failed", "rows", "labelled", "flips", "measured", "missing")
+_SUMS: Final = (*_COUNTS, "shift", "shift_squares")
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Tally).decode
+
+Dimensions = tuple[int, str, str]
+"""Version that answered, application, segment."""
+
+
+class PairedCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a shadow was found to answer otherwise than one version, over all applications. See
+    :class:`protocol.shadowing.Tally`; each of the sums never falls while ``moment`` stays."""
+
+    requests: int = 0
+    failed: int = 0
+    rows: int = 0
+    labelled: int = 0
+    flips: int = 0
+    measured: int = 0
+    missing: int = 0
+    shift: float = 0.0
+    """This one is signed, and may fall."""
+    shift_squares: float = 0.0
+    largest: float = 0.0
+
+
+class DisagreementStore:
+    """Takes summaries in, and gives sums. Thread-safe; calls block."""
+
+    def __init__(self, database: Database, clock: Clock, kept_days: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._kept_hours = kept_days * DAY_HOURS
+
+    @repeated
+    def take(self, summary: Disagreements) -> bool:
+        """Count a summary, unless it was counted before. Returns whether it was new.
+
+        Number and sums commit together: what is sent again, however often, counts once.
+        """
+        minute_now = self._clock() // MINUTE_MS
+        with self._database.write() as connection:
+            if not self._database.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            if not self._is_new(connection, summary, minute_now // HOUR_MINUTES):
+                return False
+            self._add_hours(connection, summary, minute_now)
+            self._add_minutes(connection, summary, minute_now)
+            self._add_examples(connection, summary, minute_now // HOUR_MINUTES)
+        return True
+
+    def tallies(
+        self, model: str, version: int, start_hour: int, end_hour: int
+    ) -> dict[Dimensions, Tally]:
+        """Sums from one hour up to, not including, another."""
+        table = disagreements.c
+        found: dict[Dimensions, Tally] = {}
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(table.against, table.application, table.segment, table.tally).where(
+                    table.model == model,
+                    table.version == version,
+                    table.hour >= start_hour,
+                    table.hour < end_hour,
+                )
+            )
+            for against, application, segment, tally in rows:
+                found.setdefault((against, application, segment), Tally()).add(_decode(tally))
+        return found
+
+    def examples(
+        self, model: str, version: int, start_hour: int, end_hour: int, limit: int
+    ) -> list[Example]:
+        """The rows that differ most: flips first, then by the difference of their numbers."""
+        table = disagreement_examples.c
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(table.document)
+                .where(
+                    table.model == model,
+                    table.version == version,
+                    table.hour >= start_hour,
+                    table.hour < end_hour,
+                )
+                .order_by(table.flipped.desc(), table.difference.desc(), table.id.desc())
+                .limit(limit)
+            ).scalars()
+            return [msgspec.json.decode(document, type=Example) for document in rows]
+
+    def since(self, model: str, version: int, against: int, moment_ms: int) -> PairedCounts:
+        """What was compared in the minutes that began at ``moment_ms`` (UNIX) or later: nothing
+        from before it is in there."""
+        table = disagreement_minutes.c
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(
+                    *(sa.func.sum(table[name]).label(name) for name in _SUMS),
+                    sa.func.max(table.largest).label("largest"),
+                ).where(
+                    table.model == model,
+                    table.version == version,
+                    table.against == against,
+                    table.minute >= -(-moment_ms // MINUTE_MS),
+                )
+            ).one()
+        if row.requests is None:
+            return PairedCounts()
+        # PostgreSQL sums big integers to decimals.
+        counts = {name: int(getattr(row, name)) for name in _COUNTS}
+        return PairedCounts(
+            **counts, shift=row.shift, shift_squares=row.shift_squares, largest=row.largest
+        )
+
+    def retain(self) -> int:
+        """Remove what is kept no longer. Returns how many rows went."""
+        until = self._clock() // HOUR_MS - self._kept_hours
+        removed = 0
+        for table, moment, edge in (
+            (disagreements, disagreements.c.hour, until),
+            (disagreement_examples, disagreement_examples.c.hour, until),
+            (disagreement_sources, disagreement_sources.c.hour, until),
+            (disagreement_minutes, disagreement_minutes.c.minute, until * HOUR_MINUTES),
+        ):
+            removed += self._remove(table, moment, edge)
+        return removed
+
+    # taking in
+
+    def _is_new(self, connection: Connection, summary: Disagreements, hour: int) -> bool:
+        table = disagreement_sources
+        known = connection.execute(
+            sa.select(table.c.sequence).where(table.c.instance == summary.instance)
+        ).scalar()
+        if known is not None and known >= summary.sequence:
+            return False
+        self._put(
+            connection,
+            table,
+            [{"instance": summary.instance, "sequence": summary.sequence, "hour": hour}],
+        )
+        return True
+
+    def _add_hours(self, connection: Connection, summary: Disagreements, minute_now: int) -> None:
+        added: dict[tuple[int, int, str, str], Tally] = {}
+        for place, tally in summary.tallies:
+            hour = min(place.minute, minute_now) // HOUR_MINUTES
+            key = (hour, place.against, place.application[:_NAME], place.segment[:_NAME])
+            added.setdefault(key, Tally()).add(tally)
+        table = disagreements
+        present = connection.execute(
+            sa.select(
+                table.c.hour, table.c.against, table.c.application, table.c.segment, table.c.tally
+            ).where(
+                table.c.model == summary.model,
+                table.c.version == summary.version,
+                table.c.hour.in_(sorted({key[0] for key in added})),
+            )
+        )
+        for hour, against, application, segment, tally in present:
+            found = added.get((hour, against, application, segment))
+            if found is not None:
+                found.add(_decode(tally))
+        self._put(
+            connection,
+            table,
+            [
+                {
+                    "model": summary.model,
+                    "version": summary.version,
+                    "hour": hour,
+                    "against": against,
+                    "application": application,
+                    "segment": segment,
+                    "tally": _encode(tally),
+                }
+                for (hour, against, application, segment), tally in added.items()
+            ],
+        )
+
+    def _add_minutes(self, connection: Connection, summary: Disagreements, minute_now: int) -> None:
+        added: dict[tuple[int, int], Tally] = {}
+        for place, tally in summary.tallies:
+            if not place.segment:
+                key = (place.against, min(place.minute, minute_now))
+                added.setdefault(key, Tally()).add(tally)
+        table = disagreement_minutes
+        insert = inserting(self._database)(table)
+        statement = insert.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={
+                **{name: table.c[name] + insert.excluded[name] for name in _SUMS},
+                "largest": sa.case(
+                    (table.c.largest > insert.excluded.largest, table.c.largest),
+                    else_=insert.excluded.largest,
+                ),
+            },
+        )
+        rows = [
+            {
+                "model": summary.model,
+                "version": summary.version,
+                "against": against,
+                "minute": minute,
+                "largest": tally.largest,
+                **{name: getattr(tally, name) for name in _SUMS},
+            }
+            for (against, minute), tally in added.items()
+        ]
+        if rows:
+            connection.execute(statement, rows)
+
+    def _add_examples(self, connection: Connection, summary: Disagreements, hour: int) -> None:
+        if not summary.examples:
+            return
+        table = disagreement_examples
+        connection.execute(
+            sa.insert(table),
+            [
+                {
+                    "model": summary.model,
+                    "version": summary.version,
+                    "hour": hour,
+                    "flipped": example.flipped,
+                    "difference": example.difference,
+                    "document": msgspec.json.encode(example).decode(),
+                }
+                for example in summary.examples
+            ],
+        )
+        of_hour = sa.and_(
+            table.c.model == summary.model,
+            table.c.version == summary.version,
+            table.c.hour == hour,
+        )
+        most = (
+            sa.select(table.c.id)
+            .where(of_hour)
+            .order_by(table.c.flipped.desc(), table.c.difference.desc(), table.c.id.desc())
+            .limit(EXAMPLES_AN_HOUR)
+        )
+        kept = list(connection.execute(most).scalars())
+        connection.execute(sa.delete(table).where(of_hour, table.c.id.not_in(kept)))
+
+    def _put(
+        self, connection: Connection, table: sa.Table, rows: Iterable[dict[str, object]]
+    ) -> None:
+        """Write rows, those that are there included."""
+        listed = list(rows)
+        if not listed:
+            return
+        insert = inserting(self._database)(table)
+        keys = list(table.primary_key)
+        values = {c.name: insert.excluded[c.name] for c in table.columns if c not in keys}
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), listed)
+
+    def _remove(self, table: sa.Table, moment: sa.ColumnElement[int], edge: int) -> int:
+        """Remove rows from before ``edge``, some thousand in each transaction."""
+        removed = 0
+        while True:
+            with self._database.write() as connection:
+                last = connection.execute(
+                    sa.select(moment)
+                    .where(moment < edge)
+                    .order_by(moment)
+                    .offset(_REMOVED_ROWS)
+                    .limit(1)
+                ).scalar()
+                gone = sa.delete(table).where(moment < edge)
+                if last is not None:
+                    gone = gone.where(moment <= last)
+                removed += connection.execute(gone).rowcount
+            if last is None:
+                return removed
