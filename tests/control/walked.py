@@ -93,6 +93,7 @@ WALK: dict[str, Expected] = {
     "GET /models/{model}/versions/{number}/evidence/{digest}": Expected(
         each(404, 403, 404, 404), public=each(403, 403, 403, 404)
     ),
+    "GET /models/{model}/shadows/{number}/report": EVIDENCE_LIST,
     "GET /models/{model}/requirements": REQUIREMENTS,
     "PUT /models/{model}/requirements": Expected(
         each(404, 403, 404, 403), body={"problem": "stolen"}, public=OTHERS
