@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from statistics import median
 from typing import Annotated
 
@@ -31,7 +30,9 @@ from benchmarks.processes import free_port
 from benchmarks.report import make_console
 from benchmarks.targets import Verdict
 from gateway.catalog import Catalog
-from gateway.routing import choose_version
+from gateway.connection import Exchange, VersionKey
+from gateway.pins import Pins
+from gateway.routing import Routing
 from policies.api_key import ApiKeyPolicy
 from policies.base import Call, Policy
 from policies.chain import Chain, Step, settle
@@ -124,6 +125,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: list[Verdict]
 
 
+class Everywhere:
+    """Answers for every version."""
+
+    def is_ready(self, _key: VersionKey, /) -> bool:
+        """Always."""
+        return True
+
+    def send(self, _key: VersionKey, _exchange: Exchange, /) -> None:
+        """Nobody is asked."""
+
+
 class PolicyPath:
     """The policies of a gateway in their order, over one store of counters."""
 
@@ -138,7 +150,7 @@ class PolicyPath:
         self.limits = PlanLimitsPolicy(counters, plans, now=time.time)
         catalog = Catalog({}, lambda _: None, lambda _: None)
         catalog.apply(DOCUMENTS, False)
-        route: Step = partial(choose_version, catalog)
+        route: Step = Routing(catalog, Pins(), Everywhere()).choose
         self.steps: dict[str, list[Step]] = {
             "identify": [keys.check],
             "accept": _checks(

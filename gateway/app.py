@@ -37,6 +37,7 @@ from gateway.receipts import Receipts
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
+from gateway.routing import Routing
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
 from gateway.shadowing import Shadowing
@@ -103,13 +104,15 @@ class Gateway:
         )
         self._links = Links(self.upstream, token)
         self.remotes = Remotes.configured(settings)
+        destinations = Destinations(self.upstream, self.remotes)
         self.catalog = Catalog(
             policies.holders,
             self._links.reconcile,
             self.remotes.reconcile,
             lambda kind, key: self.follower.revision(kind, key),  # noqa: PLW0108 -- made below
+            destinations.is_ready,
         )
-        destinations = Destinations(self.upstream, self.remotes)
+        self.routing = Routing(self.catalog, policies.pins, destinations)
         self._ship_interval_s = settings.usage_ship_interval_ms / 1000
         id_ = _gateway_id(folder)
         self.receipts = Receipts(folder / "epochs", gateway=id_, now=now, digest_of=self._digest)
@@ -136,6 +139,7 @@ class Gateway:
         self.routes = CatalogRoutes(
             self.catalog,
             destinations,
+            self.routing,
             proxies,
             [policies.identify, *policies.accept],
             policies.authorise,
@@ -143,7 +147,7 @@ class Gateway:
         )
         self.observation = Observation(settings, instance=id_, now=now)
         self._scrape = ScrapeAccess(policies.keys, token)
-        invoker = self._invoker(settings, policies, destinations, now)
+        invoker = self._invoker(settings, policies, now)
         self._coding = Coding(invoker, policies.sizes)
         self.application: Application = PredictionLane(
             CrossOrigin(self._fastapi(proxies), policies.identify, policies.origins),
@@ -165,14 +169,8 @@ class Gateway:
                     destinations.in_flight,
                 ),
                 **cold.gauges(),
-                "tollway_engine_retries_total": (
-                    "Requests sent again because their engine was lost.",
-                    lambda: self.upstream.retries,
-                ),
-                "tollway_unreachable_deadlines_total": (
-                    "Requests refused because no engine could have kept their deadline.",
-                    lambda: self.upstream.unreachable,
-                ),
+                **self.upstream.gauges(),
+                **self.routing.gauges(),
                 "tollway_usage_write_failures_total": (
                     "Usage log writes that failed; their requests were answered 503.",
                     lambda: self.usage.failures,
@@ -185,7 +183,6 @@ class Gateway:
         self,
         settings: GatewaySettings,
         policies: PolicySet,
-        destinations: Destinations,
         now: Callable[[], float],
     ) -> Invoker:
         return Invoker(
@@ -195,7 +192,7 @@ class Gateway:
             admission=policies.admission,
             limits=self._limiting.policy,
             catalog=self.catalog,
-            destinations=destinations,
+            routing=self.routing,
             usage=self.usage,
             metrics=self.metrics,
             observer=self.observation.observer,

@@ -5,22 +5,35 @@ from typing import Any, Protocol
 
 import msgspec
 
-from protocol.configuration import CALLABLE_STATES, ModelDoc, ShadowDoc, VersionDoc, WorkerDoc
+from protocol.configuration import (
+    CALLABLE_STATES,
+    CanaryDoc,
+    ModelDoc,
+    ShadowDoc,
+    VersionDoc,
+    WorkerDoc,
+)
 
 STABLE = "stable"
+HELD = 4
+"""Earlier versions of a label that are remembered, while its present one does not answer here."""
 
 
 class ModelEntry:
     """A model with its versions and labels."""
 
     __slots__ = (
-        "aliases", "capture_permille", "cold_start_wait_s", "idle_unload_s", "name", "revision",
-        "segments", "shadows", "versions",
+        "aliases", "canary", "capture_permille", "cold_start_wait_s", "held", "idle_unload_s",
+        "name", "revision", "segments", "shadows", "versions",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.aliases: dict[str, int] = {}
+        self.held: dict[str, tuple[int, ...]] = {}
+        """Label -> where it pointed before, the newest first, for those that moved to a version
+        which did not answer here yet. See :mod:`gateway.routing`."""
+        self.canary: CanaryDoc | None = None
         self.idle_unload_s = self.cold_start_wait_s = 0
         self.shadows: tuple[ShadowDoc, ...] = ()
         self.segments: dict[str, str] = {}
@@ -29,10 +42,22 @@ class ModelEntry:
         self.revision = 0
         """Number of the newest change to the model or one of its versions."""
 
-    @property
-    def stable(self) -> VersionDoc | None:
-        """The version that answers calls which name none."""
-        return self.versions.get(self.aliases.get(STABLE, 0))
+    def point(
+        self, aliases: Mapping[str, int], is_ready: Callable[[tuple[str, int]], bool]
+    ) -> None:
+        """Take the labels of a document; of those that move to a version which does not answer
+        here yet, where they pointed is held."""
+        for label in self.held.keys() - aliases.keys():
+            del self.held[label]
+        for label, number in aliases.items():
+            before = self.aliases.get(label, number)
+            if before == number:
+                continue
+            if is_ready((self.name, number)):
+                self.held.pop(label, None)
+            else:
+                self.held[label] = (before, *self.held.get(label, ()))[:HELD]
+        self.aliases = dict(aliases)
 
     def published(self) -> list[VersionDoc]:
         """Versions that consumers may call, by number."""
@@ -61,11 +86,13 @@ class Catalog:
         engines_changed: Callable[[Iterable[WorkerDoc]], None],
         versions_changed: Callable[[Iterable[VersionDoc]], None],
         revision_of: Callable[[str, str], int] = lambda _kind, _key: 0,
+        is_ready: Callable[[tuple[str, int]], bool] = lambda _key: True,
     ) -> None:
         """``holders``: kind -> who decides by its documents. Models, versions and workers stay
         here; ``engines_changed`` gets the documents of all workers whenever one, or a version, has
         changed, and ``versions_changed`` those of all versions whenever one has.
-        ``revision_of`` a kind and key is the number of the document's newest change."""
+        ``revision_of`` a kind and key is the number of the document's newest change; ``is_ready``:
+        whether a version, of a model and number, answers here."""
         self.models: dict[str, ModelEntry] = {}
         self.workers: dict[str, WorkerDoc] = {}
         self._engines: dict[tuple[str, int], list[str]] = {}
@@ -74,10 +101,13 @@ class Catalog:
         self._engines_changed = engines_changed
         self._versions_changed = versions_changed
         self._revision_of = revision_of
+        self._is_ready = is_ready
 
     def apply(self, changes: list[tuple[str, str, msgspec.Struct | None]], reset: bool) -> None:
         """Apply changes of (kind, key, document or None) in order; from nothing when ``reset``."""
+        earlier: dict[str, ModelEntry] = {}
         if reset:
+            earlier = dict(self.models)
             self.models.clear()
             self.workers.clear()
             for holder in self._holders.values():
@@ -89,7 +119,7 @@ class Catalog:
             elif document is None:
                 self._remove(kind, key)
             else:
-                self._put(document)
+                self._put(document, earlier)
                 if kind in {"model", "version"}:
                     entry = self.models[key.partition("/")[0]]
                     entry.revision = max(entry.revision, self._revision_of(kind, key))
@@ -133,11 +163,15 @@ class Catalog:
         else:
             holder.put(document)
 
-    def _put(self, document: msgspec.Struct) -> None:
+    def _put(self, document: msgspec.Struct, earlier: Mapping[str, ModelEntry]) -> None:
         match document:
             case ModelDoc():
                 entry = self._entry(document.name)
-                entry.aliases = dict(document.aliases)
+                if document.name in earlier and not entry.aliases:
+                    before = earlier[document.name]
+                    entry.aliases, entry.held = before.aliases, before.held
+                entry.point(document.aliases, self._is_ready)
+                entry.canary = document.canary
                 entry.idle_unload_s = document.idle_unload_s
                 entry.cold_start_wait_s = document.cold_start_wait_s
                 entry.shadows = tuple(s for s in document.shadows if s.permille > 0)

@@ -20,7 +20,7 @@ from gateway.coding import Coding
 from gateway.invoke import Invoker
 from gateway.known_heads import KnownHead, KnownHeads, head_of, is_memorable
 from gateway.lane import late_body, read_headers, read_target
-from gateway.routing import Router, Target
+from gateway.paths import Paths, Target
 from policies.addresses import TrustedProxies
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
@@ -199,7 +199,7 @@ class FastLane:
         self.coding = coding
         self.sizes = sizes
         self.proxies = proxies
-        self.router = Router()
+        self.router = Paths()
         self.heads = KnownHeads()
         self.bodies: set[Prediction] = set()
         """Requests that were admitted and whose bodies are not complete."""

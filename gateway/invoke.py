@@ -14,17 +14,15 @@ body is read. Nothing here blocks: what has to wait goes on in a callback.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from gateway.answer import Answer, Headers, engine_answer, error_answer, server_timing
 from gateway.catalog import Catalog
 from gateway.connection import Exchange
-from gateway.destinations import Destinations
 from gateway.endings import EndingHeaders
 from gateway.metrics import PredictionMetrics
 from gateway.observer import Observer
 from gateway.receipts import Receipts
-from gateway.routing import choose_version, hide_unseen
+from gateway.routing import Routing, hide_unseen
 from gateway.shadowing import Shadowing
 from gateway.usage_log import UsageLog, record_of
 from policies.base import Call, Policy
@@ -50,7 +48,7 @@ class Invoker:
         admission: list[Policy],
         limits: PlanLimitsPolicy,
         catalog: Catalog,
-        destinations: Destinations,
+        routing: Routing,
         usage: UsageLog,
         metrics: PredictionMetrics,
         observer: Observer,
@@ -68,10 +66,10 @@ class Invoker:
         # who may call at all can use them up.
         first = (policy.check for policy in (identify, *accept))
         policies = (policy.check for policy in (*authorise, *admission))
-        self._chain = Chain([*first, partial(choose_version, catalog), *policies, limits.check])
+        self._chain = Chain([*first, routing.choose, *policies, limits.check])
         self._limits = limits
         self._catalog = catalog
-        self._destinations = destinations
+        self._routing = routing
         self._usage = usage
         self._metrics = metrics
         self._observer = observer
@@ -105,7 +103,7 @@ class Invoker:
             call=call,
         )
         try:
-            self._destinations.send((call.model, call.version), exchange)
+            self._routing.send(call, exchange)
         except TollwayError as error:
             self._answer(call, error, done)
         except Exception as error:

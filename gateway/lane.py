@@ -11,7 +11,7 @@ from typing import Any
 from gateway.answer import Answer
 from gateway.coding import Coding, accepted_coding, content_coding
 from gateway.invoke import Invoker
-from gateway.routing import Router, Target, parse_version
+from gateway.paths import Paths, Target, parse_version
 from policies.addresses import TrustedProxies
 from policies.base import Call
 from policies.request_size import RequestSizePolicy
@@ -48,7 +48,7 @@ class PredictionLane:
         self._sizes = sizes
         self._proxies = proxies
         self._preflight = preflight
-        self._router = Router()
+        self._router = Paths()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""

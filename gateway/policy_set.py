@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gateway.catalog import Holder
+from gateway.pins import Pins
 from gateway.settings import GatewaySettings
 from gateway.tokens import IssuerTokens
 from policies.api_key import ApiKeyPolicy
@@ -31,6 +32,7 @@ class PolicySet:
         self.keys = ApiKeyPolicy(key_pepper, now)
         self.tokens = IssuerTokens(settings, now)
         self.plans = Plans()
+        self.pins = Pins()
         self.origins = OriginPolicy()
         self.sizes = RequestSizePolicy(settings.max_body_bytes)
         self.identify = IdentifyPolicy(self.keys, self.tokens.policy)
@@ -61,6 +63,7 @@ class PolicySet:
             "application": self.origins,
             "issuer": self.tokens.policy,
             "key": self.keys,
+            "pin": self.pins,
             "plan": self.plans,
             "subscription": self.plans.subscriptions,
         }

@@ -5,7 +5,6 @@ that may use the model, and tell how its limits stand. They use none of them up.
 """
 
 from collections.abc import Iterable
-from functools import partial
 from importlib.metadata import version as distribution_version
 
 import msgspec
@@ -18,7 +17,8 @@ from gateway.catalog import Catalog, ModelEntry
 from gateway.destinations import Destinations
 from gateway.endings import EndingHeaders
 from gateway.lane import peer_of, read_headers
-from gateway.routing import choose_version, hide_unseen, parse_version
+from gateway.paths import parse_version
+from gateway.routing import Routing, hide_unseen
 from policies.addresses import TrustedProxies
 from policies.base import Call, Policy
 from policies.chain import Chain
@@ -41,6 +41,7 @@ class CatalogRoutes:
         self,
         catalog: Catalog,
         destinations: Destinations,
+        routing: Routing,
         proxies: TrustedProxies,
         accept: list[Policy],
         authorise: list[Policy],
@@ -50,11 +51,12 @@ class CatalogRoutes:
         its version is chosen. ``limits``: what its caller is told of."""
         self._catalog = catalog
         self._destinations = destinations
+        self._routing = routing
         self._proxies = proxies
         first = [policy.check for policy in accept]
         self._known = Chain(first)
         policies = (policy.check for policy in authorise)
-        self._chain = Chain([*first, partial(choose_version, catalog), *policies])
+        self._chain = Chain([*first, routing.choose, *policies])
         self._limits = limits
         self._lifecycle = LifecyclePolicy()
         self._endings = EndingHeaders()
@@ -111,12 +113,12 @@ class CatalogRoutes:
         return [
             entry.name
             for entry in self._catalog.models.values()
-            if entry.stable is not None
-            and entry.stable.loaded
+            if (stable := self._routing.stable(entry)) is not None
+            and stable.loaded
             and not entry.idle_unload_s
-            and not self._is_ready(entry.stable)
-            and not self._catalog.has_failed(entry.name, entry.stable.number)
-            and not self._destinations.has_failed((entry.name, entry.stable.number))
+            and not self._is_ready(stable)
+            and not self._catalog.has_failed(entry.name, stable.number)
+            and not self._destinations.has_failed((entry.name, stable.number))
         ]
 
     async def model(self, model: str, version: str | None = None) -> Response:
@@ -237,7 +239,7 @@ class CatalogRoutes:
             return {}
         call = _call(named["model"], named.get("version"), named.get("label"))
         try:
-            choose_version(self._catalog, call)
+            self._routing.choose(call)
         except TollwayError:
             return {}
         return _decoded(self._endings.of(call.model, call.version, call.deprecation))
@@ -252,7 +254,7 @@ class CatalogRoutes:
         return self._choose(_call(model, version, label))
 
     def _choose(self, call: Call) -> tuple[ModelEntry, VersionDoc]:
-        choose_version(self._catalog, call)
+        self._routing.choose(call)
         entry = self._catalog.models[call.model]
         self._lifecycle.check(call)
         return entry, entry.versions[call.version]

@@ -46,6 +46,19 @@ class Upstream:
         self.unreachable = 0
         """Requests refused because no engine could have kept their deadline."""
 
+    def gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
+        """Metrics, as :class:`gateway.metrics.PredictionMetrics` reads them."""
+        return {
+            "tollway_engine_retries_total": (
+                "Requests sent again because their engine was lost.",
+                lambda: self.retries,
+            ),
+            "tollway_unreachable_deadlines_total": (
+                "Requests refused because no engine could have kept their deadline.",
+                lambda: self.unreachable,
+            ),
+        }
+
     def is_ready(self, key: VersionKey) -> bool:
         """Whether a request for this version would be taken now, or start an engine."""
         return key in self._ready or bool(self._cold.connections(key))

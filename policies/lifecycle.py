@@ -15,7 +15,7 @@ class LifecyclePolicy:
         if call.state == "retired":
             raise TollwayError(
                 Code.GONE,
-                f"version {call.version} of '{call.model}' was retired: "
+                f"version {call.version} of '{call.model}'{_pinned(call)} was retired: "
                 f"{towards_successor(call.deprecation)}",
             )
         identity = call.identity
@@ -23,6 +23,19 @@ class LifecyclePolicy:
             raise TollwayError(
                 Code.VERSION_NOT_FOUND, f"model '{call.model}' has no version {call.version}"
             )
+
+
+def pinned_by(call: Call) -> str:
+    """Why a call that names no version came to a pinned one, and what to do about it."""
+    application = "" if call.identity is None else call.identity.application
+    return f"application '{application}' is pinned to: pin another version, or remove the pin"
+
+
+def _pinned(call: Call) -> str:
+    named = (call.number, call.label, call.header_number) != (None, None, None)
+    if named or call.variant != "pinned":
+        return ""
+    return f" (which {pinned_by(call)})"
 
 
 def towards_successor(deprecation: DeprecationDoc | None) -> str:

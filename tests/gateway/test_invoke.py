@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.app import Gateway
-from gateway.routing import Router
+from gateway.paths import Paths
 from gateway.settings import GatewaySettings
 from protocol.configuration import PlanDoc
 from protocol.frames import WARNED, Frame, Operation
@@ -269,7 +269,7 @@ async def test_an_engine_that_leaves_before_it_has_spoken_gets_no_connection(
 
 
 def test_long_paths_are_parsed_and_not_remembered() -> None:
-    router = Router()
+    router = Paths()
     long = f"/v2/models/{'a' * 300}/infer"
     target = router.target(long)
     assert target is not None
