@@ -1,4 +1,4 @@
-"""The progress of a deployment on a terminal: a line per step, a bar where bytes travel."""
+"""Progress on a terminal: a line per step, a bar where bytes travel or rows are scored."""
 
 from types import TracebackType
 from typing import Self
@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -18,16 +19,17 @@ from rich.table import Column
 from rich.text import Text
 
 
-class _ForBytes(ProgressColumn):
-    """Shows another column for the tasks that count bytes, and nothing for the others."""
+class _ForUnits(ProgressColumn):
+    """Shows another column for the tasks that count one of these units, and nothing for others."""
 
-    def __init__(self, shown: ProgressColumn) -> None:
+    def __init__(self, shown: ProgressColumn, *units: str) -> None:
         super().__init__(Column(no_wrap=True))
         self._shown = shown
+        self._units = units
 
     def render(self, task: Task) -> Text:
         """The column's own rendering, or nothing."""
-        return self._shown(task) if task.fields.get("bytes") else Text("")  # type: ignore[return-value]
+        return self._shown(task) if task.fields.get("unit") in self._units else Text("")  # type: ignore[return-value]
 
 
 class Bar:
@@ -37,8 +39,9 @@ class Bar:
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/green]"),
             TextColumn("{task.description}", markup=False),
-            _ForBytes(BarColumn(bar_width=30)),
-            _ForBytes(DownloadColumn()),
+            _ForUnits(BarColumn(bar_width=30), "bytes", "rows"),
+            _ForUnits(DownloadColumn(), "bytes"),
+            _ForUnits(MofNCompleteColumn(), "rows"),
             console=Console(stderr=True),
         )
         self._task: TaskID | None = None
@@ -67,12 +70,21 @@ class Bar:
     def uploading(self, total: int) -> None:
         """Give the present step a bar of ``total`` bytes."""
         if self._task is not None:
-            self._progress.update(self._task, total=total, bytes=True)
+            self._progress.update(self._task, total=total, unit="bytes")
 
     def uploaded(self, sent: int) -> None:
         """Move the bar."""
         if self._task is not None:
             self._progress.update(self._task, completed=sent)
+
+    def counting(self, total: int) -> None:
+        """Give the present step a bar of ``total`` rows."""
+        if self._task is not None:
+            self._progress.update(self._task, total=total, unit="rows")
+
+    def counted(self, done: int) -> None:
+        """Move the bar."""
+        self.uploaded(done)
 
     def _finish(self) -> None:
         if self._task is not None:

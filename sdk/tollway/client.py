@@ -17,6 +17,8 @@ from tollway.audit import AuditLog
 from tollway.billing import Billing
 from tollway.configuration import ConfigurationClient
 from tollway.deployment import Deployer, Deployment
+from tollway.evaluated import Evaluated
+from tollway.evaluation.evaluator import Evaluator
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
 from tollway.plans import Plans
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _CALLABLE = {"published", "deprecated"}
 
 
-class Client(Managed):
+class Client(Managed, Evaluated):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -87,6 +89,7 @@ class Client(Managed):
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictor = Predictor(self._transport, self._signatures)
+        self._evaluator = Evaluator(self._transport, self._registry, self._signatures)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"

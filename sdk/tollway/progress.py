@@ -30,6 +30,12 @@ class Reporter(Protocol):
     def uploaded(self, sent: int) -> None:
         """``sent`` bytes of the upload have arrived so far."""
 
+    def counting(self, total: int) -> None:
+        """Work on ``total`` rows begins."""
+
+    def counted(self, done: int) -> None:
+        """``done`` rows are done so far."""
+
 
 class Lines:
     """One call of ``write`` per step; with no ``write``, silence."""
@@ -58,6 +64,12 @@ class Lines:
 
     def uploaded(self, sent: int) -> None:
         """Bytes are for bars."""
+
+    def counting(self, total: int) -> None:
+        """Rows are for bars."""
+
+    def counted(self, done: int) -> None:
+        """Rows are for bars."""
 
 
 def reporter(choice: Choice) -> Reporter:

@@ -14,6 +14,7 @@ from tollway.cli.billing import quotas, statements, usage
 from tollway.cli.configuration import apply, diff, export
 from tollway.cli.consumers import consumers
 from tollway.cli.deploy import deploy
+from tollway.cli.evaluation import evaluate, evidence
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
@@ -123,6 +124,8 @@ for command in (
     deprecate,
     retire,
     predict,
+    evaluate,
+    evidence,
     alerts,
     usage,
     quotas,
