@@ -65,6 +65,12 @@ def _add_changes(router: APIRouter) -> None:
             _, body = await anyio.to_thread.run_sync(page, limiter=threads)
         return Response(body, media_type=JSON)
 
+    @router.get("/seal-key")
+    async def read_seal_key(parts: TheParts) -> Response:
+        """The public key (PEM) that the seals of versions are verified with. A gateway that was
+        given none asks once, and keeps it."""
+        return Response(parts.seal_public_pem, media_type="application/x-pem-file")
+
     @router.get("/blobs/{digest}")
     def read_blob(registry: TheRegistry, digest: str, request: Request) -> StreamingResponse:
         """The bytes of a blob, from where a broken transfer stopped if the worker says so."""

@@ -20,6 +20,7 @@ from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
 from control.receipts import Receipts
+from control.seal_keys import open_sealer
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.configuration import Configurations
@@ -46,6 +47,7 @@ from registry.blobstore import BlobStore, open_blob_store
 from registry.clock import Clock
 from registry.integrity import Integrity
 from registry.remote import RemoteInspector
+from registry.seals import seal_all
 from registry.service import Registry, create_registry
 from registry.settings import RegistrySettings
 from runtime.files import secret_file
@@ -74,6 +76,8 @@ class Services(NamedTuple):
     clock: Clock
     database: ObservedDatabase
     registry: Registry
+    seal_public_pem: str
+    """The key by which gateways verify the seals of versions."""
     directory: Directory
     issuers: Issuers
     issuer_tokens: IssuerTokens
@@ -138,6 +142,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000), gateways.remotes)
     store = open_blob_store(settings.blobs)
+    sealer = open_sealer(settings.seal_key_path, settings.seal_dir)
     registry = create_registry(
         database,
         store,
@@ -157,8 +162,10 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         owners=ModelOwners(),
         sponsors=ModelSponsors(),
+        sealer=sealer,
     )
     epochs = Epochs(database)
+    seal_all(database, sealer, clock)
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
@@ -169,6 +176,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         clock=clock,
         database=database,
         registry=registry,
+        seal_public_pem=sealer.public_pem,
         directory=Directory(database, clock),
         issuers=issuers,
         issuer_tokens=issuer_tokens,

@@ -32,6 +32,9 @@ class ControlSettings(BaseSettings):
     audit_key_file: Path | None = None
     """Private Ed25519 key (PEM) that signs checkpoints of the audit log; made (mode 0600) when
     there is no such file."""
+    seal_key_file: Path | None = None
+    """Private Ed25519 key (PEM) that signs approvals and the seals of versions; made (mode 0600)
+    when there is no such file."""
     audit_checkpoint_entries: int = Field(default=100, ge=1)
     """New audit entries after which a checkpoint is made."""
     audit_checkpoint_interval_s: float = Field(default=60.0, gt=0)
@@ -185,6 +188,16 @@ class ControlSettings(BaseSettings):
     def audit_key_path(self) -> Path:
         """Where the key that signs checkpoints is kept."""
         return self.audit_key_file or self.audit_dir / "signing.key"
+
+    @property
+    def seal_dir(self) -> Path:
+        """Where the public keys of seals are kept."""
+        return self.own_dir / "seals"
+
+    @property
+    def seal_key_path(self) -> Path:
+        """Where the key that seals versions is kept."""
+        return self.seal_key_file or self.seal_dir / "signing.key"
 
     @property
     def admin_token_path(self) -> Path:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from protocol.manifest import Manifest
+from protocol.seals import Seal
 
 VersionState = Literal[
     "registered", "validated", "approved", "published", "deprecated", "retired", "rejected"
@@ -120,6 +121,9 @@ class VersionDoc(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     deprecation: DeprecationDoc | None = None
     """Of versions that are deprecated or retired."""
+    seal: Seal | None = None
+    """Control's signature over all of this but ``loaded`` and ``deprecation``. Gateways route to no
+    version whose seal does not verify."""
 
 
 class KeyDoc(msgspec.Struct, frozen=True, kw_only=True):

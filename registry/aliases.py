@@ -12,6 +12,7 @@ from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.clock import Clock
 from registry.conditions import holds
+from registry.gates import check_promotion
 from registry.models import model_not_found
 from registry.rollout_audit import record_rollout
 from registry.status import ServingStatus, ServingStatusOf
@@ -150,6 +151,8 @@ def point(
     say of that version; the caller holds the model's lock."""
     present = store.get(connection, model, alias)
     target = callable_version(connection, model, version, status, f"alias {alias!r}")
+    if alias == STABLE:
+        check_promotion(connection, target, "stable")
     compared = present or store.get(connection, model, STABLE)
     broken: Sequence[str] = ()
     if compared is not None:

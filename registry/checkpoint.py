@@ -6,24 +6,13 @@ outside of the database as well. Checkpoints form a chain of their own.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 import rfc8785
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
 
-from protocol.errors import Code, TollwayError
 from registry.chain import GENESIS
-
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
-_ID_DIGITS: Final = 16
+from runtime import signatures
+from runtime.signatures import SigningKey
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,38 +45,14 @@ def _statement(checkpoint: Checkpoint) -> bytes:
     return rfc8785.dumps(fields)
 
 
-def new_signing_key() -> str:
-    """A private key, as PEM (PKCS #8)."""
-    made = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return made.decode().strip()
-
-
 class Signer:
     """Signs checkpoints with one private key."""
 
     def __init__(self, pem: bytes) -> None:
         """Raises ``INVALID`` for what is no private Ed25519 key."""
-        try:
-            key = serialization.load_pem_private_key(pem, None)
-        except (ValueError, TypeError):
-            key = None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise TollwayError(
-                Code.INVALID, "the audit log's signing key is not a private Ed25519 key in PEM"
-            )
-        self._key = key
-        self.public_pem = (
-            key.public_key()
-            .public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            .decode()
-        )
-        self.id = key_id(key.public_key())
+        self._key = SigningKey(pem, "the audit log's signing key")
+        self.public_pem = self._key.public_pem
+        self.id = self._key.id
 
     def sign(self, seq: int, hash: str, at_ms: int, earlier: Checkpoint | None) -> Checkpoint:
         """The checkpoint that follows ``earlier``."""
@@ -100,53 +65,16 @@ class Signer:
             previous=checkpoint_hash(earlier),
             signature="",
         )
-        signature = self._key.sign(_statement(draft)).hex()
-        return msgspec.structs.replace(draft, signature=signature)
+        return msgspec.structs.replace(draft, signature=self._key.sign(_statement(draft)))
 
 
-def key_id(key: Ed25519PublicKey) -> str:
-    """A name for the key: the first digits of its SHA-256."""
-    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return hashlib.sha256(raw).hexdigest()[:_ID_DIGITS]
-
-
-class PublicKeys:
+class PublicKeys(signatures.PublicKeys):
     """The keys whose checkpoints are believed."""
-
-    def __init__(self, pems: Iterable[str]) -> None:
-        """Each text may hold several keys. Raises ``INVALID`` for one that is not Ed25519, and
-        for a text without any."""
-        self._keys: dict[str, Ed25519PublicKey] = {}
-        for text in pems:
-            blocks = _PEM.findall(text)
-            if not blocks:
-                raise TollwayError(Code.INVALID, "a public key file holds no public key in PEM")
-            for block in blocks:
-                key = _public_key(block)
-                self._keys[key_id(key)] = key
-
-    @property
-    def ids(self) -> list[str]:
-        """The ids of the keys."""
-        return sorted(self._keys)
 
     def problem(self, checkpoint: Checkpoint) -> str | None:
         """Why the signature is not to be believed; None when it is genuine."""
-        key = self._keys.get(checkpoint.signer)
-        if key is None:
-            return f"is signed with the unknown key {checkpoint.signer[:_ID_DIGITS]!r}"
         try:
-            key.verify(bytes.fromhex(checkpoint.signature), _statement(checkpoint))
-        except (InvalidSignature, ValueError, rfc8785.CanonicalizationError):
+            statement = _statement(checkpoint)
+        except rfc8785.CanonicalizationError:
             return "has a signature that is not genuine"
-        return None
-
-
-def _public_key(block: str) -> Ed25519PublicKey:
-    try:
-        key = serialization.load_pem_public_key(block.encode())
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise TollwayError(Code.INVALID, "a public key of the audit log is not an Ed25519 key")
-    return key
+        return self.doubt(checkpoint.signer, checkpoint.signature, statement)

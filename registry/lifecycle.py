@@ -6,9 +6,11 @@ import msgspec
 
 from protocol.configuration import DeprecationDoc, VersionState
 from protocol.errors import Code, TollwayError
+from protocol.seals import Grounds
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.deprecation_rules import at_retirement
+from registry.gates import grounds
 from registry.status import HeldBy, ServingStatus, ServingStatusOf
 from registry.store import aliases as alias_store
 from registry.store import audit
@@ -84,7 +86,11 @@ class Lifecycle:
     def transition(
         self, model: str, number: int, to: VersionState, *, actor: str, reason: str = ""
     ) -> VersionRecord:
-        """Take one step. Two callers at once: one takes it, the other sees the state after it."""
+        """Take one step. Two callers at once: one takes it, the other sees the state after it.
+
+        Raises ``ILLEGAL_TRANSITION``, and ``CONFLICT`` for a step that the version's gate does not
+        allow, with everything that is missing.
+        """
         check_legal(self._versions.get(model, number).state, to)
         if to == "validated":
             check_serves(self._serving_status(model, number))
@@ -98,7 +104,15 @@ class Lifecycle:
             check_legal(version.state, to)
             if to in FINAL:
                 self._refuse_while_held(connection, version, f"be {to}")
-            return take_step(connection, version, to, actor=actor, reason=reason, now=self._clock())
+            return take_step(
+                connection,
+                version,
+                to,
+                actor=actor,
+                reason=reason,
+                now=self._clock(),
+                because=grounds(connection, version, to),
+            )
 
     def set_loaded(
         self, model: str, number: int, loaded: bool, *, expected: str | None = None
@@ -155,9 +169,11 @@ def take_step(
     reason: str,
     now: int,
     deprecation: DeprecationDoc | None = None,
+    because: Grounds | None = None,
 ) -> VersionRecord:
     """Move the version to a state that may follow its own; its history and the audit log say so.
     The caller holds the model's lock and the version's. ``deprecation``: of one to be deprecated.
+    ``because``: why it may take the state, see ``registry.gates.grounds``.
     """
     if to == "deprecated":
         deprecation = deprecation or DeprecationDoc(since=now // 1000)
@@ -169,6 +185,7 @@ def take_step(
         state=to,
         loaded=version.loaded and to not in FINAL,
         deprecation=deprecation,
+        grounds=because,
     )
     store.record_transition(
         connection,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from protocol.configuration import DeprecationDoc, VersionState
 from registry.clock import rfc3339
+from registry.gates import Standing
 from registry.status import ServingState, ServingStatus
 from registry.store.aliases import AliasRecord, MoveRecord
 from registry.store.blobs import BlobRecord
@@ -121,6 +122,10 @@ class VersionOutput(BaseModel):
     digest: str
     state: VersionState
     loaded: bool
+    approval: Standing | None
+    """How the sponsor's word stands; null for those who do not manage the model. `outdated`: what
+    it was given for has changed since; a published version stays, and needs a new one for its next
+    step or for traffic."""
     created_at: str
     created_by: str
     description: str
@@ -130,7 +135,9 @@ class VersionOutput(BaseModel):
     """Of versions that are deprecated or retired."""
 
     @classmethod
-    def of(cls, record: VersionRecord, serving: ServingStatus) -> "VersionOutput":
+    def of(
+        cls, record: VersionRecord, serving: ServingStatus, approval: Standing | None
+    ) -> "VersionOutput":
         """From the store's record and what the workers report."""
         return cls(
             model=record.model,
@@ -138,6 +145,7 @@ class VersionOutput(BaseModel):
             digest=record.digest,
             state=record.state,
             loaded=record.loaded,
+            approval=approval,
             created_at=rfc3339(record.created_at),
             created_by=record.created_by,
             description=record.manifest.description,

@@ -269,8 +269,8 @@ class Publisher:
                 if digest not in present or present[digest].state != blob_store.PRESENT:
                     raise _not_uploaded(digest)
             number = store.next_number(connection, draft.model)
-            record = msgspec.structs.replace(draft, number=number)
-            store.insert(connection, record, text)
+            numbered = msgspec.structs.replace(draft, number=number)
+            record = store.insert(connection, numbered, text)
             audit.record(
                 connection,
                 "version.registered",

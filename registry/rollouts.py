@@ -11,6 +11,7 @@ from protocol.errors import Code, TollwayError
 from registry.aliases import go_back, point
 from registry.clock import Clock
 from registry.conditions import holds
+from registry.gates import check_promotion
 from registry.models import model_not_found
 from registry.rollout_audit import record_rollout
 from registry.status import ServingStatus, ServingStatusOf
@@ -198,7 +199,8 @@ def _canary(
         permille = now.permille
     if now is None or not same or permille > now.permille:  # taking from one that fails is fine
         status = statuses[wanted.version]
-        callable_version(connection, present.model, wanted.version, status, "the canary")
+        version = callable_version(connection, present.model, wanted.version, status, "the canary")
+        check_promotion(connection, version, "the canary")
     if now is not None and same:
         return msgspec.structs.replace(now, permille=permille)
     return CanaryRecord(version=wanted.version, permille=permille, since=at)

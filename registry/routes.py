@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from registry.access import Require
 from registry.routes_aliases import alias_router
+from registry.routes_approvals import approval_router
 from registry.routes_blobs import blob_router
 from registry.routes_deprecation import deprecation_router
 from registry.routes_evidence import evidence_router
@@ -22,6 +23,7 @@ def registry_router(require: Require) -> APIRouter:
     router.include_router(model_router(require))
     router.include_router(version_router(require))
     router.include_router(requirements_router(require))
+    router.include_router(approval_router(require))
     router.include_router(evidence_router(require))
     router.include_router(deprecation_router(require))
     router.include_router(alias_router(require))

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Header, Response
 
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.conditions import expected_state, quoted
+from registry.gates import ApprovalStanding
 from registry.inputs import LoadedInput, TransitionInput, VersionInput
 from registry.outputs import Page, TransitionOutput, VersionOutput
 from registry.routes_application import TheRegistry
@@ -40,20 +41,33 @@ def version_router(require: Require) -> APIRouter:
     return router
 
 
-def _shown(registry: Registry, record: VersionRecord, *, whole: bool = True) -> VersionOutput:
-    shown = VersionOutput.of(record, registry.versions.serving(record))
+def _shown(
+    registry: Registry, records: list[VersionRecord], *, whole: bool = True
+) -> list[VersionOutput]:
+    """Versions of one model, as those who manage it see them (``whole``), or others."""
+    if not records:
+        return []
+    approvals = registry.gates.approvals(records[0].model, records) if whole else {}
+    return [_shown_one(registry, one, approvals.get(one.number), whole=whole) for one in records]
+
+
+def _shown_one(
+    registry: Registry, record: VersionRecord, approval: ApprovalStanding | None, *, whole: bool
+) -> VersionOutput:
+    serving = registry.versions.serving(record)
     if whole:
-        return shown
+        return VersionOutput.of(record, serving, approval.state if approval else "not_needed")
+    shown = VersionOutput.of(record, serving, None)
     # Who made it, and on which machines it runs, is the publisher's and the operator's own affair.
-    serving = shown.serving.model_copy(update={"engines": [], "error": ""})
-    return shown.model_copy(update={"created_by": "", "serving": serving})
+    bare = shown.serving.model_copy(update={"engines": [], "error": ""})
+    return shown.model_copy(update={"created_by": "", "serving": bare})
 
 
 def _answered(
     registry: Registry, record: VersionRecord, response: Response, *, whole: bool = True
 ) -> VersionOutput:
     response.headers["ETag"] = quoted(version_etag(record))
-    return _shown(registry, record, whole=whole)
+    return _shown(registry, [record], whole=whole)[0]
 
 
 def _add_versions(router: APIRouter, require: Require) -> None:
@@ -72,7 +86,7 @@ def _add_versions(router: APIRouter, require: Require) -> None:
         called."""
         found = registry.versions.page(model, after, limit, callable_only=not view.whole)
         return page_of(
-            [_shown(registry, record, whole=view.whole) for record in found],
+            _shown(registry, found, whole=view.whole),
             [record.number for record in found],
             limit,
         )

@@ -9,12 +9,14 @@ app.include_router(registry_router(require), prefix="/api/v1")
 import msgspec
 
 from registry.aliases import Aliases
+from registry.approvals import Approvals
 from registry.blobs import Blobs
 from registry.blobstore import BlobStore
 from registry.clock import Clock, system_clock
 from registry.collect import Collected, Collector
 from registry.deprecation import Deprecations
 from registry.evidence import Evidences
+from registry.gates import Gates
 from registry.inspect import Inspect, inspect_bundle
 from registry.integrity import Integrity
 from registry.lifecycle import Lifecycle
@@ -24,10 +26,12 @@ from registry.publish import Publisher
 from registry.remote import InspectRemote, no_remotes
 from registry.requirements import RequirementsBook
 from registry.rollouts import Rollouts
+from registry.seals import Sealer
 from registry.settings import RegistrySettings
 from registry.status import HeldBy, ServingStatusOf, held_by_nobody, no_engines
 from registry.store.database import Database
 from registry.store.owners import NO_OWNERS, Owners
+from registry.store.sealing import seal_with
 from registry.store.sponsors import ANY_SPONSOR, Sponsors
 from registry.uploads import Uploads
 from registry.versions import Versions
@@ -46,6 +50,8 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     requirements: RequirementsBook
     evidence: Evidences
     deprecations: Deprecations
+    gates: Gates
+    approvals: Approvals
     aliases: Aliases
     rollouts: Rollouts
     blobs: Blobs
@@ -72,8 +78,12 @@ def create_registry(
     owners: Owners = NO_OWNERS,
     sponsors: Sponsors = ANY_SPONSOR,
     held_by: HeldBy = held_by_nobody,
+    sealer: Sealer | None = None,
 ) -> Registry:
-    """Build the registry on an already migrated ``database``."""
+    """Build the registry on an already migrated ``database``. ``sealer``: None makes a key that no
+    gateway will ever know."""
+    sealer = sealer or Sealer.for_itself()
+    seal_with(database, sealer)
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     models = Models(database, clock, owners)
     permissions = Permissions(database)
@@ -86,10 +96,12 @@ def create_registry(
         permissions=permissions,
         versions=versions,
         publisher=Publisher(database, blobs, settings, clock, permissions, inspect, inspect_remote),
+        lifecycle=Lifecycle(database, versions, serving_status, clock, held_by),
         requirements=RequirementsBook(database, clock, sponsors),
         evidence=Evidences(database, versions, clock),
         deprecations=Deprecations(database, clock, settings.retired_retention_s),
-        lifecycle=Lifecycle(database, versions, serving_status, clock, held_by),
+        gates=Gates(database, versions),
+        approvals=Approvals(database, versions, sealer, clock),
         aliases=Aliases(database, clock, serving_status),
         rollouts=Rollouts(database, clock, serving_status),
         blobs=blobs,

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from control.audit import formats
-from registry.checkpoint import Checkpoint, PublicKeys, Signer, new_signing_key
+from registry.checkpoint import Checkpoint, PublicKeys, Signer
 from registry.clock import Clock
 from registry.store import audit, audit_read, changes
 from registry.store.database import Database
 from runtime.files import secret_file, write_atomically
+from runtime.signatures import new_signing_key
 
 FILE: Final = "checkpoints.jsonl"
 PUBLIC: Final = "public.pem"

@@ -15,6 +15,8 @@ gateways = sa.Table(
     sa.Column("first_seen_ms", sa.BigInteger, nullable=False),
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
     sa.Column("remotes", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("unverified", sa.Text, nullable=False, server_default="[]"),
 )
 """Gateways that are alive. ``started_ms`` is by the gateway's own clock, ``remotes``
-JSON of :class:`protocol.gateways.RemoteReport`."""
+JSON of :class:`protocol.gateways.RemoteReport`, ``unverified`` of
+:class:`protocol.gateways.UnverifiedReport`."""

@@ -43,6 +43,13 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "model": frozenset({"name", "title", "description", "created_at", "updated_at"}),
     "version": frozenset({"model", "number", "digest", "state", "loaded", "deprecation"}),
+    "requirements": frozenset({"model", "number", "digest", "sponsor", "criteria"}),
+    "approval": frozenset(
+        {
+            "model", "version", "sponsor", "manifest", "evidence", "requirements", "decision",
+            "reason", "at",
+        }
+    ),
     "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
     "rollout": frozenset({"model", "stable", "canary", "shadows", "revision"}),
@@ -147,7 +154,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return first, second
         case "model" | "rollout":
             return None, row.key
-        case "version" | "alias" | "alert":
+        case "version" | "alias" | "alert" | "requirements" | "approval":
             return None, _text(state.get("model")) or first
     return None, None
 

@@ -40,11 +40,13 @@ versions = sa.Table(
     sa.Column("idempotency_key", sa.String(255)),
     sa.Column("request_digest", DIGEST),
     sa.Column("deprecation", sa.Text),
+    sa.Column("seal", sa.Text),
     sa.UniqueConstraint("model", "created_by", "idempotency_key"),
 )
 """The primary key is what makes two publishers' numbers differ. ``digest`` and ``manifest`` are
 never updated; ``request_digest`` tells a repeated request from another under the same key.
-``deprecation`` is JSON of ``DeprecationDoc``."""
+``deprecation`` is JSON of ``DeprecationDoc``, ``seal`` of :class:`protocol.seals.Seal`; without one
+a row is from before there were seals."""
 
 blobs = sa.Table(
     "blobs",
@@ -171,3 +173,26 @@ requirements = sa.Table(
 )
 """Versions of models' requirements. ``document`` is canonical JSON, of which ``digest`` is taken;
 rows are never updated, and the highest number holds."""
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", SERIAL, primary_key=True),
+    sa.Column("model", NAME, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", ACTOR, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("manifest", DIGEST, nullable=False),
+    sa.Column("evidence", DIGEST, nullable=False),
+    sa.Column("requirements", sa.Integer, nullable=False),
+    sa.Column("requirements_digest", DIGEST, nullable=False),
+    sa.Column("signer", sa.String(16), nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+    sa.Index("ix_approvals_model_number_id", "model", "number", "id"),
+    sqlite_autoincrement=True,
+)
+"""What sponsors decided of versions, signed: ``registry.approvals``. Rows are never updated, and of
+a version's the newest counts."""

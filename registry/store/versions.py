@@ -1,5 +1,6 @@
 """SQL of versions and their transitions."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
@@ -8,7 +9,9 @@ from sqlalchemy.engine import Connection
 
 from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, VersionState
 from protocol.manifest import Manifest
+from protocol.seals import Grounds, Seal
 from registry.store.changes import append
+from registry.store.sealing import sealer_of
 from registry.store.tables import transitions, version_blobs, versions
 
 
@@ -27,6 +30,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     request_digest: str | None = None
     deprecation: DeprecationDoc | None = None
     """Of versions that are deprecated or retired."""
+    seal: Seal | None = None
+    """Made when the record is written; None: from before there were seals."""
 
 
 class VersionStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,12 +71,14 @@ def next_number(connection: Connection, model: str) -> int:
     return int(connection.execute(query).scalar() or 0) + 1
 
 
-def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) -> None:
-    """Add a version and its blob references. Raises ``AlreadyThere`` when the number
+def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) -> VersionRecord:
+    """Add a version, sealed, and its blob references. Raises ``AlreadyThere`` when the number
     or the idempotency key is taken."""
+    record = _sealed(connection, record, Grounds())
     row = msgspec.structs.asdict(record) | {
         "manifest": manifest_json.decode(),
         "deprecation": _text(record.deprecation),
+        "seal": _text(record.seal),
     }
     connection.execute(sa.insert(versions).values(row))
     references = [
@@ -96,6 +103,7 @@ def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) 
         at=record.created_at,
     )
     announce(connection, record)
+    return record
 
 
 def get(
@@ -145,6 +153,12 @@ def ending(connection: Connection, model: str) -> list[VersionRecord]:
     return [version_record(row) for row in connection.execute(query)]
 
 
+def all_of(connection: Connection) -> Iterator[VersionRecord]:
+    """Every version of every model."""
+    for row in connection.execute(sa.select(versions).execution_options(yield_per=100)):
+        yield version_record(row)
+
+
 def set_state(
     connection: Connection,
     record: VersionRecord,
@@ -152,18 +166,51 @@ def set_state(
     state: VersionState,
     loaded: bool,
     deprecation: DeprecationDoc | None = None,
+    grounds: Grounds | None = None,
 ) -> VersionRecord:
-    """Write the columns that change, and announce; a deprecation of None stays what it was. The
-    caller holds the version's lock."""
+    """Write the columns that change, sealed, and announce; a deprecation of None stays what it was.
+    The caller holds the version's lock.
+
+    ``grounds``: why it may take the state; None: those that it had. Raises ``CONFLICT`` when what
+    is stored is not what was sealed: a new seal must not make it good.
+    """
+    seal = record.seal
+    sealer_of(connection).check(record.model, record.number, record.digest, record.state, seal)
+    assert seal is not None
     known = deprecation or record.deprecation
     changed = msgspec.structs.replace(record, state=state, loaded=loaded, deprecation=known)
+    changed = _sealed(connection, changed, grounds or seal.grounds)
+    _write(connection, changed)
+    return changed
+
+
+def set_seal(connection: Connection, record: VersionRecord, grounds: Grounds) -> VersionRecord:
+    """Seal a version as it is stored, and announce. The caller holds the version's lock, and knows
+    that the record is genuine."""
+    changed = _sealed(connection, record, grounds)
+    _write(connection, changed)
+    return changed
+
+
+def _sealed(connection: Connection, record: VersionRecord, grounds: Grounds) -> VersionRecord:
+    sealer = sealer_of(connection)
+    seal = sealer.seal(record.model, record.number, record.digest, record.state, grounds)
+    return msgspec.structs.replace(record, seal=seal)
+
+
+def _write(connection: Connection, record: VersionRecord) -> None:
+    values = {
+        "state": record.state,
+        "loaded": record.loaded,
+        "deprecation": _text(record.deprecation),
+        "seal": _text(record.seal),
+    }
     connection.execute(
         sa.update(versions)
         .where(versions.c.model == record.model, versions.c.number == record.number)
-        .values(state=state, loaded=loaded, deprecation=_text(known))
+        .values(values)
     )
-    announce(connection, changed)
-    return changed
+    announce(connection, record)
 
 
 def record_transition(
@@ -278,6 +325,7 @@ def version_document(record: VersionRecord) -> VersionDoc:
         loaded=record.loaded,
         manifest=record.manifest,
         deprecation=record.deprecation,
+        seal=record.seal,
     )
 
 
@@ -297,8 +345,9 @@ def version_record(row: sa.Row[tuple[Any, ...]]) -> VersionRecord:
         deprecation=None
         if row.deprecation is None
         else msgspec.json.decode(row.deprecation, type=DeprecationDoc),
+        seal=None if row.seal is None else msgspec.json.decode(row.seal, type=Seal),
     )
 
 
-def _text(deprecation: DeprecationDoc | None) -> str | None:
-    return None if deprecation is None else msgspec.json.encode(deprecation).decode()
+def _text(part: msgspec.Struct | None) -> str | None:
+    return None if part is None else msgspec.json.encode(part).decode()

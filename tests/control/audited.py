@@ -143,6 +143,36 @@ async def _change_deprecation(control: Control) -> Call:
     return Call(call.path, {"note": "use the model without a version"})
 
 
+async def _sponsored(control: Control) -> tuple[int, str]:
+    """A validated version that awaits its sponsor, and a token of theirs."""
+    number = await _validated(control)
+    await _done(control, "PUT", "/users/ada", json={"role": "sponsor", "password": PASSWORD})
+    body = {"name": "ada", "password": PASSWORD}
+    session = await control.anonymous.post("/api/v1/sessions", json=body)
+    await _done(control, "PUT", "/models/risk/requirements", json={"sponsor": "ada"})
+    return number, session.json()["secret"]
+
+
+async def _approve(control: Control) -> Call:
+    number, secret = await _sponsored(control)
+    path = f"/models/risk/versions/{number}/approvals"
+    body = {"decision": "approve", "reason": "good enough"}
+    return Call(path, body, own_reason="good enough", secret=secret, actor=("ada", "sponsor"))
+
+
+async def _refuse(control: Control) -> Call:
+    number, secret = await _sponsored(control)
+    path = f"/models/risk/versions/{number}/approvals"
+    body = {"decision": "refuse", "reason": "biased"}
+    return Call(path, body, own_reason="biased", secret=secret, actor=("ada", "sponsor"))
+
+
+async def _ask_for_approval(control: Control) -> Call:
+    number, _ = await _sponsored(control)
+    path = f"/models/risk/versions/{number}/approval-requests"
+    return Call(path, {"note": "please"}, own_reason="please")
+
+
 async def _make_alias(control: Control) -> Call:
     number = await _published(control)
     return Call("/models/risk/aliases/next", {"version": number}, {"If-None-Match": "*"})
@@ -391,6 +421,13 @@ CASES: dict[str, list[Case]] = {
     "POST /models/{model}/versions/{number}/transitions": [
         Case("version.approved", "version", "risk/1", _approve_version),
         Case("version.rejected", "version", "risk/1", _reject_version),
+    ],
+    "POST /models/{model}/versions/{number}/approvals": [
+        Case("approval.given", "approval", "risk/1", _approve),
+        Case("approval.refused", "approval", "risk/1", _refuse),
+    ],
+    "POST /models/{model}/versions/{number}/approval-requests": [
+        Case("approval.requested", "approval", "risk/1", _ask_for_approval)
     ],
     "PUT /models/{model}/requirements": [
         Case("requirements.created", "requirements", "risk/1", _state_requirements),

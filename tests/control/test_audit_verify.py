@@ -21,7 +21,7 @@ from control.audit.log import archive, verify_database, verify_file
 from protocol.errors import TollwayError
 from registry.acting import Acting, acting_as
 from registry.chain import FIELDS
-from registry.checkpoint import PublicKeys, Signer, new_signing_key
+from registry.checkpoint import PublicKeys, Signer
 from registry.store import audit_guard
 from registry.store.audit import audit, audit_checkpoints, audit_head, record
 from registry.store.database import Database
@@ -32,6 +32,7 @@ from registry.verification import (
     Verifier,
     merged,
 )
+from runtime.signatures import new_signing_key
 from tests.control.running import START_MS, FakeClock
 
 TABLES = (audit, audit_checkpoints)

@@ -94,6 +94,12 @@ WALK: dict[str, Expected] = {
         each(404, 403, 404, 404), public=each(403, 403, 403, 404)
     ),
     "GET /models/{model}/shadows/{number}/report": EVIDENCE_LIST,
+    "GET /models/{model}/versions/{number}/gate": EVIDENCE_LIST,
+    "GET /models/{model}/versions/{number}/approvals": EVIDENCE_LIST,
+    "POST /models/{model}/versions/{number}/approvals": Expected(
+        each(403, 403, 404, 403), body={"decision": "approve"}, public=OTHERS
+    ),
+    "POST /models/{model}/versions/{number}/approval-requests": model_change({}),
     "GET /models/{model}/requirements": REQUIREMENTS,
     "PUT /models/{model}/requirements": Expected(
         each(404, 403, 404, 403), body={"problem": "stolen"}, public=OTHERS
