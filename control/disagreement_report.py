@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from protocol import sketch
 from protocol.errors import Code, TollwayError
@@ -94,8 +94,8 @@ class DisagreementReport(_Resource):
     model: str
     version: int
     """The shadow."""
-    start: str = Field(serialization_alias="from")
-    to: str
+    start: str
+    end: str
     items: list[DisagreementItem]
     examples: list[DisagreementExample]
     """The rows that differ most, of the requests whose payload may be kept."""
@@ -149,7 +149,7 @@ def report_of(
         model=model,
         version=version,
         start=rfc3339(span.start * HOUR_MS),
-        to=rfc3339(span.end * HOUR_MS),
+        end=rfc3339(span.end * HOUR_MS),
         items=[_item(by, key, groups[key]) for key in sorted(groups)],
         examples=[_example(example) for example in examples],
     )

@@ -72,6 +72,8 @@ class GatewaySettings(BaseSettings):
     shed. 0: nothing is mirrored."""
     shadow_requests: int = Field(default=512, ge=1, le=65_536)
     """Requests that may wait to be mirrored to one shadow version; more are shed."""
+    shadow_late_ms: float = Field(default=2.0, gt=0, le=60_000)
+    """How late this gateway's timers may be, on average, before it mirrors nothing more."""
     usage_segment_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)

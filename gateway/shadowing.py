@@ -34,15 +34,20 @@ BATCH_REQUESTS: Final = 64
 BATCH_BYTES: Final = 1 << 20
 DEADLINE_S: Final = 5.0
 """Time that an engine has for a frame. It drops what it has not begun by then."""
-LATE_S: Final = 0.004
-"""A gateway whose timers are later than this, on average, has no time for shadows."""
-SMOOTHING: Final = 0.25
+LATE_SMOOTHING: Final = 0.25
+WAIT_US: Final = 10_000
+"""Waits below this are nobody's concern, as where engines are scaled."""
+WAIT_TO_RUN: Final = 0.5
+"""An answer that waited for more than this part of its run's length has waited for an engine."""
+WAIT_SMOOTHING: Final = 1 / 64
+WAITING: Final = 0.5
+"""Part of the answers from which on engines have no time."""
 _OK: Final = 200
 _PERMILLE: Final = 1000
 
 Reason = Literal["budget", "busy", "no_engine", "engine"]
-"""``budget``: there was no room; ``busy``: the gateway had no time; ``no_engine``: no engine of the
-shadow took it; ``engine``: one did, and dropped it or was lost."""
+"""``budget``: there was no room; ``busy``: the gateway, or the engines that answer, had no time;
+``no_engine``: no engine of the shadow took it; ``engine``: one did, and dropped it or was lost."""
 REASONS: Final[tuple[Reason, ...]] = ("budget", "busy", "no_engine", "engine")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -59,11 +64,13 @@ class Engines(Protocol):
 class _Shadow:
     """One shadow version: what waits for it, and what became of the rest."""
 
-    __slots__ = ("compared", "key", "phase", "shed", "size", "under_way", "waiting")
+    __slots__ = ("compared", "key", "phase", "pressure", "shed", "size", "under_way", "waiting")
 
     def __init__(self, key: VersionKey) -> None:
         self.key = key
         self.phase = 0
+        self.pressure = 0.0
+        """Part of the answers, lately, that had waited for their engine."""
         self.waiting: deque[Mirrored] = deque()
         self.size = 0
         """Bytes of what waits."""
@@ -85,6 +92,7 @@ class Shadowing(Collector):
     ) -> None:
         self._max_bytes = settings.shadow_bytes
         self._max_requests = settings.shadow_requests
+        self._max_late_s = settings.shadow_late_ms / 1000
         self._models = models
         self._engines = engines
         self._monotonic = monotonic
@@ -113,6 +121,8 @@ class Shadowing(Collector):
             if found.phase < _PERMILLE:
                 continue
             found.phase -= _PERMILLE
+            waited = reply.a > WAIT_US and reply.a > reply.b * WAIT_TO_RUN
+            found.pressure += WAIT_SMOOTHING * (waited - found.pressure)
             item = item or _mirrored(call, reply, body, entry.capture_permille)
             self._put(found, item)
 
@@ -125,7 +135,7 @@ class Shadowing(Collector):
 
     def _put(self, shadow: _Shadow, item: Mirrored) -> None:
         size = len(item.body) + len(item.answer)
-        if self._late_s > LATE_S:
+        if self._late_s > self._max_late_s or shadow.pressure > WAITING:
             shadow.shed["busy"] += 1
         elif len(shadow.waiting) >= self._max_requests or self._size + size > self._max_bytes:
             shadow.shed["budget"] += 1
@@ -140,10 +150,10 @@ class Shadowing(Collector):
 
     def _flush(self) -> None:
         late_s = self._monotonic() - self._due
-        self._late_s += SMOOTHING * (late_s - self._late_s)
+        self._late_s += LATE_SMOOTHING * (late_s - self._late_s)
         self._due = 0.0
         for shadow in self._shadows.values():
-            if self._late_s > LATE_S:
+            if self._late_s > self._max_late_s:
                 self._shed(shadow, "busy")
             elif shadow.waiting and not shadow.under_way:
                 self._send(shadow)

@@ -219,7 +219,15 @@ def _shadows(
             )
         if all(shadow.version != known.version for known in present.shadows):
             status = statuses[shadow.version]
-            callable_version(connection, present.model, shadow.version, status, "a shadow")
+            version = callable_version(
+                connection, present.model, shadow.version, status, "a shadow"
+            )
+            if version.manifest.artifact is None:
+                raise TollwayError(
+                    Code.CONFLICT,
+                    f"version {shadow.version} answers from a remote server, and shadows are "
+                    "compared by engines: make it a canary instead",
+                )
     return wish.shadows
 
 

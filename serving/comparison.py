@@ -199,6 +199,19 @@ def label_text(value: object) -> str:
     return ("" if value is None else str(value))[:LABEL_CHARACTERS]
 
 
+def part_of(compared: Compared, start: int, stop: int) -> Compared:
+    """What was found of some of the rows."""
+    flips, differences, shifts = compared.flips, compared.differences, compared.shifts
+    return Compared(
+        stop - start,
+        None
+        if flips is None
+        else {row - start: pair for row, pair in flips.items() if start <= row < stop},
+        None if differences is None else differences[start:stop],
+        None if shifts is None else shifts[start:stop],
+    )
+
+
 def count(into: Tally, compared: Compared, inside: Array | None = None) -> None:
     """Add rows to a tally; those that are ``inside``, where that is given."""
     into.rows += compared.rows if inside is None else int(inside.sum())

@@ -5,10 +5,11 @@ meanwhile goes into the next one. Memory is bounded: by the places of a summary,
 tally and the examples.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from protocol.shadowing import (
     OTHERS,
@@ -19,9 +20,10 @@ from protocol.shadowing import (
     Place,
     Tally,
 )
+from serving.answers import Answer
 from serving.call import Call
-from serving.comparison import Compared, count
-from serving.segments import Columns
+from serving.comparison import Compared, count, part_of
+from serving.segments import Columns, Segments
 from serving.signature import Signature
 from serving.tensors import Array
 
@@ -34,6 +36,49 @@ SHOWN_VALUES: Final = 64
 SHOWN_CHARACTERS: Final = 200
 
 _encoder: Final = msgspec.msgpack.Encoder()
+
+
+class Answered(NamedTuple):
+    """A request that the shadow has run, and what was answered."""
+
+    item: Mirrored
+    call: Call
+    answer: Answer
+    segments: Segments
+
+
+def stacks(answered: Sequence[Answered]) -> Iterator[list[Answered]]:
+    """Those that can be compared at once: their rows follow on one another in one run, and their
+    answers have the same outputs."""
+    open_: list[Answered] = []
+    form: object = None
+    for one in answered:
+        last = open_[-1].call if open_ else None
+        follows = last is not None and last.results is one.call.results
+        if follows and last is not None and last.stop == one.call.start and _form(one) == form:
+            open_.append(one)
+            continue
+        if open_:
+            yield open_
+        open_, form = [one], _form(one)
+    if open_:
+        yield open_
+
+
+def _form(one: Answered) -> object:
+    """Equal for answers that can be stacked; of one whose outputs have no row for each of the
+    request's only to itself."""
+    rows = one.call.rows
+    if any(not array.ndim or array.shape[0] != rows for array in one.answer.values()):
+        return object()
+    return {name: (array.shape[1:], array.dtype.kind) for name, array in one.answer.items()}
+
+
+def stacked(alike: Sequence[Answered]) -> Answer:
+    """Their answers as one."""
+    if len(alike) == 1:
+        return alike[0].answer
+    return {name: np.concatenate([one.answer[name] for one in alike]) for name in alike[0].answer}
 
 
 class DisagreementLog:
@@ -58,17 +103,34 @@ class DisagreementLog:
 
     def failed(self, item: Mirrored, reason: Failure) -> None:
         """A request's answers could not be compared."""
-        tally = self._tally(item, "")
+        tally = self._at(self._place(item, ""))
         tally.requests += 1
         tally.failures[reason] = tally.failures.get(reason, 0) + 1
 
-    def compared(self, item: Mirrored, found: Compared, masks: Mapping[str, Array]) -> None:
-        """A request's answers were compared; ``masks``: the segments' rows."""
-        tally = self._tally(item, "")
-        tally.requests += 1
-        count(tally, found)
-        for segment, inside in masks.items():
-            count(self._tally(item, segment), found, inside)
+    def compared(self, alike: Sequence[Answered], found: Compared) -> None:
+        """Requests of one run were compared; ``found`` is about the rows of all of them."""
+        inside: dict[Place, list[tuple[slice, Array | bool]]] = {}
+        start = 0
+        for one in alike:
+            rows = one.call.rows
+            part = slice(start, start + rows)
+            start += rows
+            place = self._place(one.item, "")
+            self._at(place).requests += 1
+            inside.setdefault(place, []).append((part, True))
+            masks = one.segments.masks(one.call.feeds, rows) if one.segments else {}
+            for segment, mask in masks.items():
+                inside.setdefault(self._place(one.item, segment), []).append((part, mask))
+            if one.item.kept:
+                self._keep_example(one, part_of(found, part.start, part.stop))
+        for place, parts in inside.items():
+            if not place.segment and len(parts) == len(alike):
+                count(self._at(place), found)
+                continue
+            chosen = np.zeros(found.rows, np.bool_)
+            for where, which in parts:
+                chosen[where] = which
+            count(self._at(place), found, chosen)
 
     def summary(self, acknowledged: int) -> bytes:
         """MessagePack of the oldest :class:`Disagreements` that was not taken; empty when there is
@@ -91,22 +153,23 @@ class DisagreementLog:
             self._examples = []
         return self._sent or b""
 
-    def _tally(self, item: Mirrored, segment: str) -> Tally:
-        minute = int(self._now() // 60)
-        place = Place(minute, item.version, item.application, segment)
+    def _place(self, item: Mirrored, segment: str) -> Place:
+        place = Place(int(self._now() // 60), item.version, item.application, segment)
+        if place not in self._tallies and len(self._tallies) >= MAX_PLACES:
+            return Place(place.minute, item.version, OTHERS, segment)
+        return place
+
+    def _at(self, place: Place) -> Tally:
         tally = self._tallies.get(place)
         if tally is None:
-            if len(self._tallies) >= MAX_PLACES:
-                place = Place(minute, item.version, OTHERS, segment)
-            tally = self._tallies.setdefault(place, Tally())
+            tally = self._tallies[place] = Tally()
         return tally
 
     # examples
 
-    def keep_example(
-        self, item: Mirrored, found: Compared, call: Call, answer: Mapping[str, Array]
-    ) -> None:
+    def _keep_example(self, one: Answered, found: Compared) -> None:
         """Keep the row that differs most, if it belongs to those that differ most of all."""
+        item, call, answer = one.item, one.call, one.answer
         row, flipped, difference = _worst(found)
         if row is None:
             return

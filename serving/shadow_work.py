@@ -21,7 +21,7 @@ from serving.batcher import Batcher
 from serving.call import Call
 from serving.comparison import Comparison
 from serving.connection import Connection
-from serving.disagreements import DisagreementLog
+from serving.disagreements import Answered, DisagreementLog, stacked, stacks
 from serving.segments import Columns, Segments
 from serving.signature import Signature
 from serving.tensors import exact_floats
@@ -156,14 +156,42 @@ class ShadowWork:
             self._report_defect(defect)
 
     def _compare_all(self, group: list[Call]) -> None:
+        answered: list[Answered] = []
+        batches: list[_Batch] = []
         for call in group:
             batch, item = self._running.pop(call.id)
+            batches.append(batch)
+            if call.results is None:
+                self._log.failed(item, "failed")
+                continue
             try:
-                self._compare(batch, item, call)
+                answer = self._answers.read(item.operation, item.answer, item.answer_header_length)
+            except UnreadableError:
+                self._log.failed(item, "unlike")
+                continue
+            answered.append(Answered(item, call, answer, batch.segments))
+        for alike in stacks(answered):
+            try:
+                self._compare(alike)
             except Exception as error:  # a defect of the comparison must not end the engine
                 self._report_defect(error)
-                self._log.failed(item, "failed")
+                for one in alike:
+                    self._log.failed(one.item, "failed")
+        for batch in batches:
             batch.done(compared=True)
+
+    def _compare(self, alike: list[Answered]) -> None:
+        """Compare answers of one run that are of one form, all at once."""
+        first, last = alike[0].call, alike[-1].call
+        results = first.results
+        assert results is not None
+        rows = sum(one.call.rows for one in alike)
+        found = self._comparison.compare(stacked(alike), results, first.start, last.stop, rows)
+        if found is None:
+            for one in alike:
+                self._log.failed(one.item, "unlike")
+            return
+        self._log.compared(alike, found)
 
     def _pop(self) -> _Waiting:
         batch, item = self._queue.popleft()
@@ -196,25 +224,6 @@ class ShadowWork:
         call.size = len(item.body)
         self._running[call.id] = batch, item
         self._batcher.add(call)
-
-    def _compare(self, batch: _Batch, item: Mirrored, call: Call) -> None:
-        if call.results is None:
-            self._log.failed(item, "failed")
-            return
-        try:
-            answer = self._answers.read(item.operation, item.answer, item.answer_header_length)
-        except UnreadableError:
-            self._log.failed(item, "unlike")
-            return
-        found = self._comparison.compare(answer, call.results, call.start, call.stop, call.rows)
-        if found is None:
-            self._log.failed(item, "unlike")
-            return
-        segments = batch.segments
-        masks = segments.masks(call.feeds, call.rows) if segments else {}
-        self._log.compared(item, found, masks)
-        if item.kept:
-            self._log.keep_example(item, found, call, answer)
 
     def _parsed(self, texts: dict[str, str]) -> Segments:
         key = tuple(texts.items())

@@ -11,6 +11,7 @@ Importing this module imports neither scikit-learn, nor onnx, nor pandas.
 from tollway import webhooks
 from tollway.client import Client
 from tollway.conversion.errors import ConversionError, ParityError
+from tollway.disagreement import DisagreementReport
 from tollway.errors import (
     AuthenticationError,
     ConflictError,
@@ -75,6 +76,7 @@ __all__ = [
     "ConversionError",
     "CredentialsError",
     "DeploymentError",
+    "DisagreementReport",
     "Evidence",
     "GoneError",
     "Importance",

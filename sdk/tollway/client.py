@@ -17,6 +17,7 @@ from tollway.audit import AuditLog
 from tollway.billing import Billing
 from tollway.configuration import ConfigurationClient
 from tollway.deployment import Deployer, Deployment
+from tollway.disagreement import DisagreementReport, disagreement
 from tollway.evaluated import Evaluated
 from tollway.evaluation.evaluator import Evaluator
 from tollway.issuers import Issuer, IssuerOptions, Issuers
@@ -322,6 +323,22 @@ class Client(Managed, Evaluated):
         others narrow it. CSV, quotas and statements are in :attr:`billing`."""
         only = {"application": application, "model": model, "key": key, "status": status}
         return self.billing.usage(start=start, end=end, by=by, step=step, only=only)
+
+    def disagreement(
+        self,
+        model: str,
+        version: int,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        by: Sequence[str] = (),
+        examples: int = 20,
+    ) -> DisagreementReport:
+        """What ``version``, a shadow, would have answered otherwise: in the last 24 hours, or from
+        ``start`` to ``end``; by ``segment``, ``application``, or both."""
+        return disagreement(
+            self._transport, model, version, start=start, end=end, by=by, examples=examples
+        )
 
     def alerts(self) -> list[Alert]:
         """What workers found of the versions that they serve, as far as the token reaches."""

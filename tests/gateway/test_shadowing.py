@@ -9,12 +9,11 @@ import httpx
 import msgspec
 import pytest
 
-from gateway import shadowing
 from gateway.app import Gateway
 from gateway.catalog import ModelEntry
 from gateway.connection import Exchange, VersionKey
 from gateway.settings import GatewaySettings
-from gateway.shadowing import FLUSH_S, LATE_S, Shadowing
+from gateway.shadowing import FLUSH_S, WAIT_US, Shadowing
 from policies.base import Call
 from protocol.configuration import ModelDoc, ShadowDoc
 from protocol.errors import Code, TollwayError
@@ -49,11 +48,9 @@ def items(engine: FakeEngine) -> list[Mirrored]:
 
 
 @pytest.fixture
-async def shadow(
-    gateway: Gateway, engine: FakeEngine, run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[FakeEngine]:
+async def shadow(gateway: Gateway, engine: FakeEngine, run_dir: Path) -> AsyncIterator[FakeEngine]:
     """The engine of iris version 3, which shadows all requests, however busy this machine is."""
-    monkeypatch.setattr(shadowing, "LATE_S", 60.0)
+    gateway._shadowing._max_late_s = 60.0
     fake = FakeEngine(run_dir / "e3.sock", "iris", 3, "sha256:iris-3")
     fake.behave = compares
     await fake.start()
@@ -262,7 +259,7 @@ async def test_a_gateway_whose_timers_are_late_sheds_until_they_are_not(
     answer_then_flush(0.0)
     assert len(engines.sent) == 1
     for _ in range(3):
-        answer_then_flush(10 * LATE_S)
+        answer_then_flush(10 * built._max_late_s)
     found = built._shadows[SHADOW]
     assert len(engines.sent) == 1
     assert found.shed["busy"] == 3
@@ -271,6 +268,36 @@ async def test_a_gateway_whose_timers_are_late_sheds_until_they_are_not(
     assert len(engines.sent) > 1
     assert found.compared + sum(found.shed.values()) == 24
     assert built._size == 0
+
+
+async def test_what_is_answered_by_engines_that_have_no_time_is_not_mirrored(
+    settings: GatewaySettings,
+) -> None:
+    entry = ModelEntry("iris")
+    entry.shadows = (ShadowDoc(version=3),)
+    engines, now = Engines(), [100.0]
+    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0])
+
+    def answer(queue_us: int, run_us: int) -> None:
+        built.answered(
+            Call(model="iris", version=2),
+            Frame(Kind.REPLY, 0, 200, 1, queue_us, run_us, 1, NO_HEADER, b"answer"),
+            b"body",
+        )
+        now[0] += FLUSH_S
+        built._flush()
+
+    for _ in range(200):
+        answer(WAIT_US - 1, 100)  # a wait that nobody minds
+        answer(3 * WAIT_US, 7 * WAIT_US)  # beside its own run
+    assert built._shadows[SHADOW].compared == 400
+    for _ in range(200):
+        answer(3 * WAIT_US, WAIT_US)
+    shed = built._shadows[SHADOW].shed["busy"]
+    assert shed > 100
+    for _ in range(200):
+        answer(0, 100)
+    assert built._shadows[SHADOW].shed["busy"] < shed + 100
 
 
 async def test_failures_of_the_gateway_are_not_mirrored(settings: GatewaySettings) -> None:

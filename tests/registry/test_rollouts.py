@@ -11,7 +11,10 @@ from registry.acting import Acting, acting_as
 from registry.rollouts import CanaryWish, RolloutWish, rollout_etag
 from registry.status import EngineStatus, ServingStatus
 from registry.store import changes
+from registry.store import versions as version_store
+from registry.store.database import Transaction
 from registry.store.rollouts import RolloutRecord
+from registry.store.versions import VersionRecord
 from tests.registry import models_onnx
 from tests.registry.conftest import Bench, Crowd
 
@@ -102,6 +105,23 @@ def test_the_version_that_becomes_stable_is_neither_canary_nor_shadow(published:
     put(published, canary=canary(1, 10))
     published.registry.aliases.set("credit", "stable", 1, actor="ann", expected=None)
     assert published.registry.rollouts.get("credit").canary is None
+
+
+def test_a_version_on_a_remote_server_cannot_be_a_shadow(
+    small: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = version_store.get
+
+    def remote(connection: Transaction, model: str, number: int) -> VersionRecord | None:
+        found = known(connection, model, number)
+        assert found is not None
+        manifest = msgspec.structs.replace(found.manifest, artifact=None)
+        return msgspec.structs.replace(found, manifest=manifest)
+
+    monkeypatch.setattr(version_store, "get", remote)
+    with pytest.raises(TollwayError, match="remote server") as refused:
+        put(small, shadows=(ShadowDoc(version=2),))
+    assert refused.value.code is Code.CONFLICT
 
 
 def test_all_of_a_change_happens_or_nothing(published: Bench) -> None:

@@ -304,3 +304,24 @@ async def test_examples_are_few_and_those_that_differ_most(rig: MakeRig) -> None
     found = await kept_examples(rig, items)
     kept = sorted(example.difference for example in found.examples)
     assert kept == [5.0, 6.0, 7.0, 8.0, 9.0][-MAX_EXAMPLES:]
+
+
+async def test_requests_that_share_a_run_count_as_they_would_alone(rig: MakeRig) -> None:
+    made = table(rig)
+    items = [
+        mirrored([[10.0 * n, float(n)], [20.0, 1.0]][: 1 + n % 2], [n + 0.5, 2.0][: 1 + n % 2],
+                 application="shop" if n % 3 else "bank", version=6 + n % 2)
+        for n in range(12)
+    ]  # fmt: skip
+    items.insert(5, mirrored([[1.0, 1.0]], "text"))
+    items.insert(8, mirrored([[1.0, 1.0]], [[1.5, 2.0]]))
+    items.insert(9, mirrored([[1.0]], [1.5]))
+    together, alone = made.engine(), made.engine()
+    connection, _, replies = connected(together)
+    send(connection, 1, items, young="age<30")
+    await done(1, replies)
+    connection, _, replies = connected(alone)
+    for id, item in enumerate(items):
+        send(connection, id + 1, [item], young="age<30")
+        await done(1, replies)
+    assert await summary(together) == await summary(alone)

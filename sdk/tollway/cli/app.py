@@ -14,6 +14,7 @@ from tollway.cli.billing import quotas, statements, usage
 from tollway.cli.configuration import apply, diff, export
 from tollway.cli.consumers import consumers
 from tollway.cli.deploy import deploy
+from tollway.cli.disagreement import disagreement
 from tollway.cli.evaluation import evaluate, evidence
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -126,6 +127,7 @@ for command in (
     predict,
     evaluate,
     evidence,
+    disagreement,
     alerts,
     usage,
     quotas,
