@@ -17,7 +17,7 @@ _SMALLER: Final = frozenset(
     {
         "brier", "brier_score", "davies_bouldin", "ece", "expected_calibration_error",
         "false_negative_rate", "false_positive_rate", "hinge_loss", "log_loss", "mae", "mape",
-        "max_error", "mean_absolute_error", "mean_absolute_percentage_error",
+        "max_error", "mean_absolute_error", "mean_absolute_percentage_error", "median_ae",
         "mean_squared_error", "median_absolute_error", "mse", "p50_ms", "p99_ms", "pinball_loss",
         "rmse", "root_mean_squared_error", "size_mb", "zero_one_loss",
     }

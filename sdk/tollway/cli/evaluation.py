@@ -16,6 +16,9 @@ BAR_CHARACTERS = 30
 MOST_SHOWN = 20
 """Columns whose importance is shown; --json has all."""
 
+_OF_SEGMENTS = ("precision", "recall", "f1", "roc_auc")
+"""What is shown of segments first."""
+
 ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 Number = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
 
@@ -140,7 +143,8 @@ def _show(found: Evidence) -> None:
             ),
         )
     if found.segments:
-        shown = [found.main_metric, *(n for n in found.metrics if n != found.main_metric)][:5]
+        named = dict.fromkeys((found.main_metric, *_OF_SEGMENTS, *found.metrics))
+        shown = [name for name in named if name in found.metrics][:5]
         say("")
         print_table(
             ("segment", "rows", *shown, f"95 % interval of {shown[0]}"),

@@ -52,6 +52,8 @@ class Classes:
             said = {_plain(value) for value in answers.predictions.tolist()}
             known = sorted({*given, *said}, key=lambda label: (str(type(label)), label))
         if not set(known) & set(given):
+            given = _as_text(given, known)
+        if not set(known) & set(given):
             raise InvalidRequestError(
                 f"no truth is one of the model's classes: y has {given[0]!r}, the classes are "
                 + ", ".join(repr(label) for label in known[:10])
@@ -183,6 +185,13 @@ def chosen(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...
     if not wanted:
         raise InvalidRequestError("metrics is empty: name one, or leave it out for all")
     return tuple(dict.fromkeys(wanted))
+
+
+def _as_text(given: list[Any], known: list[Any]) -> list[Any]:
+    """Truths that a file's reader took for numbers, as the text that the classes are."""
+    if all(isinstance(label, str) for label in known):
+        return [str(value) for value in given]
+    return given
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 -- a label of any type

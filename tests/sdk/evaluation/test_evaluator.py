@@ -205,6 +205,20 @@ def test_what_makes_no_sense_is_refused_with_what_is_wrong(
         client.evaluate("m", 1, given.pop("X"), given.pop("y"), progress=False, **given)
 
 
+def test_a_truth_that_a_file_gave_as_numbers_is_compared_with_classes_that_are_text(
+    client: tollway.Client, server: Server
+) -> None:
+    server.versions["m", 1]["manifest"]["labels"] = ["0", "1"]
+    server.infer = lambda *given: {
+        **(answer := server._answer(*given)),
+        "label": np.where(answer["label"] == "yes", "1", "0").astype(object),
+    }
+    found = client.evaluate(
+        "m", 1, X, (Y == "yes").astype(int), importance=False, latency=False, progress=False
+    )
+    assert (found["accuracy"], found.positive) == (1.0, "1")
+
+
 def test_models_without_a_truth_are_not_evaluated(client: tollway.Client, server: Server) -> None:
     server.versions["m", 1]["manifest"]["task"] = "clustering"
     with pytest.raises(tollway.InvalidRequestError, match="classifiers and regressors"):

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from registry.criteria import Measure
+from registry.measures import smaller_is_better
 from tollway.evaluation import bootstrap
 from tollway.evaluation.classification import (
     BINARY,
@@ -19,7 +21,9 @@ from tollway.evaluation.classification import (
     Scores,
     class_key,
 )
+from tollway.evaluation.classification import NAMES as CLASSIFICATION
 from tollway.evaluation.regression import NAMES, Errors
+from tollway.evaluation.truth import LOWER_IS_BETTER
 
 CASES = [(2, 300), (2, 17), (3, 200), (7, 500)]
 
@@ -203,3 +207,8 @@ def test_the_same_seed_gives_the_same_intervals_and_many_rows_fewer_resamples() 
     assert first == second
     assert bootstrap.affordable(100, 1000) == 1000
     assert bootstrap.affordable(500_000, 1000) == bootstrap.FEWEST
+
+
+def test_the_server_knows_of_every_metric_whether_more_of_it_is_better() -> None:
+    for name in (*CLASSIFICATION, *NAMES):
+        assert smaller_is_better(Measure(name=name)) is (name in LOWER_IS_BETTER), name
