@@ -42,6 +42,7 @@ from control.routes_issuers import issuer_router
 from control.routes_keys import key_router
 from control.routes_observation import observation_router
 from control.routes_oidc import oidc_router
+from control.routes_pins import pin_router
 from control.routes_plans import plan_router
 from control.routes_receipts import receipt_router
 from control.routes_sessions import session_router, token_router
@@ -153,6 +154,7 @@ def _routes() -> list[BaseRoute]:
         directory_router,
         plan_router,
         subscription_router,
+        pin_router,
         key_router,
         issuer_router,
         user_router,

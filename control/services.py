@@ -30,6 +30,8 @@ from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
 from control.store.keys import Keys
+from control.store.pin_rows import pinned_by
+from control.store.pins import Pins
 from control.store.plans import Plans
 from control.store.receipts import Epochs
 from control.store.rotation import drop_ended_overlaps
@@ -84,6 +86,7 @@ class Services(NamedTuple):
     oidc: OidcLogins
     plans: Plans
     subscriptions: Subscriptions
+    pins: Pins
     keys: Keys
     tokens: Tokens
     accounts: Accounts
@@ -161,6 +164,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             settings.remote_ca_file,
         ),
         owners=ModelOwners(),
+        held_by=pinned_by,
         sponsors=ModelSponsors(),
         sealer=sealer,
     )
@@ -191,6 +195,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         ),
         plans=plans,
         subscriptions=Subscriptions(database, clock),
+        pins=Pins(database, clock, workers.status),
         keys=Keys(database, pepper, clock, settings.max_keys_per_application),
         tokens=tokens,
         accounts=accounts,

@@ -13,8 +13,8 @@ MINUTE_MS = 60_000
 
 
 class Pointed(BaseModel):
-    """What calls without a version of their own got: `version` by the alias `stable`, since when,
-    and the audit entry that says so."""
+    """What calls without a version of their own got: `version` by the application's pin, the
+    canary or the alias `stable` (`variant`), since when, and the audit entry that says so."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +93,7 @@ class Answered:
             application=application,
             model=model,
             at=rfc3339(at_ms),
-            routed=Pointed(**found.alias),
+            routed=Pointed(**found.routed),
             subscription=Subscribed(**found.subscription),
             minute=rfc3339(minute_ms),
             counted=[Counted(**row) for row in found.usage],

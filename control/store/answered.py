@@ -10,6 +10,7 @@ from control.store.tables import applications
 from control.store.usage_reading import to_marks
 from control.store.usage_rollups import TIERS, read_marks
 from control.usage_tiers import floor
+from protocol.buckets import bucket
 from registry.clock import rfc3339
 from registry.store.audit import audit
 from registry.store.tables import models
@@ -22,7 +23,7 @@ class Found(NamedTuple):
     """What the database says. ``consumer`` owns the application, or did when it was deleted."""
 
     consumer: str
-    alias: dict[str, Any]
+    routed: dict[str, Any]
     subscription: dict[str, Any]
     usage: list[dict[str, Any]]
 
@@ -33,15 +34,15 @@ def read_answered(connection: Connection, application: str, model: str, at_ms: i
     query = sa.select(models.c.name).where(models.c.name == model)
     if consumer is None or connection.execute(query).first() is None:
         return None
-    alias = _as_of(connection, "alias", f"{model}/{_STABLE}", at_ms)
+    variant, routed, version = _routed(connection, application, model, at_ms)
     subscription = _as_of(connection, "subscription", f"{application}/{model}", at_ms)
     return Found(
         consumer,
         {
-            "version": alias.state.get("version"),
-            "variant": _STABLE,
-            "since": alias.since,
-            "entry": alias.seq,
+            "version": version,
+            "variant": variant,
+            "since": routed.since,
+            "entry": routed.seq,
         },
         {
             "plan": subscription.state.get("plan"),
@@ -57,6 +58,22 @@ class _State(NamedTuple):
     state: dict[str, Any]
     since: str | None
     seq: int | None
+
+
+def _routed(
+    connection: Connection, application: str, model: str, at_ms: int
+) -> tuple[str, _State, int | None]:
+    """The variant that calls without a version of their own got, the entry that says so, and the
+    version, in the order in which gateways look."""
+    pin = _as_of(connection, "pin", f"{application}/{model}", at_ms)
+    if pin.state:
+        return "pinned", pin, pin.state["version"]
+    alias = _as_of(connection, "alias", f"{model}/{_STABLE}", at_ms)
+    rollout = _as_of(connection, "rollout", model, at_ms)
+    canary = rollout.state.get("canary")
+    if alias.state and canary and bucket(model, application) < canary["permille"]:
+        return "canary", rollout, canary["version"]
+    return _STABLE, alias, alias.state.get("version")
 
 
 def _as_of(connection: Connection, kind: str, key: str, at_ms: int) -> _State:

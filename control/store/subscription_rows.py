@@ -6,6 +6,7 @@ from sqlalchemy.engine import Connection
 from control.reach import Reach
 from control.resources import Subscription, optional_time
 from control.store.applications import within
+from control.store.pin_rows import end_pin
 from control.store.tables import subscriptions
 from protocol.configuration import SubscriptionDoc
 from registry.clock import rfc3339
@@ -48,7 +49,7 @@ def publish_subscription(connection: Connection, subscription: Subscription) -> 
 
 
 def withdraw_subscription(connection: Connection, subscription: Subscription, now: int) -> None:
-    """Remove a subscription that the caller has locked."""
+    """Remove a subscription that the caller has locked, and its pin with it."""
     key = subscription_key(subscription)
     connection.execute(
         sa.delete(subscriptions).where(
@@ -57,6 +58,7 @@ def withdraw_subscription(connection: Connection, subscription: Subscription, no
     )
     if subscription.state == "active":
         changes.append(connection, "subscription", key, None)
+    end_pin(connection, subscription.application, subscription.model, now)
     audit.record(
         connection, "subscription.deleted", "subscription", key, at_ms=now, before=subscription
     )

@@ -34,6 +34,9 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
             "created_at", "updated_at", "percent", "limit", "used", "period", "unit",
         }
     ),
+    "pin": frozenset(
+        {"application", "model", "version", "reason", "created_at", "updated_at"}
+    ),
     "plan": frozenset(
         {
             "name", "title", "description", "rates", "quota", "concurrency", "max_body_bytes",
@@ -150,7 +153,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return row.key, None
         case "key":
             return _text(state.get("application")), None
-        case "subscription":
+        case "subscription" | "pin":
             return first, second
         case "model" | "rollout":
             return None, row.key

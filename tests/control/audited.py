@@ -191,7 +191,8 @@ async def _move_traffic(control: Control) -> Call:
     return Call("/models/risk/rollout", {"stable": await _published(control)})
 
 
-async def _two_published(control: Control) -> tuple[int, int]:
+async def two_published(control: Control) -> tuple[int, int]:
+    """Two published versions of ``risk``, both ready on an engine."""
     first = await _published(control)
     blob = {"digest": sha256_digest(MODEL), "size": len(MODEL)}
     made = await _done(control, "POST", "/models/risk/versions", json={"artifact": blob})
@@ -204,16 +205,36 @@ async def _two_published(control: Control) -> tuple[int, int]:
 
 
 async def _begin_canary(control: Control) -> Call:
-    stable, canary = await _two_published(control)
+    stable, canary = await two_published(control)
     await _done(control, "PUT", "/models/risk/rollout", json={"stable": stable})
     body = {"canary": {"version": canary, "percent": 5}, "reason": "a try"}
     return Call("/models/risk/rollout", body, own_reason="a try")
 
 
 async def _roll_back(control: Control) -> Call:
-    for number in await _two_published(control):
+    for number in await two_published(control):
         await _done(control, "PUT", "/models/risk/rollout", json={"stable": number})
     return Call("/models/risk/rollback", {"reason": "biased"}, own_reason="biased")
+
+
+_PIN = "/applications/shop/pins/risk"
+
+
+async def _pin(control: Control) -> Call:
+    first, _ = await two_published(control)
+    await _done(control, "PUT", "/applications/shop")
+    await _done(control, "PUT", "/subscriptions/shop/risk", json={"plan": "unlimited"})
+    return Call(_PIN, {"version": first, "reason": "tested"}, own_reason="tested")
+
+
+async def _change_pin(control: Control) -> Call:
+    await _done(control, "PUT", _PIN, json=(await _pin(control)).json)
+    return Call(_PIN, {"version": 2})
+
+
+async def _remove_pin(control: Control) -> Call:
+    await _done(control, "PUT", _PIN, json=(await _pin(control)).json)
+    return Call(_PIN)
 
 
 async def _change_plan(control: Control) -> Call:
@@ -489,6 +510,13 @@ CASES: dict[str, list[Case]] = {
     ],
     "DELETE /subscriptions/{application}/{model}": [
         Case("subscription.deleted", "subscription", "shop/risk", _unsubscribe)
+    ],
+    "PUT /applications/{application}/pins/{model}": [
+        Case("pin.created", "pin", "shop/risk", _pin),
+        Case("pin.changed", "pin", "shop/risk", _change_pin),
+    ],
+    "DELETE /applications/{application}/pins/{model}": [
+        Case("pin.deleted", "pin", "shop/risk", _remove_pin)
     ],
     "POST /signup": [
         Case("user.created", "user", "newcomer", _sign_up),

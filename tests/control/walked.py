@@ -150,6 +150,11 @@ WALK: dict[str, Expected] = {
         each(404, 404, 403, 403), body={"title": "stolen", "consumer": "red-consumer"}
     ),
     "DELETE /applications/{application}": Expected(CHANGE),
+    "GET /applications/{application}/pins": Expected(READ),
+    "GET /applications/{application}/pins/{model}": Expected(each(404, 404, 404, 404)),
+    "PUT /applications/{application}/pins/{model}": Expected(CHANGE, body={"version": 1}),
+    "DELETE /applications/{application}/pins/{model}": Expected(CHANGE),
+    "GET /models/{model}/pins": MODEL_HISTORY,
     "GET /keys": Expected(LIST, query="application={application}"),
     "POST /keys": Expected(CHANGE, body={"application": "{application}"}),
     "GET /keys/{key}": Expected(READ),
