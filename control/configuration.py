@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from control.plans import PlanRequest
 from control.resources import Origins, Request, Resource, Title, no_nul
-from registry.inputs import ColdStartWait, IdleUnload
+from registry.inputs import CaptureDays, CapturePercent, ColdStartWait, IdleUnload
 
 MAX_ITEMS: Final = 5000
 """Items of one section: one transaction writes them all."""
@@ -29,6 +29,8 @@ class ModelSpec(Request):
     description: Description | None = None
     idle_unload_s: IdleUnload | None = None
     cold_start_wait_s: ColdStartWait | None = None
+    capture_percent: CapturePercent | None = None
+    capture_days: CaptureDays | None = None
     aliases: Annotated[dict[str, Number], Field(max_length=100)] | None = None
     """Alias -> version; `stable` gets the traffic of calls that name none."""
 

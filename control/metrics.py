@@ -24,6 +24,11 @@ class Metrics:
             "Lines of usage logs that were not records, and could not be counted.",
             registry=self.registry,
         )
+        self._captures = Counter(
+            "tollway_control_captures",
+            "Payloads of predictions that were stored.",
+            registry=self.registry,
+        )
         self._jobs = Counter(
             "tollway_control_job_runs",
             "Runs of background jobs, by job and outcome.",
@@ -67,6 +72,10 @@ class Metrics:
             "What the last verification of the audit log found.",
             registry=self.registry,
         )
+
+    def captures(self, kept: int) -> None:
+        """So many payloads were stored."""
+        self._captures.inc(kept)
 
     def webhook_attempt(self, outcome: str) -> None:
         """An attempt has ended: ``delivered``, ``pending``, ``failed`` or ``refused``."""

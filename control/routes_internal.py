@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from control.captures import decode_captures
 from control.receipts import decode_epochs
 from control.routes_parts import part
 from control.services import Services
@@ -133,6 +134,15 @@ def _add_receipts(router: APIRouter) -> None:
         if damaged:
             logger("receipts").error("lines of an epoch log are damaged", lines=damaged)
         await anyio.to_thread.run_sync(parts.epochs.ingest, records, limiter=parts.threads.ingest)
+
+    @router.post("/captures", status_code=204)
+    async def ingest_captures(parts: TheParts, request: Request) -> None:
+        """Captured payloads; those that were sent before change nothing."""
+        found = decode_captures(await request.body())
+        kept = await anyio.to_thread.run_sync(
+            parts.captures.ingest, found, limiter=parts.threads.ingest
+        )
+        parts.metrics.captures(kept)
 
 
 def _add_disagreements(router: APIRouter) -> None:

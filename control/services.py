@@ -23,6 +23,7 @@ from control.receipts import Receipts
 from control.seal_keys import open_sealer
 from control.settings import ControlSettings
 from control.store import history, schema
+from control.store.captures import Captures
 from control.store.configuration import Configurations
 from control.store.directory import Directory
 from control.store.disagreements import DisagreementStore
@@ -65,6 +66,7 @@ DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
 SESSIONS_S = 60.0
 FLUSH_S = 10.0
+CAPTURES_S = 600.0
 OVERLAP_CHECK_S = 60.0
 """How often ended secrets are forgotten. They stop working at their moment, without this."""
 CHECKPOINT_CHECK_S = 2.0
@@ -109,6 +111,7 @@ class Services(NamedTuple):
     throttle: Throttle
     epochs: Epochs
     receipts: Receipts
+    captures: Captures
     threads: Threads
 
 
@@ -170,6 +173,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     )
     epochs = Epochs(database)
     seal_all(database, sealer, clock)
+    captures = Captures(database, clock, settings.capture_model_bytes)
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
@@ -223,7 +227,11 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             gateways,
             stream,
             webhooks,
-            [*usage.jobs(), Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain)],
+            [
+                *usage.jobs(),
+                Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain),
+                Job("captures", GC_DELAY_S, CAPTURES_S, captures.expire),
+            ],
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,
             accounts.sessions,
@@ -234,6 +242,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         throttle=Throttle(settings),
         epochs=epochs,
         receipts=Receipts(epochs, registry.versions, registry.permissions),
+        captures=captures,
         threads=separate_threads(),
     )
 

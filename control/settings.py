@@ -55,6 +55,8 @@ class ControlSettings(BaseSettings):
     """Whether issuers' keys may come by http from other machines."""
     jwks_ca_file: Path | None = None
     """CA certificates (PEM) that issuers' servers are checked by; unset: the public ones."""
+    capture_model_bytes: int = Field(default=256 << 20, ge=0)
+    """Bytes of captured payloads that one model may have; the oldest go first."""
     worker_lost_s: float = Field(default=15.0, gt=0)
     """Silence after which a worker, and its engines, are dropped from the change stream."""
     gateway_lost_s: float = Field(default=10.0, gt=0)

@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from gateway.capture import Capture
 from gateway.catalog import Catalog
 from gateway.coding import Coding
 from gateway.cold_starts import ColdStarts
@@ -122,6 +123,7 @@ class Gateway:
         )
         self.metrics = self._prediction_metrics(destinations, cold)
         self._shadowing = Shadowing(settings, self.catalog.models, self.upstream)
+        self.capture = Capture(settings, self.catalog.models, folder / "captures", now=now)
         self._internal = control_client(settings.control_url, token.decode())
         self._proxy = _proxy_client(settings.control_url)
         self.follower = ChangeFollower(
@@ -175,6 +177,10 @@ class Gateway:
                     "Usage log writes that failed; their requests were answered 503.",
                     lambda: self.usage.failures,
                 ),
+                "tollway_receipt_write_failures_total": (
+                    "Epochs of prediction ids that could not be written; they were answered 503.",
+                    lambda: self.receipts.failures,
+                ),
             },
             self._load,
         )
@@ -198,6 +204,7 @@ class Gateway:
             observer=self.observation.observer,
             shadowing=self._shadowing,
             receipts=self.receipts,
+            capture=self.capture,
             pages=partial(for_page, policies.origins),
             now=now,
             monotonic=time.monotonic,
@@ -247,6 +254,7 @@ class Gateway:
                 self.follower.run(),
                 self._shipper.run(),
                 self.receipts.run(self._internal, self._ship_interval_s),
+                self.capture.run(self._internal),
                 self.tokens.run(),
                 self._heartbeat.run(),
                 self._watch(stop),
@@ -312,6 +320,7 @@ class Gateway:
         self.observation.register(registry)
         registry.register(self.remotes)
         registry.register(self._shadowing)
+        registry.register(self.capture)
         scrape = self._scrape
 
         @app.get("/metrics")

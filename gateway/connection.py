@@ -16,9 +16,9 @@ from gateway.reach import Reach
 from policies.base import Call
 from protocol.errors import TollwayError
 from protocol.frames import (
+    NOTES,
     TRACED,
     TURNED_AWAY,
-    WARNED,
     EngineStats,
     EngineTrace,
     Frame,
@@ -203,7 +203,7 @@ class EngineConnection(asyncio.Protocol):
 
     def _replied(self, exchange: Exchange, frame: Frame) -> None:
         now = self._monotonic()
-        flags = frame.flags & ~WARNED
+        flags = frame.flags & ~NOTES
         if flags:
             self.load.refused(len(exchange.body))
         else:

@@ -16,6 +16,7 @@ body is read. Nothing here blocks: what has to wait goes on in a callback.
 from collections.abc import Callable
 
 from gateway.answer import Answer, Headers, engine_answer, error_answer, server_timing
+from gateway.capture import Capture
 from gateway.catalog import Catalog
 from gateway.connection import Exchange
 from gateway.endings import EndingHeaders
@@ -54,6 +55,7 @@ class Invoker:
         observer: Observer,
         shadowing: Shadowing,
         receipts: Receipts,
+        capture: Capture,
         pages: Callable[[Call], Headers],
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -75,6 +77,7 @@ class Invoker:
         self._observer = observer
         self._shadowing = shadowing
         self._receipts = receipts
+        self._capture = capture
         self._pages = pages
         self._now = now
         self._monotonic = monotonic
@@ -160,6 +163,7 @@ class Invoker:
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
         self._observer.answered(call, record, reply)
         self._shadowing.answered(call, reply, body)
+        self._capture.answered(call, record, reply, body)
 
     def _headers(self, call: Call) -> Headers:
         headers: Headers = [

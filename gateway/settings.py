@@ -78,6 +78,12 @@ class GatewaySettings(BaseSettings):
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)
     """How often the usage log is shipped to control."""
+    capture_max_bytes: int = Field(default=256 << 10, ge=1, le=8 << 20)
+    """Largest payload, request and answer together, that is captured of one prediction."""
+    capture_memory_bytes: int = Field(default=8 << 20, ge=0, le=1 << 30)
+    """Memory for payloads that wait to be spooled; more are shed."""
+    capture_spool_bytes: int = Field(default=64 << 20, ge=0, le=1 << 40)
+    """Disk for payloads that wait for control; more are shed."""
     counters: Literal["memory", "redis"] = "memory"
     """Where the counters of plans' limits are: ``memory`` for a gateway alone, ``redis`` for
     several."""

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, Literal, Protocol
-from zlib import crc32
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.capture import is_chosen
 from gateway.catalog import ModelEntry
 from gateway.connection import Exchange, VersionKey
 from gateway.settings import GatewaySettings
@@ -230,7 +230,7 @@ class Shadowing(Collector):
 
 def _mirrored(call: Call, reply: Frame, body: bytes, capture_permille: int) -> Mirrored:
     identity = call.identity
-    kept = capture_permille > 0 and crc32(call.prediction_id) % _PERMILLE < capture_permille
+    kept = is_chosen(call.prediction_id, capture_permille)
     return Mirrored(
         call.version,
         "" if identity is None else identity.application,

@@ -5,7 +5,7 @@ A frame is a fixed header and a body::
     length u32   bytes that follow this field
     kind   u8    see Kind
     flags  u8    INFER: operation (see Operation), and TRACED;
-                 REPLY: see FAILED, TURNED_AWAY, WARNED
+                 REPLY: see FAILED, TURNED_AWAY, WARNED, SHARED
     status u16   REPLY: HTTP status
     id     u32   correlates a REPLY with its INFER; unique per connection while in flight
     a      u32   INFER, SHADOW: milliseconds left until the deadline (0: none);
@@ -42,8 +42,13 @@ TURNED_AWAY: Final = 2
 time in ``b`` has run down, requests that have less time left need not be sent either."""
 SHADOWED: Final = 4
 """Flag of the REPLY to a SHADOW: it tells no client anything, only that the batch is done with."""
+SHARED: Final = 16
+"""Flag of a REPLY whose run had rows of other requests as well: its numbers may differ in their
+last bits from what the rows alone would have got."""
 WARNED: Final = 8
 """Flag of a REPLY to a request that is outside of the model's data contract, and answered."""
+NOTES: Final = WARNED | SHARED
+"""Flags that a REPLY with an answer may have."""
 TRACED: Final = 0x80
 """Flag of an INFER whose REPLY is preceded by a TRACE."""
 MAX_FRAME_BYTES: Final = 1 << 30

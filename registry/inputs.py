@@ -16,6 +16,7 @@ from registry.publish import VersionRequest
 
 MAX_INTEGER = 2**31 - 1
 _UNIX_BEGINS = 1970
+_ROUNDING = 1e-6
 MAX_EXACT = 2**53 - 1
 
 
@@ -67,6 +68,32 @@ ColdStartWait = Annotated[
 ]
 
 
+def _in_tenths(percent: float) -> float:
+    if abs(percent * 10 - round(percent * 10)) > _ROUNDING:
+        raise ValueError("shares are in steps of 0.1 percent")
+    return percent
+
+
+CapturePercent = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Share of the predictions whose payload is captured, in steps of 0.1; 0: none.",
+    ),
+    AfterValidator(_in_tenths),
+]
+CaptureDays = Annotated[
+    int, Field(ge=1, le=366, description="Days for which a captured payload is kept.")
+]
+
+
+def permille(percent: float | None) -> int | None:
+    """Tenths of a percent."""
+    return None if percent is None else round(percent * 10)
+
+
 class ModelInput(_Input):
     """What is said of a model; what is left out stays as it is."""
 
@@ -74,6 +101,8 @@ class ModelInput(_Input):
     description: Long | None = None
     idle_unload_s: IdleUnload | None = None
     cold_start_wait_s: ColdStartWait | None = None
+    capture_percent: CapturePercent | None = None
+    capture_days: CaptureDays | None = None
 
 
 class BlobInput(_Input):

@@ -43,6 +43,8 @@ class Models:
         description: str | None = None,
         idle_unload_s: int | None = None,
         cold_start_wait_s: int | None = None,
+        capture_permille: int | None = None,
+        capture_days: int | None = None,
         expected: str | None = None,
         by: Actor = INSTALLATION,
     ) -> tuple[ModelRecord, bool]:
@@ -58,6 +60,8 @@ class Models:
             "description": description,
             "idle_unload_s": idle_unload_s,
             "cold_start_wait_s": cold_start_wait_s,
+            "capture_permille": capture_permille,
+            "capture_days": capture_days,
         }
         given = {field: value for field, value in said.items() if value is not None}
         try:

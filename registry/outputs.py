@@ -32,6 +32,10 @@ class ModelOutput(BaseModel):
     """Seconds without a call after which workers let a version go; 0: never."""
     cold_start_wait_s: int
     """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
+    capture_percent: float
+    """Share of the predictions whose payload is captured; 0: none."""
+    capture_days: int
+    """Days for which a captured payload is kept."""
 
     @classmethod
     def of(cls, record: ModelRecord) -> "ModelOutput":
@@ -47,6 +51,8 @@ class ModelOutput(BaseModel):
             updated_at=rfc3339(record.updated_at),
             idle_unload_s=record.idle_unload_s,
             cold_start_wait_s=record.cold_start_wait_s,
+            capture_percent=record.capture_permille / 10,
+            capture_days=record.capture_days,
         )
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
 from registry.conditions import expected_state, quoted
-from registry.inputs import ModelInput
+from registry.inputs import ModelInput, permille
 from registry.models import model_etag
 from registry.outputs import ModelOutput, Page
 from registry.routes_application import TheRegistry
@@ -66,6 +66,8 @@ def model_router(require: Require) -> APIRouter:
             description=given.description,
             idle_unload_s=given.idle_unload_s,
             cold_start_wait_s=given.cold_start_wait_s,
+            capture_permille=permille(given.capture_percent),
+            capture_days=given.capture_days,
             expected=expected_state(if_match, if_none_match),
             by=actor,
         )

@@ -36,8 +36,10 @@ class Sink(Protocol):
         queue_us: int = 0,
         infer_us: int = 0,
         header_bytes: int = NO_HEADER,
+        shared: bool = False,
     ) -> None:
-        """Queue the answer to a call; it leaves with :meth:`flush`."""
+        """Queue the answer to a call; it leaves with :meth:`flush`. ``shared``: whether its run
+        was."""
         ...
 
     def trace(self, call: "Call", told: EngineTrace) -> None:

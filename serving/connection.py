@@ -16,6 +16,7 @@ from protocol.frames import (
     LENGTH_BYTES,
     NO_HEADER,
     SHADOWED,
+    SHARED,
     TURNED_AWAY,
     WARNED,
     EngineTrace,
@@ -160,15 +161,17 @@ class Connection(asyncio.Protocol):
         queue_us: int = 0,
         infer_us: int = 0,
         header_bytes: int = NO_HEADER,
+        shared: bool = False,
     ) -> None:
-        """Queue the answer to ``call``; the engine flushes when its turn ends."""
+        """Queue the answer to ``call``; the engine flushes when its turn ends. ``shared``: whether
+        its run was."""
         if self.calls.pop(call.id, None) is None:
             return  # cancelled meanwhile; its id may belong to another request by now
         self._out += (
             HEADER.pack(
                 _AFTER_LENGTH + len(body),
                 _REPLY,
-                WARNED if call.warned else 0,
+                (WARNED if call.warned else 0) | (SHARED if shared else 0),
                 status,
                 call.id,
                 queue_us,

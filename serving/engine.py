@@ -308,6 +308,7 @@ class Engine:
                 queue_us=min(queued // 1000, MAX_US),
                 infer_us=min(results.run_ns // 1000, MAX_US),
                 header_bytes=header_bytes,
+                shared=results.shared,
             )
             touched.add(sink)
             succeeded += 1

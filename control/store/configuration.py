@@ -37,6 +37,7 @@ from registry.access import Actor, Role
 from registry.acting import acting, acting_as
 from registry.aliases import Aliases
 from registry.clock import Clock
+from registry.inputs import permille
 from registry.models import Models, model_not_found
 from registry.status import ServingStatusOf
 from registry.store import aliases as alias_store
@@ -150,6 +151,8 @@ class Configurations:
                         description=model.description,
                         idle_unload_s=model.idle_unload_s,
                         cold_start_wait_s=model.cold_start_wait_s,
+                        capture_percent=model.capture_permille / 10,
+                        capture_days=model.capture_days,
                         aliases=model.aliases,
                     )
                     for model in present_models(connection, reach.models)
@@ -302,6 +305,8 @@ class _Run:
             description=model.description,
             idle_unload_s=model.idle_unload_s,
             cold_start_wait_s=model.cold_start_wait_s,
+            capture_permille=permille(model.capture_percent),
+            capture_days=model.capture_days,
             by=self._actor,
         )
         if made:

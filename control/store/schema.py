@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+import control.store.capture_tables
 import control.store.disagreement_tables
 import control.store.gateway_tables
 import control.store.issuer_tables

@@ -22,6 +22,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without a call after which workers let a version go until it is called; 0: never."""
     cold_start_wait_s: int = 0
     """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
+    capture_permille: int = 0
+    """Share of the predictions whose payload is kept, 0 to 1000."""
+    capture_days: int = 30
+    """Days for which it is kept."""
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     idle_unload_s: int
     cold_start_wait_s: int
+    capture_permille: int
+    capture_days: int
     aliases: dict[str, int]
     latest: int | None
 
@@ -123,7 +129,11 @@ def announce(connection: Connection, name: str) -> None:
     held = sa.select(aliases.c.alias, aliases.c.version).where(aliases.c.model == name)
     labels = {row.alias: row.version for row in connection.execute(held.order_by(aliases.c.alias))}
     query = sa.select(
-        models.c.idle_unload_s, models.c.cold_start_wait_s, rollouts.c.canary, rollouts.c.shadows
+        models.c.idle_unload_s,
+        models.c.cold_start_wait_s,
+        models.c.capture_permille,
+        rollouts.c.canary,
+        rollouts.c.shadows,
     ).join(rollouts, rollouts.c.model == models.c.name, isouter=True)
     row = connection.execute(query.where(models.c.name == name)).one()
     agreed = requirements.present(connection, name)
@@ -136,6 +146,7 @@ def announce(connection: Connection, name: str) -> None:
         shadows=msgspec.json.decode(row.shadows or "[]", type=tuple[ShadowDoc, ...]),
         idle_unload_s=row.idle_unload_s,
         cold_start_wait_s=row.cold_start_wait_s,
+        capture_permille=row.capture_permille,
     )
     append(connection, "model", name, document)
 
@@ -171,6 +182,8 @@ def _records(
             updated_at=row.updated_at,
             idle_unload_s=row.idle_unload_s,
             cold_start_wait_s=row.cold_start_wait_s,
+            capture_permille=row.capture_permille,
+            capture_days=row.capture_days,
             aliases=labels[row.name],
             latest=latest.get(row.name),
         )

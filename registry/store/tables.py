@@ -23,6 +23,8 @@ models = sa.Table(
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column("idle_unload_s", sa.Integer, nullable=False, server_default="0"),
     sa.Column("cold_start_wait_s", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("capture_permille", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("capture_days", sa.Integer, nullable=False, server_default="30"),
 )
 """``owner`` is the name of an actor."""
 

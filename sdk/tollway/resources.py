@@ -162,6 +162,10 @@ class Model:
     """Seconds without a call after which workers let a version go; 0: never."""
     cold_start_wait_s: int = 0
     """Seconds that a call may wait for its version to be loaded; 0: it is refused meanwhile."""
+    capture_percent: float = 0.0
+    """Share of the predictions whose payload is captured."""
+    capture_days: int = 30
+    """Days for which it is kept."""
 
     @property
     def stable(self) -> int | None:

@@ -68,6 +68,11 @@ def evidence(manifest_digest: str) -> dict[str, Any]:
     }
 
 
+async def _remove_captures(control: Control) -> Call:
+    await _done(control, "PUT", "/models/risk")
+    return Call("/models/risk/captures")
+
+
 async def _validated(control: Control) -> int:
     number = await register(control.admin)
     await report(control, number, "ready")
@@ -466,6 +471,9 @@ CASES: dict[str, list[Case]] = {
     ],
     "DELETE /models/{model}/aliases/{alias}": [
         Case("alias.removed", "alias", "risk/next", _remove_alias)
+    ],
+    "DELETE /models/{model}/captures": [
+        Case("captures.removed", "model", "risk", _remove_captures)
     ],
     "PUT /models/{model}/rollout": [
         Case("alias.created", "alias", "risk/stable", _move_traffic),

@@ -193,6 +193,9 @@ WALK: dict[str, Expected] = {
     ),
     # Of a model that has no such version, and of one that nobody else sees.
     "GET /predictions/{prediction}": Expected(each(404, 404, 404, 404)),
+    "GET /predictions/{prediction}/capture": Expected(each(404, 404, 403, 403)),
+    "GET /models/{model}/captures": Expected(MANAGE, public=OTHERS),
+    "DELETE /models/{model}/captures": model_change(),
     # Who hears of it.
     "GET /webhooks": Expected(SEEN_LIST),
     "POST /webhooks": Expected(

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from onnx import ModelProto
 
-from protocol.frames import NO_HEADER, TRACED, EngineStats, Frame, Kind, Operation
+from protocol.frames import NO_HEADER, SHARED, TRACED, EngineStats, Frame, Kind, Operation
 from serving.call import Call
 from serving.connection import Connection
 from serving.engine import Engine
@@ -100,7 +100,7 @@ async def test_what_arrives_in_one_read_leaves_in_one_write(rig: MakeRig) -> Non
     answers = replies()
     assert [frame.id for frame in answers] == list(range(1, 9))
     assert {(frame.status, frame.flags, frame.c, frame.d) for frame in answers} == {
-        (200, 0, 1, NO_HEADER)
+        (200, SHARED, 1, NO_HEADER)
     }
     batches = msgspec.json.decode(engine.stats(), type=EngineStats).batches
     assert {rows: batch.count for rows, batch in batches.items()} == {8: 1}
