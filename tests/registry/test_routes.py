@@ -100,6 +100,8 @@ async def test_putting_a_model_makes_it_once_and_changes_it_later(
         "updated_at": "",
         "idle_unload_s": 0,
         "cold_start_wait_s": 0,
+        "capture_percent": 0.0,
+        "capture_days": 30,
     }
     found = await client.get("/models/credit")
     assert found.headers["etag"] == again.headers["etag"] != made.headers["etag"]
