@@ -21,6 +21,16 @@ MAX_TIME_MS = 253_402_300_799_000
 """The last second of the year 9999, behind which times cannot be written."""
 
 
+def _writable(moment: datetime) -> datetime:
+    if not 0 <= moment.timestamp() * 1000 <= MAX_TIME_MS:
+        raise ValueError("lies before the year 1970 or after the year 9999")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_writable)]
+"""A time with its offset that UNIX milliseconds and RFC 3339 can both tell."""
+
+
 def no_nul(text: str) -> str:
     """``text``, unless it holds NUL, which PostgreSQL does not store."""
     if "\0" in text:
@@ -153,7 +163,7 @@ class KeyRequest(Request):
     """Restricts the key to these models; left out: all that the application subscribes to."""
     networks: Networks = ()
     """Networks (CIDR) or addresses from which it may be used; left out: from anywhere."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class KeyChange(Request):
@@ -163,7 +173,7 @@ class KeyChange(Request):
     scopes: Scopes | None = None
     models: Models | None = None
     networks: Networks | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

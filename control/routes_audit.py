@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
 from control.audit import formats
 from control.audit.answered import Answer, Answered
 from control.audit.log import AuditLog
 from control.middleware import require
-from control.resources import Page, milliseconds
+from control.resources import Moment, Page, milliseconds
 from control.routes_conventions import INSPECTORS, errors
 from control.routes_parts import part
 from registry.access import EVERYONE, Actor
@@ -94,9 +94,9 @@ def _filter(
         str | None, Query(max_length=255, description="Which one: `credit-risk/stable`.")
     ] = None,
     start: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Entries at or after this time.")
+        Moment | None, Query(alias="from", description="Entries at or after this time.")
     ] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Entries before this time.")] = None,
+    to: Annotated[Moment | None, Query(description="Entries before this time.")] = None,
 ) -> Filter:
     return Filter(
         actor=actor,
@@ -127,7 +127,7 @@ def audit_router() -> APIRouter:
         actor: Annotated[Actor, Depends(require(*EVERYONE))],
         application: Annotated[str, Query(max_length=63)],
         model: Annotated[str, Query(max_length=63)],
-        at: Annotated[AwareDatetime, Query(description="The moment (RFC 3339).")],
+        at: Annotated[Moment, Query(description="The moment (RFC 3339).")],
     ) -> Answer:
         """Say which version answered an application's calls at a moment, and what usage counted.
 

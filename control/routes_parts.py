@@ -5,10 +5,11 @@ a start. What differs from application to application, a route asks for by its p
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
 
+from control.identity.throttle import Throttle
 from control.services import Services
 
 Part = TypeVar("Part")
@@ -22,3 +23,6 @@ def part(chosen: Callable[[Services], Part]) -> Callable[[Request], Awaitable[Pa
         return chosen(services)
 
     return found
+
+
+TheThrottle = Annotated[Throttle, Depends(part(lambda services: services.throttle))]

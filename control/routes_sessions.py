@@ -7,11 +7,10 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from control.identity.login import Origin
 from control.identity.resources import Login, NewSession, NewToken, Session, Token, TokenRequest
-from control.identity.throttle import Throttle
 from control.middleware import require, without_credential
 from control.resources import Page
 from control.routes_conventions import INSPECTORS, After, Limit, errors, tagged
-from control.routes_parts import part
+from control.routes_parts import TheThrottle
 from control.routes_users import Caller, TheAccounts, TheHashing
 from control.store.credentials import Credential
 from protocol.errors import Code, TollwayError
@@ -22,9 +21,6 @@ NOBODY = ""
 OfUser = Annotated[
     str | None, Query(max_length=63, description="Only this user's; others' are seen by admins.")
 ]
-
-
-TheThrottle = Annotated[Throttle, Depends(part(lambda services: services.throttle))]
 
 
 def session_router() -> APIRouter:

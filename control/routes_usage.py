@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
 from control import csv_text
 from control.middleware import require
 from control.reach import reach_of
-from control.resources import Page
+from control.resources import Moment, Page
 from control.routes_conventions import After, Limit, errors
 from control.routes_parts import part
 from control.store.quotas import Quotas
@@ -67,10 +66,10 @@ def usage_router() -> APIRouter:
         reports: TheReports,
         actor: Reader,
         start: Annotated[
-            AwareDatetime | None,
+            Moment | None,
             Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
         ] = None,
-        to: Annotated[AwareDatetime | None, Query(description="End; left out: now.")] = None,
+        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
         by: Annotated[
             str,
             Query(description="Any of `application,key,model,version,variant,status`, by commas."),

@@ -16,7 +16,7 @@ from control.routes_conventions import (
     errors,
     tagged,
 )
-from control.routes_parts import part
+from control.routes_parts import TheThrottle, part
 from control.store.credentials import Credential
 from control.threads import HashingThreads
 from protocol.errors import Code, TollwayError
@@ -68,15 +68,21 @@ def _add_own(router: APIRouter) -> None:
         "/users/me/password",
         status_code=204,
         dependencies=everyone,
-        responses=errors(409, 422),
+        responses=errors(409, 422, 429),
     )
     async def change_password(
-        hashing: TheHashing, accounts: TheAccounts, request: PasswordChange, caller: Caller
+        hashing: TheHashing,
+        accounts: TheAccounts,
+        throttle: TheThrottle,
+        request: PasswordChange,
+        caller: Caller,
     ) -> None:
         """Change one's own password: every other session ends."""
         user = caller.user
         if user is None:
             raise TollwayError(Code.CONFLICT, "this credential belongs to no user with a password")
+        # The old password can be guessed here as well as where one logs in.
+        throttle.check_login(user)
         session = caller.id if caller.kind == "session" else None
         await hashing.run(
             lambda: accounts.logins.change_password(

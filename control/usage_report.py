@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, get_args
 import msgspec
 
 from control import histogram
+from control.usage import MAX_MINUTE
 from control.usage_resources import UsageItem
 from control.usage_tiers import STEP_MINUTES, Dimension, Step
 from protocol.errors import Code, TollwayError
@@ -17,6 +18,8 @@ from registry.clock import rfc3339
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 MINUTE_MS: Final = 60_000
 DEFAULT_SPAN_MINUTES: Final = 1440
+END_MINUTE: Final = MAX_MINUTE + 1
+"""Behind the last minute that usage can be of."""
 _SHARES: Final = (0.5, 0.99)
 
 Group = tuple[int, tuple[str | int, ...]]
@@ -111,7 +114,8 @@ def parse_query(
     # One order whatever the request's, and nothing twice.
     chosen = tuple(one for one in DIMENSIONS if one in names)
     filters = {name: value for name, value in (only or {}).items() if value is not None}
-    query = UsageQuery(max(first, 0), max(last, 0), chosen, step, filters)
+    first, last = (min(max(minute, 0), END_MINUTE) for minute in (first, last))
+    query = UsageQuery(first, last, chosen, step, filters)
     return query if not after else continued(query, after)
 
 
@@ -130,7 +134,7 @@ def continued(query: UsageQuery, after: str) -> UsageQuery:
         raise _not_a_cursor() from error
     kinds = [int if name in {"version", "status"} else str for name in query.by]
     if [type(value) for value in found.dimensions] != kinds or not (
-        0 <= found.start <= found.end and 0 <= found.time <= found.end
+        0 <= found.start <= found.end <= END_MINUTE and 0 <= found.time <= found.end
     ):
         raise _not_a_cursor()
     return query._replace(start=found.start, end=found.end, after=(found.time, found.dimensions))

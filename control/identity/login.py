@@ -77,6 +77,8 @@ class Logins:
     def change_password(self, name: str, old: str, new: str, session: str | None) -> None:
         """Replace one's own password; every session but ``session`` ends."""
         check_password(new, name)
+        if new == old:
+            raise TollwayError(Code.INVALID, "new: is the old password; choose another")
         found = self._users.secret(name)
         if found is None or found.hash is None:
             raise TollwayError(Code.CONFLICT, "this account has no password to change")

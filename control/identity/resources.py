@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from control.identity.passwords import MAX_LENGTH
-from control.resources import Title
+from control.resources import Moment, Title
 from registry.access import Role
 
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]{1,64}@[^@\s\x00]{1,189}$")]
@@ -115,7 +115,7 @@ class TokenRequest(_Request):
     label: Title = ""
     role: Role | None = None
     """Left out: the user's own role."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     user: str | None = None
     """Left out: oneself. Others' tokens are made by admins only."""
 

@@ -69,6 +69,7 @@ class Throttle:
             _rule("signup", "address", _limits(settings.rate_sign_up), r"/api/v1/signup", post),
             _rule("login", "address", login, r"/api/v1/sessions", post),
             _rule("login", "address", login, _OIDC, None),
+            _rule("login", "address", login, r"/api/v1/users/me/password", frozenset({"PUT"})),
             _rule("credentials", "address", credentials, _NEW_CREDENTIAL, post),
             _rule("credentials", "user", credentials, _NEW_CREDENTIAL, post),
             _Rule("address", "address", _limits(settings.rate_address), None, everything),

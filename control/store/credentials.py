@@ -58,7 +58,7 @@ class Credentials:
         if row.kind == "session":
             if row.seen_ms <= now - self._idle_ms:
                 return None
-            if row.seen_ms <= now - TOUCH_MS:
+            if row.seen_ms <= now - min(TOUCH_MS, self._idle_ms // 4):
                 self._touch(hash, now)
         managed = _names(row.owned) | _names(row.granted)
         actor = actor_of(row.name, role, row.consumer, managed)

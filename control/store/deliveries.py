@@ -17,7 +17,7 @@ from control.store.webhook_events import (
     queue,
     relations,
 )
-from control.store.webhook_tables import webhook_deliveries
+from control.store.webhook_tables import webhook_deliveries, webhooks
 from control.store.webhooks import reached
 from control.webhooks.events import TEST, body_of
 from control.webhooks.resources import (
@@ -115,9 +115,11 @@ class Deliveries:
         log = entries_table.c
         with self._database.write() as connection:
             found = _enabled(connection, webhook, actor)
+            # What happened before there was an endpoint was not missed by it.
+            since = start if request.include == "all" else max(start, _made_ms(connection, webhook))
             rows = entries(
                 connection,
-                sa.and_(log.seq > request.after, log.at_ms >= start, log.at_ms < end),
+                sa.and_(log.seq > request.after, log.at_ms >= since, log.at_ms < end),
             )
             queued = 0
             for event in events_for(found, rows, relations(connection)):
@@ -194,6 +196,11 @@ def _enabled(connection: Connection, webhook: str, actor: Actor) -> Webhook:
     if not found.enabled:
         raise TollwayError(Code.CONFLICT, f"the webhook {webhook} is disabled: enable it first")
     return found
+
+
+def _made_ms(connection: Connection, webhook: str) -> int:
+    query = sa.select(webhooks.c.created_ms).where(webhooks.c.id == webhook)
+    return int(connection.execute(query).scalar_one())
 
 
 def _find(connection: Connection, webhook: str, id: str) -> sa.Row[tuple[object, ...]]:

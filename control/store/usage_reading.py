@@ -11,13 +11,13 @@ from control.reach import Reach
 from control.store.reach import is_restricted, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
 from control.store.usage_tables import usage_blocks, usage_summaries
-from control.usage import MAX_MINUTE
 from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
 from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
     BLOCKS,
     DAY,
     HOUR,
+    MINUTE,
     STEPS,
     Dimension,
     Marks,
@@ -98,7 +98,9 @@ def _groups(
     while start < query.end:
         if query.step is not None:
             start = _next_used(connection, reach, query, marks, start)
-        end = min(_piece_end(start, steps, query.step_minutes, marks), query.end)
+        end = query.end
+        if query.step is not None:
+            end = min(_piece_end(start, steps, query.step_minutes, marks), end)
         groups: dict[Group, Sums] = {}
         sources = _sources(reach, query, segments(start, end, query.step_minutes, marks), marks)
         between = _Between(None, None)
@@ -134,11 +136,7 @@ def _following_steps(steps: int, step: int, found: int, missing: int) -> int:
 
 def _piece_end(start: int, steps: int, step: int, marks: Marks) -> int:
     """Where a piece of that many steps ends: where a step does, and with the spans that are kept.
-
-    Without steps the report is read in one piece.
-    """
-    if not step:
-        return MAX_MINUTE + DAY
+    Without steps a report is read in one piece."""
     # Marks are at the beginning of days: a longer span lies across none of these ends.
     return ceiling(floor(start, step) + steps * step, max(step, marks.grain_at(start)))
 
@@ -151,19 +149,27 @@ def _is_one_step(query: UsageQuery, start: int, end: int) -> bool:
 def _next_used(
     connection: Connection, reach: Reach, query: UsageQuery, marks: Marks, start: int
 ) -> int:
-    """``start``, or the beginning of the first day behind it that has anything for the report.
+    """``start``, or the beginning of the first day behind it that has anything for the report, or,
+    of what is not folded yet, the first minute; the report's end where none has.
 
-    One on what is rare, or of somebody who is quiet, does not read through the days between.
+    One on what is rare, of somebody who is quiet, or with an end that is far, does not read through
+    the time between.
     """
-    low, high = floor(start, DAY), min(floor(marks.folded, DAY), query.end)
-    if low >= high:
-        return start
-    [source] = _sources(reach, query._replace(by=()), [Segment(DAY, low, high, True)], marks)
-    minute = source.table.c.minute
-    found = connection.execute(
-        sa.select(minute).where(source.condition()).order_by(minute).limit(1)
-    ).scalar()
-    return max(start, min(int(high if found is None else found), query.end))
+    folded = floor(marks.folded, DAY)
+    for part in (
+        Segment(DAY, floor(start, DAY), min(folded, query.end), True),
+        Segment(MINUTE, max(start, folded), query.end, False),
+    ):
+        if part.start >= part.end:
+            continue
+        [source] = _sources(reach, query._replace(by=()), [part], marks)
+        minute = source.table.c.minute
+        found = connection.execute(
+            sa.select(minute).where(source.condition()).order_by(minute).limit(1)
+        ).scalar()
+        if found is not None:
+            return max(start, min(int(found), query.end))
+    return query.end
 
 
 class _Source(NamedTuple):

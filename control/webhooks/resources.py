@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from control.resources import Title
+from control.resources import Moment, Title
 
 Scope = Literal["all", "consumer", "models"]
 State = Literal["pending", "delivered", "failed"]
@@ -125,12 +125,13 @@ class DeliveryDetail(Delivery):
 class ReplayRequest(_Request):
     """Which events are to be delivered again."""
 
-    start: AwareDatetime = Field(alias="from")
-    end: AwareDatetime = Field(alias="to")
+    start: Moment = Field(alias="from")
+    end: Moment = Field(alias="to")
     """Events that happened at `from` or later, and before `to`."""
     include: Literal["undelivered", "all"] = "undelivered"
-    """`undelivered`: those that failed, or were missed while the endpoint was disabled."""
-    after: int = Field(default=0, ge=0)
+    """`undelivered`: those that failed, or were missed while the endpoint was disabled; none from
+    before it was made."""
+    after: int = Field(default=0, ge=0, le=2**53 - 1)
     """`next` of the answer before."""
 
 

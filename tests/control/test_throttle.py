@@ -58,6 +58,15 @@ async def test_logins_are_limited_by_the_name_that_is_tried(control: Control) ->
     assert await statuses(control, *attempts) == [401, 401, 429]
 
 
+async def test_the_old_password_cannot_be_guessed_by_changing_it(control: Control) -> None:
+    await make(control, "ann")
+    guess = {"old": "wrong wrong wrong", "new": "another fine password"}
+    async with await session(control, "ann") as ann:  # the first of two tries of the name
+        answers = [await ann.put("/api/v1/users/me/password", json=guess) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [403, 429]
+
+
 async def test_addresses_of_one_ipv6_network_are_one(control: Control) -> None:
     attempts = [(f"user{index}", f"2001:db8::{index}") for index in range(5)]
 

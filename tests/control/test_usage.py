@@ -1,5 +1,6 @@
 """Usage is counted exactly once, whatever is sent twice, late, torn or out of order."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -280,6 +281,24 @@ async def test_the_report_sums_by_what_was_asked(control: Control) -> None:
     assert "application" not in by_status["items"][0]
     assert [one["requests"] for one in by_minute["items"]] == [62, 38]
     assert by_minute["items"][0]["time"] == "2027-01-15T08:00:00.000Z"
+
+
+@pytest.mark.parametrize("step", ["", "&step=day", "&by=application&step=minute"])
+async def test_a_report_to_the_end_of_time_ends(control: Control, step: str) -> None:
+    await ship(control, [record(0)])
+    path = f"/api/v1/usage?from=2027-01-01T00:00:00Z&to=9999-12-31T23:59:59Z{step}"
+
+    answer = await asyncio.wait_for(control.admin.get(path), 60)
+
+    assert [one["requests"] for one in answer.json()["items"]] == [1]
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00%2B14:00", "1969-12-31T23:59:59Z"])
+async def test_a_report_from_before_time_is_refused(control: Control, start: str) -> None:
+    answer = await control.admin.get(f"/api/v1/usage?from={start}")
+    assert answer.status_code == 422
+    answer = await control.admin.get(f"/api/v1/audit/answered?application=a&model=m&at={start}")
+    assert answer.status_code == 422
 
 
 async def test_the_report_keeps_to_its_span_and_pages(control: Control) -> None:

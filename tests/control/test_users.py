@@ -193,6 +193,19 @@ async def test_a_session_ends_when_it_is_idle_and_when_it_is_old(control: Contro
     assert control.services.accounts.sessions.drop_expired() == 1
 
 
+async def test_a_session_in_use_lasts_however_short_an_idle_one_does(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(control, "ann")
+    monkeypatch.setattr(control.services.accounts.credentials, "_idle_ms", 8_000)
+    async with await session(control, "ann") as ann:
+        for _ in range(5):
+            control.clock.advance(3)
+            assert await works(ann)
+        control.clock.advance(9)
+        assert not await works(ann)
+
+
 async def test_sessions_of_publishers_work_at_gateways_until_they_end(control: Control) -> None:
     await make(control, "ann")
     await make(control, "con", role="consumer")
@@ -251,6 +264,8 @@ async def test_changing_the_own_password_needs_the_old_one_and_ends_other_sessio
     async with await session(control, "ann") as ann, await session(control, "ann") as other:
         wrong = {"old": "not the old one at all", "new": "another fine password"}
         assert (await ann.put("/api/v1/users/me/password", json=wrong)).status_code == 403
+        same = {"old": SECRET, "new": SECRET}
+        assert (await ann.put("/api/v1/users/me/password", json=same)).status_code == 422
         right = {"old": SECRET, "new": "another fine password"}
         assert (await ann.put("/api/v1/users/me/password", json=right)).status_code == 204
 

@@ -135,7 +135,12 @@ async def test_a_gateway_for_live_keys_refuses_test_keys(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"trusted_proxies": "proxy.example"}, {"key_environments": ""}, {"key_environments": "prod"}],
+    [
+        {"trusted_proxies": "proxy.example"},
+        {"trusted_proxies": "10.0.0.1/8"},
+        {"key_environments": ""},
+        {"key_environments": "prod"},
+    ],
 )
 def test_settings_that_cannot_be_meant_are_refused(
     settings: GatewaySettings, wrong: dict[str, str]

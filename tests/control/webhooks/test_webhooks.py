@@ -359,6 +359,40 @@ async def test_a_delivery_can_be_sent_again(control: Control) -> None:
     assert second.body.decode() == detail["body"]
 
 
+async def test_what_happened_before_there_was_an_endpoint_was_not_missed_by_it(
+    control: Control,
+) -> None:
+    async with receiving() as receiver:
+        happen(control, key="key-1")
+        control.clock.advance(60)
+        made = await make(control, receiver, events=["key.*"])
+        path = f"{HOOKS}/{made['id']}/replay"
+        missed = await control.admin.post(path, json=_day(control))
+        everything = await control.admin.post(path, json={**_day(control), "include": "all"})
+        await receiver.count(1)
+
+    assert (missed.json()["queued"], everything.json()["queued"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"after": 2**70},
+        {"from": "0001-01-01T00:00:00+14:00"},
+        {"to": "9999-12-31T23:59:59-14:00"},
+    ],
+)
+async def test_a_replay_of_no_possible_time_is_refused(
+    control: Control, change: dict[str, object]
+) -> None:
+    async with receiving() as receiver:
+        made = await make(control, receiver)
+        body = {**_day(control), **change}
+        answer = await control.admin.post(f"{HOOKS}/{made['id']}/replay", json=body)
+
+    assert answer.status_code == 422
+
+
 async def test_what_was_missed_while_disabled_can_be_sent_afterwards(control: Control) -> None:
     async with receiving() as receiver:
         made = await make(control, receiver, events=["key.*"])
