@@ -61,22 +61,22 @@ class Contract:
         self.unmatched: list[str] = []
         """Why rules cannot be checked on this version: its columns may be others than those of the
         version that the contract was written for."""
-        columns = list(self._columns(signature))
-        self._by_input: list[tuple[int, list[Column]]] = [
-            (index, found)
-            for index in range(len(signature.inputs))
-            if (found := [column for column in columns if column.place.input == index])
-        ]
+        self._columns = sorted(self._placed(signature), key=lambda column: column.place.input)
+        bounded = [column for column in self._columns if _is_bounded(column)]
         self._ranges = [
-            Range(signature.inputs[index], bounded)
-            for index, found in self._by_input
+            Range(spec, together)
+            for index, spec in enumerate(signature.inputs)
             for whole in (False, True)
-            if (bounded := [c for c in found if _is_bounded(c) and _is_whole(c) == whole])
+            if (together := [c for c in bounded if (c.place.input, _is_whole(c)) == (index, whole)])
         ]
-        self._looked_up = [column for column in columns if column.looks_at_each]
-        self._must_be_given = [index for index, found in self._by_input if _needed(found)]
+        self._looked_up = [column for column in self._columns if column.looks_at_each]
+        self._must_be_given = [
+            column
+            for column in self._columns
+            if column.place.spec.optional and not column.rule.nulls
+        ]
 
-    def _columns(self, signature: Signature) -> Iterator[Column]:
+    def _placed(self, signature: Signature) -> Iterator[Column]:
         for rule in self.document.rules:
             place = _place(rule, signature)
             if place is None:
@@ -91,13 +91,14 @@ class Contract:
         """Whether a request keeps to the contract. Raises ``CONTRACT_VIOLATION``, with the row, the
         column and the rule, for one that does not and is not to be answered."""
         feeds = call.feeds
-        if self._holds(feeds):
+        suspects = self._suspects(feeds)
+        if not suspects:
             return True
         breaches = [
             breach
-            for index, columns in self._by_input
-            for column in columns
-            for breach in column.breaches(feeds[index])
+            for column in self._columns
+            if column in suspects
+            for breach in column.breaches(feeds[column.place.input])
         ]
         if not breaches:
             return True  # a null among categories, where nulls are allowed
@@ -107,19 +108,21 @@ class Contract:
             raise TollwayError(Code.CONTRACT_VIOLATION, told(breaches))
         return False
 
-    def _holds(self, feeds: list[Array | None]) -> bool:
-        for index in self._must_be_given:
-            if feeds[index] is None:
-                return False
+    def _suspects(self, feeds: list[Array | None]) -> set[Column]:
+        """The columns that have to be looked at closely; nearly always none."""
+        found: set[Column] = set()
+        for column in self._must_be_given:
+            if feeds[column.place.input] is None:
+                found.add(column)
         for one in self._ranges:
             feed = feeds[one.input]
             if feed is not None and not one.holds(feed):
-                return False
+                found |= one.suspects(feed)
         for column in self._looked_up:
             feed = feeds[column.place.input]
             if feed is not None and not column.holds(feed):
-                return False
-        return True
+                found.add(column)
+        return found
 
 
 class Contracts:
@@ -158,6 +161,7 @@ class Range:
     def __init__(self, spec: TensorSpec, columns: list[Column]) -> None:
         """``columns``: all in the last dimension, or all the whole tensor."""
         self.input = columns[0].place.input
+        self._columns = columns
         self._spec = spec
         self._impossible = False
         width = max((c.place.index + 1 for c in columns if c.place.index is not None), default=0)
@@ -196,6 +200,15 @@ class Range:
             return False
         return self._needed is None or not (np.isnan(values) & self._needed).any()
 
+    def suspects(self, feed: Array) -> set[Column]:
+        """The columns in which something does not hold, NaN where it may be included."""
+        if self._impossible or not self._width or feed.shape[-1] < self._width:
+            return set(self._columns)
+        values = comparable(feed[..., : self._width], self._spec)
+        wrong = ~((values >= self._low) & (values <= self._high))
+        places = set(np.flatnonzero(wrong.reshape(-1, self._width).any(axis=0)).tolist())
+        return {column for column in self._columns if column.place.index in places}
+
 
 def told(breaches: list[Breach]) -> str:
     """The first breaches by row, in a sentence."""
@@ -226,11 +239,6 @@ def _is_bounded(column: Column) -> bool:
     rule = column.rule
     limited = rule.minimum is not None or rule.maximum is not None
     return not column.is_text and (limited or (column.is_float and not rule.nulls))
-
-
-def _needed(columns: list[Column]) -> bool:
-    spec = columns[0].place.spec
-    return spec.optional and any(not column.rule.nulls for column in columns)
 
 
 def _integers(kind: np.dtype[Any]) -> tuple[int, int]:

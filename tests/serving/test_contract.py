@@ -375,3 +375,46 @@ async def test_counts_outlive_the_contract_and_none_is_told_where_there_never_wa
     stats = msgspec.json.decode(engine.stats(), type=EngineStats).contract
     assert stats is not None
     assert (stats.mode, stats.refused, stats.values) == ("none", 1, {"x": {"maximum": 2}})
+
+
+shapes = st.lists(st.sampled_from([-1, 1, 2, 3]), max_size=3).map(tuple)
+
+
+@given(st.data())
+def test_no_shape_makes_the_check_fail(data: st.DataObject) -> None:
+    """Whatever a model's inputs and a contract are: a request is held to it, or refused by it."""
+    inputs, columns, feeds = [], [], []
+    for number in range(data.draw(st.integers(1, 3))):
+        name, shape = f"i{number}", data.draw(shapes)
+        datatype = data.draw(st.sampled_from(["FP32", "BF16", "INT8", "BOOL", "BYTES"]))
+        optional = data.draw(st.booleans())
+        inputs.append(Tensor(name=name, datatype=datatype, shape=shape, optional=optional))
+        places = data.draw(st.sets(st.sampled_from([None, 0, 1, 4])))
+        columns += [Column(name=f"{name}.{i}", type="float", input=name, index=i) for i in places]
+        sizes = [data.draw(st.integers(0, 3)) if size < 0 else size for size in shape]
+        kind = {"BYTES": object, "FP32": np.float32, "BF16": np.uint16, "INT8": np.int8}
+        feed = np.zeros(sizes, kind.get(datatype, np.bool_))
+        if datatype == "BYTES":
+            feed.fill("x")
+        feeds.append(None if optional and data.draw(st.booleans()) else feed)
+    names = [column.name for column in columns] + [one.name for one in inputs]
+    rules = [
+        ColumnRule(
+            column=name,
+            minimum=data.draw(st.sampled_from([None, -1, 1, 1e9])),
+            categories=data.draw(st.sampled_from([None, ("0",), ("x", "true")])),
+            nulls=data.draw(st.booleans()),
+        )
+        for name in names
+    ]
+    warning, tally = contract(*rules, inputs=tuple(inputs), columns=tuple(columns), mode="warn")
+    enforced, _ = contract(*rules, inputs=tuple(inputs), columns=tuple(columns))
+
+    kept = warning.check(call(*feeds))
+
+    assert kept is (tally.values == {})
+    if kept:
+        assert enforced.check(call(*feeds))
+    else:
+        with pytest.raises(TollwayError):
+            enforced.check(call(*feeds))
