@@ -47,6 +47,7 @@ from control.routes_plans import plan_router
 from control.routes_receipts import receipt_router
 from control.routes_sessions import session_router, token_router
 from control.routes_subscriptions import subscription_router
+from control.routes_transitions import transition_router
 from control.routes_usage import billing_router, usage_router
 from control.routes_users import user_router
 from control.routes_webhooks import webhook_router
@@ -170,6 +171,7 @@ def _routes() -> list[BaseRoute]:
         configuration_router,
         observation_router,
         disagreement_router,
+        transition_router,
     ):
         router.include_router(make(), prefix=API)
 

@@ -43,6 +43,7 @@ from control.store.subscriptions import Subscriptions
 from control.store.tokens import Tokens
 from control.store.workers import Workers
 from control.threads import Threads, separate_threads
+from control.transition_parts import TransitionParts, transition_parts
 from control.usage_parts import HOURLY_S, UsageParts, usage_parts
 from control.webhooks.composition import build_webhooks
 from control.webhooks.service import Webhooks
@@ -106,6 +107,7 @@ class Services(NamedTuple):
     metrics: Metrics
     webhooks: Webhooks
     configurations: Configurations
+    transitions: TransitionParts
     jobs: Jobs
     answered: Answered
     throttle: Throttle
@@ -179,6 +181,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
     disagreements = DisagreementStore(database, clock, settings.disagreement_days)
+    transitions = transition_parts(settings, registry, usage.reports, disagreements, clock)
     return Services(
         settings=settings,
         clock=clock,
@@ -219,6 +222,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         metrics=metrics,
         webhooks=webhooks,
         configurations=Configurations(database, clock, ModelOwners(), workers.status),
+        transitions=transitions,
         jobs=_jobs(
             settings,
             registry,
@@ -231,6 +235,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
                 *usage.jobs(),
                 Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain),
                 Job("captures", GC_DELAY_S, CAPTURES_S, captures.expire),
+                *transitions.jobs(),
             ],
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,
@@ -275,7 +280,7 @@ def _jobs(
     gateways: Gateways,
     stream: Stream,
     webhooks: Webhooks,
-    usage_jobs: list[Job],
+    other_jobs: list[Job],
     audit_jobs: list[Job],
     metrics: Metrics,
     sessions: Sessions,
@@ -319,7 +324,7 @@ def _jobs(
             Job("garbage", GC_DELAY_S, settings.gc_interval_s, registry.maintain),
             *audit_jobs,
             Job("integrity", SCAN_DELAY_S, settings.scan_interval_s, scan),
-            *usage_jobs,
+            *other_jobs,
         ],
         stop,
         metrics,

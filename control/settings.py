@@ -72,6 +72,8 @@ class ControlSettings(BaseSettings):
     """Time between two collections of blobs and uploads that nothing refers to."""
     gc_grace_s: float = Field(default=24 * 3600.0, ge=0)
     """Age at which what nothing refers to may be removed."""
+    caller_days: int = Field(default=30, ge=1, le=366)
+    """Who has called a deprecated version within so many days hears of its end by webhook."""
     retired_retention_d: float = Field(default=365.0, ge=0)
     """Days for which the artifact of a retired version is kept."""
     scan_interval_s: float = Field(default=24 * 3600.0, gt=0)

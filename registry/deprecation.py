@@ -11,8 +11,8 @@ from protocol.errors import Code, TollwayError
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.deprecation_rules import checked
-from registry.lifecycle import check_legal, record_change, take_step
-from registry.store import aliases as alias_store
+from registry.lifecycle import check_legal, holders, record_change, take_step
+from registry.status import HeldBy
 from registry.store import models as model_store
 from registry.store import versions as store
 from registry.store.database import Database, Transaction
@@ -26,7 +26,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     version: VersionRecord
     deprecation: DeprecationDoc
     held_by: list[str]
-    """Aliases that point at it: it cannot be retired before they are moved."""
+    """What sends calls to it: it cannot be retired before that is moved."""
     retired_at: int | None
     artifact_kept_until: int | None
     """When the artifact of a retired version may be deleted."""
@@ -35,10 +35,13 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 class Deprecations:
     """Reads and writes deprecations. Thread-safe; calls block."""
 
-    def __init__(self, database: Database, clock: Clock, retention_s: float) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, retention_s: float, held_by: HeldBy
+    ) -> None:
         """``retention_s``: how long artifacts outlive the retirement of their version."""
         self._database = database
         self._clock = clock
+        self._held_by = held_by
         self._retention_ms = int(retention_s * 1000)
 
     def get(self, model: str, number: int, *, callable_only: bool = False) -> Ending:
@@ -58,7 +61,7 @@ class Deprecations:
             return Ending(
                 version=version,
                 deprecation=version.deprecation,
-                held_by=alias_store.pointing_at(connection, model, number),
+                held_by=holders(connection, model, number, self._held_by),
                 retired_at=retired_at,
                 artifact_kept_until=retired_at and retired_at + self._retention_ms,
             )

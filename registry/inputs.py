@@ -242,6 +242,7 @@ class DeprecationInput(_Input):
     retire_at_sunset: Annotated[
         bool, Field(description="Whether the version is retired when its sunset comes.")
     ] = False
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] = ""
 
     def document(self) -> DeprecationDoc:
         """The same for the domain; ``since`` is 0 where it is left out."""

@@ -146,10 +146,7 @@ class Lifecycle:
     ) -> None:
         """Raise ``CONFLICT`` while calls may go to the version. The caller holds the model's lock,
         under which all that could send them there is written."""
-        place = (version.model, version.number)
-        held = [f"alias {alias!r}" for alias in alias_store.pointing_at(connection, *place)]
-        held += [f"{use} of its model" for use in rollout_store.uses_of(connection, *place)]
-        held += self._held_by(connection, *place)
+        held = holders(connection, version.model, version.number, self._held_by)
         if held:
             more = len(held) - HOLDERS_SHOWN
             names = ", ".join(held[:HOLDERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -158,6 +155,14 @@ class Lifecycle:
                 f"version {version.number} cannot {what} while it is used: {names}; move these to "
                 "another version first, or end them",
             )
+
+
+def holders(connection: Transaction, model: str, number: int, held_by: HeldBy) -> list[str]:
+    """What sends calls to the version, in words; ``held_by`` tells what the registry does not know.
+    A version is neither unloaded nor retired before it is empty."""
+    held = [f"alias {alias!r}" for alias in alias_store.pointing_at(connection, model, number)]
+    held += [f"{use} of its model" for use in rollout_store.uses_of(connection, model, number)]
+    return held + held_by(connection, model, number)
 
 
 def take_step(

@@ -114,7 +114,7 @@ class EndingOutput(DeprecationOutput):
     number: int
     state: VersionState
     held_by: list[str]
-    """Aliases that point at it: it cannot be retired before they are moved."""
+    """What sends calls to it: it cannot be retired before that is moved or ended."""
     retired_at: str | None
     artifact_kept_until: str | None
     """When the artifact of a retired version may be deleted."""

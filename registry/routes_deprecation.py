@@ -52,6 +52,7 @@ def deprecation_router(require: Require) -> APIRouter:
             body.document(),
             since_given=body.since is not None,
             actor=actor.name,
+            reason=body.reason,
             expected=expected_state(if_match, None),
         )
         return _answered(registry.deprecations.get(model, number), response)

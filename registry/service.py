@@ -99,7 +99,7 @@ def create_registry(
         lifecycle=Lifecycle(database, versions, serving_status, clock, held_by),
         requirements=RequirementsBook(database, clock, sponsors),
         evidence=Evidences(database, versions, clock),
-        deprecations=Deprecations(database, clock, settings.retired_retention_s),
+        deprecations=Deprecations(database, clock, settings.retired_retention_s, held_by),
         gates=Gates(database, versions),
         approvals=Approvals(database, versions, sealer, clock),
         aliases=Aliases(database, clock, serving_status),

@@ -11,6 +11,7 @@ import control.store.capture_tables
 import control.store.disagreement_tables
 import control.store.gateway_tables
 import control.store.issuer_tables
+import control.store.notices
 import control.store.pin_rows
 import control.store.receipt_tables
 import control.store.tables
@@ -24,7 +25,7 @@ from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0023"
+HEAD: Final = "0024"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")

@@ -53,6 +53,12 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
             "reason", "at",
         }
     ),
+    "deprecation": frozenset(
+        {
+            "application", "consumer", "model", "version", "since", "sunset", "days_left",
+            "successor", "note", "requests", "last_call_at",
+        }
+    ),
     "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
     "rollout": frozenset({"model", "stable", "canary", "shadows", "revision"}),
@@ -155,6 +161,8 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return _text(state.get("application")), None
         case "subscription" | "pin":
             return first, second
+        case "deprecation":
+            return first, second.partition("/")[0]
         case "model" | "rollout":
             return None, row.key
         case "version" | "alias" | "alert" | "requirements" | "approval":

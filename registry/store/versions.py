@@ -159,6 +159,13 @@ def all_of(connection: Connection) -> Iterator[VersionRecord]:
         yield version_record(row)
 
 
+def in_state(connection: Connection, state: VersionState) -> list[VersionRecord]:
+    """Every version in ``state``, by model and number."""
+    query = sa.select(versions).where(versions.c.state == state)
+    ordered = query.order_by(versions.c.model, versions.c.number)
+    return [version_record(row) for row in connection.execute(ordered)]
+
+
 def set_state(
     connection: Connection,
     record: VersionRecord,

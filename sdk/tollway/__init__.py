@@ -12,6 +12,7 @@ from tollway import webhooks
 from tollway.client import Client
 from tollway.conversion.errors import ConversionError, ParityError
 from tollway.disagreement import DisagreementReport
+from tollway.endings import Ending, RetirementReport, TransitionReport
 from tollway.errors import (
     AuthenticationError,
     ConflictError,
@@ -43,6 +44,7 @@ from tollway.resources import (
     AliasMove,
     Application,
     Consumer,
+    Deprecation,
     Key,
     KeyOverlap,
     Manifest,
@@ -76,7 +78,9 @@ __all__ = [
     "ConversionError",
     "CredentialsError",
     "DeploymentError",
+    "Deprecation",
     "DisagreementReport",
+    "Ending",
     "Evidence",
     "GoneError",
     "Importance",
@@ -100,6 +104,7 @@ __all__ = [
     "RateLimitedError",
     "Remote",
     "Resampling",
+    "RetirementReport",
     "RetryPolicy",
     "SegmentEvidence",
     "ServerError",
@@ -109,6 +114,7 @@ __all__ = [
     "TollwayError",
     "TooLargeError",
     "Transition",
+    "TransitionReport",
     "UsageRow",
     "Version",
     "__version__",

@@ -18,6 +18,7 @@ from tollway.billing import Billing
 from tollway.configuration import ConfigurationClient
 from tollway.deployment import Deployer, Deployment
 from tollway.disagreement import DisagreementReport, disagreement
+from tollway.endings import Ended
 from tollway.evaluated import Evaluated
 from tollway.evaluation.evaluator import Evaluator
 from tollway.issuers import Issuer, IssuerOptions, Issuers
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _CALLABLE = {"published", "deprecated"}
 
 
-class Client(Managed, Evaluated):
+class Client(Managed, Evaluated, Ended):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -294,17 +295,6 @@ class Client(Managed, Evaluated):
             fields["cold_start_wait_s"] = cold_start_wait_s
         self._registry.model(name)  # one that does not exist is not made by this
         return self._registry.put_model(name, **fields)
-
-    def deprecate(self, name: str, number: int, reason: str = "") -> Version:
-        """Mark a published version as on its way out. It still answers."""
-        return self._registry.transition(name, number, "deprecated", reason)
-
-    def retire(self, name: str, number: int, reason: str = "") -> Version:
-        """Take a version out of service for good: unloaded, answered with 410 Gone.
-
-        A published version is deprecated on the way; one that never was published is rejected.
-        """
-        return self._registry.retire(name, number, reason)
 
     def usage(
         self,

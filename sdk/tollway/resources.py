@@ -122,6 +122,26 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brownout:
+    """A while in which calls that name the version are refused with 410."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deprecation:
+    """How a version ends. Times are RFC 3339."""
+
+    since: str
+    sunset: str | None = None
+    successor: int | None = None
+    note: str = ""
+    brownouts: tuple[Brownout, ...] = ()
+    retire_at_sunset: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One immutable version of a model. ``digest`` is that of its manifest."""
 
@@ -135,6 +155,8 @@ class Version:
     created_at: str | float | None = None
     created_by: str | None = None
     description: str | None = None
+    deprecation: Deprecation | None = None
+    """Of versions that are deprecated or retired."""
 
     @property
     def parity(self) -> Parity | None:

@@ -109,6 +109,8 @@ WALK: dict[str, Expected] = {
     "GET /models/{model}/versions/{number}/deprecation": Expected(
         each(404, 404, 404, 404), public=each(404, 404, 404, 404)
     ),
+    "GET /models/{model}/versions/{number}/transition-report": MODEL_HISTORY,
+    "GET /models/{model}/retirement-report": MODEL_HISTORY,
     "PUT /models/{model}/versions/{number}/deprecation": model_change({"note": "stolen"}),
     "GET /models/{model}/aliases": CATALOGUE,
     "GET /models/{model}/aliases/{alias}": Expected(each(404, 404, 404, 404), public=LIST),

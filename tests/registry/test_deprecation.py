@@ -219,7 +219,11 @@ def test_how_far_an_end_has_come_is_told(bench: Bench) -> None:
     gone = deprecations.get("credit", 1)
 
     assert raised.value.code is Code.NOT_FOUND
-    assert (held.held_by, held.retired_at, held.artifact_kept_until) == (["stable"], None, None)
+    assert (held.held_by, held.retired_at, held.artifact_kept_until) == (
+        ["alias 'stable'"],
+        None,
+        None,
+    )
     assert gone.retired_at == bench.clock()
     assert gone.artifact_kept_until == bench.clock() + 365 * DAY * 1000
 

@@ -23,6 +23,7 @@ from tollway.cli import app as app_module
 from tollway.cli import billing as billing_commands
 from tollway.cli import consumers as consumer_commands
 from tollway.cli import deploy as deploy_command
+from tollway.cli import endings as ending_commands
 from tollway.cli import keys as key_commands
 from tollway.cli import plans as plan_commands
 from tollway.cli import predict as predict_command
@@ -64,6 +65,7 @@ def run(
     for module in (
         access_commands, app_module, billing_commands, consumer_commands, deploy_command,
         key_commands, plan_commands, predict_command, user_commands, version_commands,
+        ending_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 

@@ -15,6 +15,12 @@ from tollway.cli.configuration import apply, diff, export
 from tollway.cli.consumers import consumers
 from tollway.cli.deploy import deploy
 from tollway.cli.disagreement import disagreement
+from tollway.cli.endings import (
+    deprecate,
+    retire,
+    retirement_report,
+    transition_report,
+)
 from tollway.cli.evaluation import evaluate, evidence
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
@@ -23,10 +29,8 @@ from tollway.cli.plans import plans
 from tollway.cli.predict import predict
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
-    deprecate,
     load,
     promote,
-    retire,
     rollback,
     unload,
     versions,
@@ -124,6 +128,8 @@ for command in (
     unload,
     deprecate,
     retire,
+    transition_report,
+    retirement_report,
     predict,
     evaluate,
     evidence,

@@ -97,20 +97,6 @@ def unload(model: ModelName, number: Number, as_json: Json = False) -> None:
     _done(version, f"{model} version {number} is being unloaded", as_json)
 
 
-def deprecate(model: ModelName, number: Number, reason: Reason = "", as_json: Json = False) -> None:
-    """Mark a version as on its way out. It still answers."""
-    with Client() as client:
-        version = client.deprecate(model, number, reason)
-    _done(version, f"{model} version {number} is {version.state}", as_json)
-
-
-def retire(model: ModelName, number: Number, reason: Reason = "", as_json: Json = False) -> None:
-    """Take a version out of service for good."""
-    with Client() as client:
-        version = client.retire(model, number, reason)
-    _done(version, f"{model} version {number} is {version.state}", as_json)
-
-
 def _done(version: Version, message: str, as_json: bool) -> None:
     if as_json:
         print_json(version)

@@ -1,0 +1,226 @@
+"""The transition report of a version and the retirement report of a model."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from control.retirement_rules import Quality, Weighed, advise
+from control.store.callers import DAY_MS, WEEK_DAYS, Caller, Callers
+from control.transition_resources import (
+    AnswersOfSuccessor,
+    CallerItem,
+    CostItem,
+    QualityItem,
+    RetirementItem,
+    RetirementReport,
+    TrafficItem,
+    TransitionReport,
+    Trend,
+)
+from protocol.evidence import Evidence
+from registry.clock import Clock, rfc3339
+from registry.criteria import Measure
+from registry.evidence import MAX_EVALUATIONS
+from registry.measures import Untold, smaller_is_better
+from registry.service import Registry
+from registry.store.versions import VersionRecord
+
+MAX_CALLERS: Final = 1000
+"""Callers in one report."""
+_PAGE: Final = 500
+_RISING: Final = 1.2
+_FALLING: Final = 0.8
+
+
+class SuccessorAnswers(Protocol):
+    """Who knows whether the successor answers as the version does."""
+
+    def compared(
+        self, model: str, version: int, successor: int
+    ) -> Mapping[str, AnswersOfSuccessor]:
+        """Application -> how the answers compare; nothing for those of whom nothing is known."""
+
+
+class Transitions:
+    """Makes the reports. Thread-safe; calls block."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        callers: Callers,
+        answers: SuccessorAnswers,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._callers = callers
+        self._answers = answers
+        self._clock = clock
+
+    def transition(self, model: str, number: int, days: int) -> TransitionReport:
+        """Who called the version within the last ``days``, and what its end would change for them.
+        Raises ``MODEL_NOT_FOUND`` or ``VERSION_NOT_FOUND``."""
+        version = self._registry.versions.get(model, number)
+        now = self._clock()
+        ending = version.deprecation
+        successor = None if ending is None else ending.successor
+        sunset = None if ending is None else ending.sunset
+        left = None if sunset is None else (sunset * 1000 - now) // DAY_MS
+        callers = self._callers.of(model, number, days)
+        known = {} if successor is None else self._answers.compared(model, number, successor)
+        pinned = self._callers.pinned_to(model, number)
+        unknown = _unknown(successor)
+        return TransitionReport(
+            model=model,
+            version=number,
+            state=version.state,
+            generated_at=rfc3339(now),
+            days=days,
+            deprecated_since=None if ending is None else rfc3339(ending.since * 1000),
+            sunset=None if sunset is None else rfc3339(sunset * 1000),
+            days_left=left if left is not None and left >= 0 else None,
+            successor=successor,
+            note="" if ending is None else ending.note,
+            held_by=[]
+            if ending is None
+            else self._registry.deprecations.get(model, number).held_by,
+            requests=sum(caller.requests for caller in callers),
+            callers=[
+                _caller(one, now, one.application in pinned, known.get(one.application, unknown))
+                for one in callers[:MAX_CALLERS]
+            ],
+            more_callers=max(len(callers) - MAX_CALLERS, 0),
+        )
+
+    def retirement(self, model: str, days: int) -> RetirementReport:
+        """What each version that is not retired or rejected is good for, and what it costs.
+        Raises ``MODEL_NOT_FOUND``."""
+        now = self._clock()
+        present = [v for v in self._versions(model) if v.state not in {"retired", "rejected"}]
+        weighed = [self._weigh(version, days, now) for version in present]
+        scales = [scale for scale, _ in weighed]
+        items = []
+        for scale, item in weighed:
+            others = [other for other in scales if other.number != scale.number]
+            advice, reason = advise(scale, others, days)
+            items.append(item.model_copy(update={"recommendation": advice, "reason": reason}))
+        return RetirementReport(model=model, generated_at=rfc3339(now), days=days, versions=items)
+
+    def _versions(self, model: str) -> list[VersionRecord]:
+        found: list[VersionRecord] = []
+        while True:
+            after = found[-1].number if found else 0
+            page = self._registry.versions.page(model, after, _PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def _weigh(self, version: VersionRecord, days: int, now: int) -> tuple[Weighed, RetirementItem]:
+        callers = self._callers.of(version.model, version.number, days)
+        engines = self._registry.versions.serving(version).engines
+        newest = self._newest_evidence(version)
+        quality = None if newest is None else _quality(newest)
+        aliases = _aliases(self._registry, version.model, version.number)
+        sunset = None if version.deprecation is None else version.deprecation.sunset
+        scale = Weighed(
+            number=version.number,
+            state=version.state,
+            age_days=(now - version.created_at) // DAY_MS,
+            aliases=tuple(aliases),
+            quality=quality,
+            requests=sum(caller.requests for caller in callers),
+            callers=len(callers),
+            engines=len(engines),
+            sunset_days=None if sunset is None else (sunset * 1000 - now) // DAY_MS,
+        )
+        last = max((caller.last_ms for caller in callers), default=None)
+        item = RetirementItem(
+            version=version.number,
+            state=version.state,
+            created_at=rfc3339(version.created_at),
+            aliases=aliases,
+            quality=None
+            if newest is None or quality is None
+            else QualityItem(
+                metric=quality.metric,
+                value=quality.value,
+                low=quality.low,
+                high=quality.high,
+                rows=newest.rows,
+                rows_name=newest.rows_name,
+            ),
+            traffic=TrafficItem(
+                requests=scale.requests,
+                errors=sum(caller.errors for caller in callers),
+                callers=scale.callers,
+                last_call_at=None if last is None else rfc3339(last),
+            ),
+            cost=CostItem(
+                compute_ms=round(sum(caller.compute_ms for caller in callers), 3),
+                engines=len(engines),
+                artifact_bytes=sum(blob.size for _, blob in version.manifest.blobs()),
+            ),
+            recommendation="keep",
+            reason="",
+        )
+        return scale, item
+
+    def _newest_evidence(self, version: VersionRecord) -> Evidence | None:
+        found = self._registry.evidence.page(version.model, version.number, 0, MAX_EVALUATIONS)
+        made = [one.evidence for one in found if one.evidence.manifest_digest == version.digest]
+        return made[-1] if made else None
+
+
+def _aliases(registry: Registry, model: str, number: int) -> list[str]:
+    aliases = registry.models.get(model).aliases
+    return sorted(name for name, at in aliases.items() if at == number)
+
+
+def _quality(evidence: Evidence) -> Quality | None:
+    measured = evidence.metrics.get(evidence.main_metric)
+    if measured is None:
+        return None
+    try:
+        direction = smaller_is_better(Measure(name=evidence.main_metric))
+    except Untold:
+        direction = None
+    return Quality(
+        metric=evidence.main_metric,
+        value=measured.value,
+        low=measured.low,
+        high=measured.high,
+        smaller_is_better=direction,
+    )
+
+
+def _caller(caller: Caller, now: int, pinned: bool, answers: AnswersOfSuccessor) -> CallerItem:
+    return CallerItem(
+        application=caller.application,
+        consumer=caller.consumer,
+        ended=caller.ended,
+        requests=caller.requests,
+        errors=caller.errors,
+        rows=caller.rows,
+        ways=caller.variants,
+        pinned=pinned,
+        first_call_at=rfc3339(caller.first_ms),
+        last_call_at=rfc3339(caller.last_ms),
+        last_week=caller.last_week,
+        week_before=caller.week_before,
+        trend=trend(caller, now),
+        answers=answers,
+    )
+
+
+def trend(caller: Caller, now: int) -> Trend:
+    """How the last seven days compare with the seven before them."""
+    if not caller.last_week:
+        return "stopped"
+    if not caller.week_before and caller.first_ms // DAY_MS > now // DAY_MS - WEEK_DAYS:
+        return "new"
+    if caller.last_week > caller.week_before * _RISING:
+        return "rising"
+    return "falling" if caller.last_week < caller.week_before * _FALLING else "steady"
+
+
+def _unknown(successor: int | None) -> AnswersOfSuccessor:
+    reason = "no successor is named" if successor is None else "unknown: no shadow, no captures"
+    return AnswersOfSuccessor(basis="unknown", reason=reason, compared=0, different=0, share=None)
