@@ -52,6 +52,8 @@ class Code(StrEnum):
     """Well-formed, but a field's value is not acceptable."""
     CONTRACT_VIOLATION = "contract_violation"
     """A request's row is outside of the model's data contract, which is enforced."""
+    UNEXPLAINABLE = "unexplainable"
+    """The version's answers cannot be explained, whatever is sent."""
     INVALID_MODEL = "invalid_model"
     """The artifact is not an ONNX model that this system can run."""
     DIGEST_MISMATCH = "digest_mismatch"
@@ -105,6 +107,7 @@ STATUS: dict[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.INVALID: 422,
     Code.CONTRACT_VIOLATION: 422,
+    Code.UNEXPLAINABLE: 422,
     Code.INVALID_MODEL: 422,
     Code.DIGEST_MISMATCH: 422,
     Code.PRECONDITION_REQUIRED: 428,

@@ -140,6 +140,22 @@ class ContractStats(msgspec.Struct, frozen=True, kw_only=True):
     """Column -> rule -> values that broke it."""
 
 
+class ExplainStats(msgspec.Struct):
+    """Requests to explain; durations in nanoseconds. None of them is in the counts of requests that
+    succeeded, nor are their runs."""
+
+    answered: int = 0
+    failed: int = 0
+    """Part of ``fail_count`` as well."""
+    rows: int = 0
+    """Rows explained."""
+    answer_ns: int = 0
+    """From arrival until the answer was written."""
+    rows_run: int = 0
+    """Rows that the model ran for them."""
+    run_ns: int = 0
+
+
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the engine started; durations in nanoseconds, as in Triton's statistics."""
 
@@ -185,6 +201,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     """UNIX milliseconds, 0: never."""
     batches: dict[int, BatchStats] = {}
     """By rows in a run."""
+    explanations: ExplainStats = msgspec.field(default_factory=ExplainStats)
 
 
 class EngineTrace(msgspec.Struct, frozen=True, kw_only=True):

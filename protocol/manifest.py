@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 Task = Literal["classification", "regression", "clustering", "outlier", "transform", "unknown"]
 ColumnType = Literal["float", "integer", "boolean", "string"]
+BlobRole = Literal["artifact", "file", "golden", "background"]
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,17 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_ms: int = 2_000
 
 
+class Additive(msgspec.Struct, frozen=True, kw_only=True):
+    """An output whose graph sums functions of single input elements, under a link.
+
+    Of linear models, and of others with no interaction, explanations are exact in the link's space.
+    """
+
+    output: str
+    link: Literal["identity", "logistic", "softmax"] = "identity"
+    """What makes the output of the sum. ``logistic``: of two classes whose sums are opposite."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides how a version answers. Never changes once registered.
 
@@ -104,6 +116,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """External data files of the graph, by relative path."""
     golden: Blob | None = None
     """Golden rows, see :class:`Golden`."""
+    background: Blob | UnsetType = UNSET
+    """Rows that explanations compare with, see :class:`Background`; absent where there are none."""
+    additive: tuple[Additive, ...] | UnsetType = UNSET
+    """Outputs that the graph's inspection found to be sums; absent where there are none."""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     columns: tuple[Column, ...] = ()
@@ -117,14 +133,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     description: str = ""
 
-    def blobs(self) -> list[tuple[Literal["artifact", "file", "golden"], Blob]]:
+    def blobs(self) -> list[tuple[BlobRole, Blob]]:
         """(role, blob) for everything that the version needs; nothing for a remote one."""
-        found: list[tuple[Literal["artifact", "file", "golden"], Blob]] = []
+        found: list[tuple[BlobRole, Blob]] = []
         if self.artifact is not None:
             found.append(("artifact", self.artifact))
         found += [("file", blob) for blob in self.files]
         if self.golden is not None:
             found.append(("golden", self.golden))
+        if self.background is not UNSET:
+            found.append(("background", self.background))
         return found
 
 
@@ -138,6 +156,12 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
     response: msgspec.Raw
     atol: float = 1e-5
     rtol: float = 1e-4
+
+
+class Background(msgspec.Struct, frozen=True, kw_only=True):
+    """Typical rows, as a V2 request: what a row's explanation compares it with."""
+
+    request: msgspec.Raw
 
 
 def sha256_digest(data: bytes) -> str:

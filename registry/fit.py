@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from protocol.errors import Code, TollwayError
-from protocol.manifest import Column, Golden, Tensor
+from protocol.manifest import Background, Column, Golden, Tensor
 
 
 class _Named(msgspec.Struct):
@@ -69,8 +69,33 @@ def check_golden(data: bytes, inputs: Iterable[Tensor], outputs: Iterable[Tensor
         raise TollwayError(Code.INVALID, "the golden response has no outputs to compare")
 
 
+def check_background(data: bytes, inputs: Iterable[Tensor], columns: Iterable[Column]) -> None:
+    """Raise ``INVALID`` unless ``data`` is background rows for this graph, each of whose inputs is
+    made of columns. Their values are checked by the engine that uses them."""
+    try:
+        background = msgspec.json.decode(data, type=Background)
+        request = msgspec.json.decode(background.request, type=_GoldenRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TollwayError(
+            Code.INVALID, f"the background blob is not {{request}} with a V2 request: {error}"
+        ) from None
+    tensors = list(inputs)
+    _check_names("input", {named.name for named in request.inputs}, tensors, "background")
+    carried = {column.input for column in columns}
+    for tensor in tensors:
+        if tensor.name not in carried and not tensor.optional:
+            raise TollwayError(
+                Code.INVALID,
+                f"input {tensor.name[:80]!r} has no columns, so that background rows explain "
+                "nothing of it: declare 'columns'",
+            )
+
+
 def _check_names(
-    what: Literal["input", "output"], names: set[str], tensors: Iterable[Tensor]
+    what: Literal["input", "output"],
+    names: set[str],
+    tensors: Iterable[Tensor],
+    rows: Literal["golden", "background"] = "golden",
 ) -> None:
     optional = {tensor.name: tensor.optional for tensor in tensors}
     known = set(optional)
@@ -80,7 +105,7 @@ def _check_names(
         verb, which = ("has", unknown) if unknown else ("lacks", missing)
         raise TollwayError(
             Code.INVALID,
-            f"the golden rows' {what}s do not fit: the blob {verb} {_listed(which)}, "
+            f"the {rows} rows' {what}s do not fit: the blob {verb} {_listed(which)}, "
             f"the graph has {_listed(known)}",
         )
 

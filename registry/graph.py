@@ -1,6 +1,7 @@
 """Reading an ONNX graph: is it sound, can the pinned runtime run it, what goes in and out.
 
-Runs in the inspection process alone, and is the only module of the registry that imports ``onnx``.
+Runs in the inspection process alone. It and :mod:`registry.additive` are the only modules of the
+registry that import ``onnx``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from onnx import checker
 
 from protocol.datatypes import DATATYPES, ONNX_ELEMENT_TYPES
 from protocol.manifest import Tensor
+from registry.additive import additive_outputs
 from registry.inspect import Inspection, Job
 
 DEFAULT_DOMAIN = "ai.onnx"
@@ -60,6 +62,7 @@ def inspect_graph(job: Job) -> Inspection:
         outputs=outputs,
         opsets={opset.domain or DEFAULT_DOMAIN: opset.version for opset in model.opset_import},
         ir_version=model.ir_version,
+        additive=additive_outputs(model),
     )
 
 

@@ -180,6 +180,9 @@ class VersionInput(_Input):
     remote: RemoteInput | None = None
     files: Annotated[list[FileInput], Field(max_length=1000)] = []
     golden: BlobInput | None = None
+    background: Annotated[
+        BlobInput | None, Field(description="Rows that explanations compare with.")
+    ] = None
     task: Task = "unknown"
     labels: Annotated[list[Label], Field(max_length=100_000)] = []
     columns: Annotated[list[ColumnInput], Field(max_length=20_000)] = []
@@ -191,7 +194,7 @@ class VersionInput(_Input):
 
     def request(self) -> VersionRequest:
         """The same for the domain."""
-        left_out = {"remote"} if self.remote is None else set()
+        left_out = {name for name in ("remote", "background") if getattr(self, name) is None}
         return msgspec.convert(self.model_dump(exclude=left_out), VersionRequest)
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from protocol.errors import Code, TollwayError
-from protocol.manifest import Tensor
+from protocol.manifest import Additive, Tensor
 
 SIZE_FACTOR = 4
 """Bytes of memory allowed for each byte of the artifact: its text, parsed, and the checker's."""
@@ -26,6 +26,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Tensor, ...]
     opsets: dict[str, int]
     ir_version: int
+    additive: tuple[Additive, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

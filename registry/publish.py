@@ -32,7 +32,7 @@ from registry.access import INSTALLATION, Actor
 from registry.blobs import Blobs
 from registry.bundle import ARTIFACT_NAME, check_paths, materialised
 from registry.clock import Clock
-from registry.fit import check_columns, check_golden
+from registry.fit import check_background, check_columns, check_golden
 from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
 from registry.permissions import Permissions
@@ -50,7 +50,8 @@ NUMBER_ATTEMPTS = 20
 CONCURRENT_INSPECTIONS = 2
 INSPECTION_WAIT_S = 30.0
 """How long a publisher waits for its turn; waiting holds one of the server's few threads."""
-MAX_GOLDEN_BYTES = 16 << 20
+MAX_ROWS_BYTES = 16 << 20
+"""Of golden rows, and of background rows."""
 
 
 class VersionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,7 @@ class VersionRequest(msgspec.Struct, frozen=True, kw_only=True):
     remote: RemoteRequest | UnsetType = UNSET
     files: tuple[Blob, ...] = ()
     golden: Blob | None = None
+    background: Blob | UnsetType = UNSET
     task: Task = "unknown"
     labels: tuple[str | int | float | bool, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -154,14 +156,20 @@ class Publisher:
         assert request.artifact is not None
         self._check_blobs(request, by)
         check_paths(request.files)
-        inspection, golden = self._inspect(request, request.artifact)
+        inspection, golden, background = self._inspect(request, request.artifact)
         if golden is not None:
             check_golden(golden, inspection.inputs, inspection.outputs)
+        if background is not None:
+            check_background(background, inspection.inputs, request.columns)
         return msgspec.structs.replace(
             _stated(model, request, inspection.inputs, inspection.outputs),
             artifact=msgspec.structs.replace(request.artifact, path=""),
             files=tuple(sorted(request.files, key=lambda file: file.path)),
             golden=request.golden and msgspec.structs.replace(request.golden, path=""),
+            background=UNSET
+            if request.background is UNSET
+            else msgspec.structs.replace(request.background, path=""),
+            additive=inspection.additive or UNSET,
             opsets=inspection.opsets,
             ir_version=inspection.ir_version,
         )
@@ -220,24 +228,29 @@ class Publisher:
                 raise TollwayError(
                     Code.INVALID, f"blob {blob.digest} has {found.size} bytes, not {blob.size}"
                 )
-        if request.golden is not None and request.golden.size > MAX_GOLDEN_BYTES:
-            raise TollwayError(
-                Code.TOO_LARGE, f"golden rows may have at most {MAX_GOLDEN_BYTES} bytes"
-            )
+        for what, rows in (("golden", request.golden), ("background", request.background or None)):
+            if rows is not None and rows.size > MAX_ROWS_BYTES:
+                raise TollwayError(
+                    Code.TOO_LARGE, f"{what} rows may have at most {MAX_ROWS_BYTES} bytes"
+                )
 
-    def _inspect(self, request: VersionRequest, artifact: Blob) -> tuple[Inspection, bytes | None]:
+    def _inspect(
+        self, request: VersionRequest, artifact: Blob
+    ) -> tuple[Inspection, bytes | None, bytes | None]:
+        """The inspection, and the golden and background rows."""
         with (
             self._turn(),
             materialised(self._blobs, artifact, request.files, self._bundles) as folder,
         ):
-            golden = self._golden(request, folder)
+            golden = self._rows(request.golden, folder)
+            background = self._rows(request.background or None, folder)
             inspection = self._inspect_bundle(
                 folder / ARTIFACT_NAME,
                 {file.path: file.size for file in request.files},
                 timeout_s=self._settings.inspect_timeout_s,
                 memory_bytes=self._settings.inspect_memory_bytes,
             )
-        return inspection, golden
+        return inspection, golden, background
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -250,12 +263,12 @@ class Publisher:
         finally:
             self._inspections.release()
 
-    def _golden(self, request: VersionRequest, folder: Path) -> bytes | None:
-        if request.golden is None:
+    def _rows(self, blob: Blob | None, folder: Path) -> bytes | None:
+        if blob is None:
             return None
-        target = folder.with_suffix(".golden")
+        target = folder.with_suffix(".rows")
         try:
-            self._blobs.copy_out(request.golden, target)
+            self._blobs.copy_out(blob, target)
             return target.read_bytes()
         finally:
             target.unlink(missing_ok=True)
@@ -286,12 +299,15 @@ def _check_kind(request: VersionRequest) -> None:
     remote = request.remote is not UNSET
     if remote == (request.artifact is not None):
         raise TollwayError(Code.INVALID, "a version has either an 'artifact' or a 'remote'")
-    if remote and (request.files or request.golden is not None):
-        raise TollwayError(Code.INVALID, "a remote version has no 'files' and no 'golden' rows")
+    if remote and (request.files or request.golden is not None or request.background is not UNSET):
+        raise TollwayError(
+            Code.INVALID, "a remote version has no 'files', and no 'golden' or 'background' rows"
+        )
 
 
 def _blobs_of(request: VersionRequest) -> list[Blob]:
-    return [blob for blob in (request.artifact, *request.files, request.golden) if blob is not None]
+    every = (request.artifact, *request.files, request.golden, request.background or None)
+    return [blob for blob in every if blob is not None]
 
 
 def _not_uploaded(digest: str) -> TollwayError:

@@ -23,7 +23,7 @@ from runtime.logs import logger
 from runtime.machine import cores
 from runtime.release import software_version
 from serving.collecting import Collector
-from serving.fetch import ARTIFACT, GOLDEN, BlobCache
+from serving.fetch import ARTIFACT, BACKGROUND, GOLDEN, BlobCache
 from serving.findings import Findings
 from serving.fleet import Fleet, Surroundings, Told
 from serving.launch import EngineOrder
@@ -273,6 +273,9 @@ class Agent:
             software=software_version(),
             artifact=ARTIFACT,
             golden=GOLDEN if version.manifest.golden is not None else None,
+            background=BACKGROUND if version.manifest.background else None,
+            explain_max_rows=settings.explain_max_rows,
+            explain_max_evaluations=settings.explain_max_evaluations,
         )
         return Slot(
             version,

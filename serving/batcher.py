@@ -54,7 +54,8 @@ class Batcher:
     ) -> None:
         """``merging``: rows of requests may share runs (``why_not`` if they may not), which are
         kept below ``longest_s``."""
-        self._runner = runner
+        self.runner = runner
+        """Also for what is run beside the queue: from whichever thread runs, one at a time."""
         self._clock_ns = clock_ns
         self._max_requests = max_requests
         self._max_bytes = max_bytes
@@ -73,7 +74,7 @@ class Batcher:
     def beside(self, longest_s: float) -> "Batcher":
         """One over the same runner and learnt costs, with a queue and counts of its own."""
         return Batcher(
-            self._runner,
+            self.runner,
             self._clock_ns,
             merging=self._mergeable,
             why_not=self._why_not,
@@ -229,7 +230,7 @@ class Batcher:
         for parts in zip(*(call.feeds for call in group), strict=True):
             present = [part for part in parts if part is not None]
             feeds.append(np.concatenate(present) if present else None)
-        arrays = self._runner.run(feeds)
+        arrays = self.runner.run(feeds)
         run_ns = self._clock_ns() - begun
         self._count(rows, len(group), run_ns)
         if any(array is None or not array.ndim or array.shape[0] != rows for array in arrays):
@@ -247,7 +248,7 @@ class Batcher:
     def _run_alone(self, call: Call, defects: list[Exception]) -> None:
         begun = self._clock_ns()
         try:
-            arrays = self._runner.run(call.feeds)
+            arrays = self.runner.run(call.feeds)
         except TollwayError as error:
             call.error = error
             return

@@ -16,14 +16,18 @@ import msgspec
 from protocol.configuration import AlertDoc
 from protocol.frames import Hello
 from runtime.process import run, set_title
+from serving.background import BackgroundError
+from serving.background import read as read_background
 from serving.batcher import Batcher
 from serving.cost import Cost
 from serving.engine import Engine
+from serving.explanations import ExplainLimits, ExplainSetup
 from serving.golden import GoldenError, read, replay
 from serving.launch import EngineNews, EngineOrder, EngineWord
 from serving.listening import listen
 from serving.meter import Meter
 from serving.orders import Orders
+from serving.scores import UnknownGraphError, with_scores
 from serving.sentinel import Output, Sentinel
 from serving.session import LoadError, Session, runtime_of
 from serving.signature import Signature
@@ -32,6 +36,7 @@ from serving.v2_json import V2Json
 from serving.v2_reply import V2Replies
 from serving.warmup import Typical, warm
 
+SCORES: Final = "scores.onnx"
 CROSSING_S: Final = 0.25
 """After DRAIN, requests that were on their way when the gateway read it may still arrive."""
 
@@ -52,7 +57,7 @@ def main() -> None:
 
     try:
         engine = load(order, raise_alert)
-    except (LoadError, GoldenError) as error:
+    except (LoadError, GoldenError, BackgroundError) as error:
         say(word, EngineWord(ready=False, error=str(error)))
         sys.exit(1)
     gc.collect()
@@ -89,9 +94,12 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     """Everything between an order and an engine that may take traffic."""
     folder = Path(order.folder)
     signature = Signature(order.manifest, order.version)
-    golden = None
+    golden, background = None, None
+    decoder = V2Json(signature, V2Replies(signature))
+    if order.background is not None:
+        data = (folder / order.background).read_bytes()
+        background = read_background(data, signature, decoder)
     if order.golden is not None:
-        decoder = V2Json(signature, V2Replies(signature))
         golden = read((folder / order.golden).read_bytes(), decoder)
     rows = golden[1].feeds if golden else None
 
@@ -132,10 +140,31 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
         raise_alert=raise_alert,
         cluster_token=order.cluster_token.encode() if order.address.startswith("tcp:") else None,
         max_frame_bytes=order.max_frame_bytes,
+        explain=ExplainSetup(
+            background,
+            ExplainLimits(
+                max_rows=order.explain_max_rows, max_evaluations=order.explain_max_evaluations
+            ),
+            None if background is None else _scores(order, folder, signature),
+        ),
         report_defect=lambda error: _log_defect(order, error),
     )
     engine.contracts.obey(order.contract)
     return engine
+
+
+def _scores(order: EngineOrder, folder: Path, signature: Signature) -> Session | None:
+    """The model with scores in place of probabilities, where explanations are exact for these."""
+    linked = [found for found in order.manifest.additive or () if found.link != "identity"]
+    if len(linked) != 1 or order.manifest.files:
+        return None
+    path = folder / SCORES
+    try:
+        path.write_bytes(with_scores((folder / order.artifact).read_bytes(), linked[0].output))
+        return Session(path, signature)
+    except (UnknownGraphError, LoadError) as error:
+        _log_defect(order, error)  # its probabilities can be explained all the same
+        return None
 
 
 def _log_defect(order: EngineOrder, error: BaseException) -> None:

@@ -13,22 +13,17 @@ from functools import partial
 from typing import Final
 
 from protocol.errors import TollwayError
-from protocol.frames import (
-    NO_HEADER,
-    TRACED,
-    Frame,
-    Hello,
-    Operation,
-)
+from protocol.frames import NO_HEADER, TRACED, Frame, Hello, Operation
 from serving.account import Account
 from serving.admission import Admission, too_many_rows_in_time
 from serving.batcher import Batcher, internal, queue_full, too_late, too_many_rows
 from serving.call import Call
 from serving.connection import Connection
 from serving.contract import Contracts
+from serving.explanations import ExplainSetup
+from serving.low_priority import LowPriority
 from serving.meter import Progress
 from serving.sentinel import Sentinel
-from serving.shadow_work import ShadowWork
 from serving.signature import Signature, malformed
 from serving.statistics import statistics, told
 from serving.v1 import V1
@@ -42,6 +37,7 @@ TURN_NS: Final = 1_000_000
 """Runs of one turn may add up to this much before the loop gets to read again."""
 MAX_US: Final = 0xFFFFFFFF
 _V2_INFER: Final = int(Operation.V2_INFER)  # comparing with an enum costs more than with an int
+_V1_EXPLAIN: Final = int(Operation.V1_EXPLAIN)
 
 
 class Engine:
@@ -57,6 +53,7 @@ class Engine:
         sentinel: Sentinel | None = None,
         raise_alert: Callable[[str], None] | None = None,
         cluster_token: bytes | None = None,
+        explain: ExplainSetup | None = None,
         max_frame_bytes: int = 256 << 20,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         report_defect: Callable[[BaseException], None],
@@ -81,18 +78,22 @@ class Engine:
         self._v2_json = V2Json(signature, replies)
         self._v2_binary = V2Binary(signature, replies)
         self._v1 = V1(signature)
-        self._shadows = ShadowWork(
+        self._account = Account()
+        self._low = LowPriority(
             signature,
             batcher,
             self._decode,
-            hello.instance,
+            self._v1,
+            contracts=self.contracts,
+            account=self._account,
+            explain=explain or ExplainSetup(),
+            instance=hello.instance,
             clock_ns=clock_ns,
             report_defect=report_defect,
         )
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread = False
-        self._account = Account()
         self._last_inference_ms = 0
         self.on_work: Callable[[], None] | None = None
         """Called by the next request that comes, once."""
@@ -113,6 +114,10 @@ class Engine:
         if frame.id in connection.calls:
             connection.abort()  # two answers of one id could reach the wrong clients
             return
+        if frame.flags & ~TRACED == _V1_EXPLAIN:
+            self._low.explanations.take(connection, frame)
+            self._schedule()
+            return
         expected = self._admission.expects(1, arrived)
         if left_s and (needed := self._admission.late(expected, left_s, arrived)):
             self._account.turns_away()
@@ -122,11 +127,7 @@ class Engine:
         try:
             if self._batcher.full(size):
                 raise queue_full()
-            call = self._decode(frame)
-            if frame.c and call.rows > frame.c:
-                raise too_many_rows(call.rows, frame.c)
-            if (contract := self.contracts.present) is not None:
-                call.warned = not contract.check(call)
+            call = self._read(frame)
         except TollwayError as error:
             self._refuse(connection, frame.id, error, arrived)
             return
@@ -154,6 +155,14 @@ class Engine:
         self._batcher.add(call)
         self._schedule()
 
+    def _read(self, frame: Frame) -> Call:
+        call = self._decode(frame)
+        if frame.c and call.rows > frame.c:
+            raise too_many_rows(call.rows, frame.c)
+        if (contract := self.contracts.present) is not None:
+            call.warned = not contract.check(call)
+        return call
+
     def _refuse(
         self, connection: Connection, id: int, error: TollwayError, arrived_ns: int
     ) -> None:
@@ -173,24 +182,22 @@ class Engine:
             return self._v2_binary.decode(frame.body, frame.b)
         if operation == Operation.V1_PREDICT:
             return self._v1.decode(frame.body)
-        if operation == Operation.V1_EXPLAIN:
-            raise malformed(f"model {self._signature.model!r} has no explainer")
         raise malformed(f"this engine knows no operation {operation}")
 
     # shadows
 
     def shadow(self, connection: Connection, frame: Frame) -> None:
         """Queue what other versions have answered, for when there is nothing to predict."""
-        self._shadows.take(connection, frame)
+        self._low.shadows.take(connection, frame)
         self._schedule()
 
     def disagreements(self, acknowledged: int) -> bytes:
         """What was compared, see :data:`protocol.frames.Kind.DISAGREEMENTS`."""
-        return self._shadows.summary(acknowledged)
+        return self._low.shadows.summary(acknowledged)
 
     def leave_shadow(self) -> None:
         """Compare nothing more: the engine ends."""
-        self._shadows.close()
+        self._low.shadows.close()
 
     # batch -> run
 
@@ -200,7 +207,7 @@ class Engine:
         try:
             self._run_some()
         finally:  # also after a defect: who waits must not wait for the next request to come
-            if len(self._batcher) or self._shadows.due:
+            if len(self._batcher) or self._low.due:
                 self._schedule()
 
     def _run_some(self) -> None:
@@ -212,7 +219,7 @@ class Engine:
             for call in late:
                 self._fail(call, too_late())
             if not group:
-                self._shadows.work(self._begin, INLINE_S)
+                self._low.work(self._begin, INLINE_S)
                 return
             self._admission.begins(group)
             if self._batcher.predict(group) >= INLINE_S:
@@ -348,15 +355,15 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued or running."""
-        return not self._in_thread and not len(self._batcher)
+        """Whether nothing that somebody waits for is queued or running."""
+        return not (self._in_thread or len(self._batcher) or self._low.explanations.due)
 
     def progress(self) -> Progress:
         """Counts since the start, for :class:`serving.meter.Meter`."""
         batcher, account = self._batcher, self._account
         waiting = len(batcher) > 0
         return Progress(
-            account.succeeded,
+            account.succeeded + self._low.explanations.stats.answered,
             account.failed,
             account.queue_ns + account.input_ns,
             batcher.runs,
@@ -376,6 +383,7 @@ class Engine:
             last_inference_ms=self._last_inference_ms,
             threads=self.threads,
             contract=self.contracts.stats(),
+            explanations=self._low.explanations.stats,
         )
 
     def wake(self) -> None:

@@ -15,6 +15,7 @@ from protocol.manifest import Blob, Manifest
 CHUNK: Final = 1 << 20
 ARTIFACT: Final = "model.onnx"
 GOLDEN: Final = "golden.json"
+BACKGROUND: Final = "background.json"
 _DIGEST: Final = "sha256:"
 
 
@@ -40,7 +41,7 @@ class BlobCache:
     async def stage(self, manifest: Manifest, folder: Path) -> None:
         """Fill ``folder``, made anew, with a version's files. Raises :class:`FetchError`."""
         await asyncio.to_thread(_make_empty, folder)
-        places = {"artifact": ARTIFACT, "golden": GOLDEN}
+        places = {"artifact": ARTIFACT, "golden": GOLDEN, "background": BACKGROUND}
         for role, blob in manifest.blobs():
             target = folder / (places.get(role) or _inside(blob.path))
             if not await asyncio.to_thread(self._copy, blob, target):

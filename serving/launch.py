@@ -28,6 +28,10 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the graph within ``folder``."""
     golden: str | None = None
     """Path of the golden rows within ``folder``."""
+    background: str | None = None
+    """Path of the background rows within ``folder``."""
+    explain_max_rows: int = 100
+    explain_max_evaluations: int = 5_000_000
     address: str
     """``unix:/path`` or ``tcp:host:port`` to listen on."""
     cluster_token: str = ""

@@ -103,6 +103,25 @@ _METRICS: Final = (
     ),
 )
 
+_EXPLAINED: Final = (
+    ("answered", "tollway_engine_explanations_total", "Requests explained.", 1.0),
+    ("failed", "tollway_engine_explanations_failed_total", "Requests not explained.", 1.0),
+    ("rows", "tollway_engine_explained_rows_total", "Rows explained.", 1.0),
+    (
+        "answer_ns",
+        "tollway_engine_explanation_seconds_total",
+        "Time from requests' arrival until their explanations were written.",
+        NANOSECONDS,
+    ),
+    ("rows_run", "tollway_engine_explanation_run_rows_total", "Rows run to explain others.", 1.0),
+    (
+        "run_ns",
+        "tollway_engine_explanation_run_seconds_total",
+        "Time that the graph ran to explain.",
+        NANOSECONDS,
+    ),
+)
+
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _SCALED: Final = (
@@ -147,6 +166,13 @@ def exposition(engines: Engines, scaled: Scaled = MappingProxyType({})) -> str:
         ]
     lines += _failures(engines)
     lines += _batches(engines)
+    for field, name, text, unit in _EXPLAINED:
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
+        lines += [
+            f"{name}{_labels(doc)} {getattr(found.explanations, field) / unit!r}"
+            for doc, found in engines
+            if found is not None
+        ]
     lines += _contracts(engines)
     name = "tollway_engine_batching_cause"
     lines += [f"# HELP {name} Why requests share runs or not.", f"# TYPE {name} gauge"]

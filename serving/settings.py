@@ -58,6 +58,10 @@ class WorkerSettings(BaseSettings):
     """Bytes of request bodies that may wait in one engine."""
     max_batch_rows: int = Field(default=1024, ge=1)
     """Rows that requests may share one run with."""
+    explain_max_rows: int = Field(default=100, ge=1, le=10_000)
+    """Rows that one request may have explained; a plan's ``max_rows`` may allow fewer."""
+    explain_max_evaluations: int = Field(default=5_000_000, ge=1000, le=1_000_000_000)
+    """Rows that the model may have to run for one request to explain."""
     max_frame_bytes: int = Field(default=256 << 20, ge=1 << 16, le=1 << 30)
     """Largest frame that an engine takes."""
     loading_at_once: int = Field(default=2, ge=1, le=64)

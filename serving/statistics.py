@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.frames import ContractStats, EngineStats, EngineTrace
+from protocol.frames import ContractStats, EngineStats, EngineTrace, ExplainStats
 from serving.account import Account
 from serving.batcher import Batcher
 from serving.call import Call, Results
@@ -18,6 +18,7 @@ def statistics(
     last_inference_ms: int,
     threads: tuple[int, str],
     contract: ContractStats | None,
+    explanations: ExplainStats,
 ) -> bytes:
     """Counts since the start, as JSON of :class:`EngineStats`. ``threads``: of one run, and why."""
     batching, reason = batcher.batching
@@ -51,6 +52,7 @@ def statistics(
             contract=contract,
             last_inference_ms=last_inference_ms,
             batches=batcher.batches.sizes,
+            explanations=explanations,
         )
     )
 

@@ -37,7 +37,7 @@ def imported() -> dict[str, set[str]]:
         ("alembic", r"control/store/.*"),
         ("redis", r"policies/stores/.*"),
         ("onnxruntime", r"serving/session\.py"),
-        ("onnx", r"registry/(inspect_child|graph|bundle|fit)\.py"),
+        ("onnx", r"registry/(additive|inspect_child|graph|bundle|fit)\.py"),
     ],
 )
 def test_library_is_known_only_where_it_belongs(library: str, allowed: str) -> None:

@@ -74,7 +74,8 @@ version_blobs = sa.Table(
     sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
     sa.Index("ix_version_blobs_digest", "digest"),
 )
-"""Which blobs a version needs: role ``artifact``, ``file`` (with its path) or ``golden``."""
+"""Which blobs a version needs: role ``artifact``, ``file`` (with its path), ``golden`` or
+``background``."""
 
 blob_holders = sa.Table(
     "blob_holders",

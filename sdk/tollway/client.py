@@ -128,6 +128,7 @@ class Client(Managed, Evaluated, Ended):
         metrics: Mapping[str, float] | None = None,
         rtol: float | None = None,
         atol: float | None = None,
+        background: int = 100,
         progress: Choice = None,
         timeout_s: float = 300.0,
     ) -> Version:
@@ -140,6 +141,8 @@ class Client(Managed, Evaluated, Ended):
         number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that
         stay with the version. ``progress`` None shows a bar on a terminal; a function gets one
         line per step. ``timeout_s`` bounds each wait for the server to take the version up.
+        ``background`` rows of ``X`` are stored with the version, for :meth:`explain` to compare
+        with: at most 1,000; with 0 none are, and the version explains nothing.
 
         Raises :class:`ConversionError`, :class:`ParityError` (with the counterexample row), and
         :class:`DeploymentError` when no engine can run it: the traffic stays where it was.
@@ -155,6 +158,7 @@ class Client(Managed, Evaluated, Ended):
             metrics=metrics,
             rtol=rtol,
             atol=atol,
+            background=background,
             progress=progress,
             timeout_s=timeout_s,
         )

@@ -32,6 +32,7 @@ class Deployment:
     metrics: Mapping[str, float] | None = None
     rtol: float | None = None
     atol: float | None = None
+    background: int = 100
     progress: Choice = None
     timeout_s: float = 300.0
 
@@ -110,7 +111,13 @@ class Deployer:
         from tollway.conversion import convert  # noqa: PLC0415 -- importing tollway stays light
 
         return convert(
-            wish.model, wish.X, wish.y, rtol=wish.rtol, atol=wish.atol, progress=show.step
+            wish.model,
+            wish.X,
+            wish.y,
+            rtol=wish.rtol,
+            atol=wish.atol,
+            background=wish.background,
+            progress=show.step,
         )
 
     def _upload(
@@ -125,6 +132,11 @@ class Deployer:
         sources += [(source, source.blob(path)) for path, source in files.items()]
         if golden is not None:
             sources.append((golden, golden.blob()))
+        background: dict[str, object] = {}
+        if converted.background is not None:
+            rows = Source(converted.background)
+            sources.append((rows, rows.blob()))
+            background = {"background": _stored(rows.blob())}
         self._send(sources, show)
         first = sources[0][1]
         return {
@@ -139,6 +151,8 @@ class Deployer:
             "parity": asdict(converted.parity) if converted.parity is not None else None,
             "metrics": _metrics(converted.metrics, wish.metrics),
             "description": wish.description,
+            # Left out where there is none, for servers from before explanations.
+            **background,
         }
 
     def _send(self, sources: list[tuple[Source, Blob]], show: Reporter) -> None:

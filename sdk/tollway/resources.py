@@ -77,6 +77,15 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Additive:
+    """An output that is a sum of what its columns add, under a link: ``identity``, ``logistic`` or
+    ``softmax``."""
+
+    output: str
+    link: str = "identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The immutable description of a version: everything that decides how it answers.
 
@@ -93,6 +102,10 @@ class Manifest:
     task: str = "unknown"
     files: tuple[Blob, ...] = ()
     golden: Blob | None = None
+    background: Blob | None = None
+    """Rows that explanations compare with."""
+    additive: tuple[Additive, ...] = ()
+    """Outputs whose explanations are exact."""
     columns: tuple[Column, ...] = ()
     labels: tuple[str | int | float | bool, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)

@@ -179,12 +179,13 @@ async def test_a_cancelled_request_gets_no_reply(rig: MakeRig) -> None:
     assert not connection.calls
 
 
-async def test_explain_says_that_there_is_no_explainer(rig: MakeRig) -> None:
+async def test_explain_says_that_there_are_no_background_rows(rig: MakeRig) -> None:
     connection, _, replies = connected(rig(models.identity()).engine())
     connection.data_received(frame_bytes(infer_frame(1, b"{}", flags=Operation.V1_EXPLAIN)))
     await settle()
     (answer,) = replies()
-    assert (answer.status, answer.body) == (400, b'{"error":"model \'m\' has no explainer"}')
+    assert answer.status == 422
+    assert b"has no background rows: deploy it with X" in answer.body
 
 
 async def test_a_defect_is_reported_and_answered_500_without_internals(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import onnx
 
+from tollway.conversion.background import background
 from tollway.conversion.blame import blame
 from tollway.conversion.boosting import as_estimator, register_boosting
 from tollway.conversion.converters import register
@@ -28,7 +29,11 @@ GOLDEN_FROM = 200
 
 
 def convert_estimator(
-    model: Estimator, X: object, tolerance: Tolerance, report: Callable[[str], None]
+    model: Estimator,
+    X: object,
+    tolerance: Tolerance,
+    background_rows: int,
+    report: Callable[[str], None],
 ) -> Converted:
     """Search the ways of converting ``model`` until one agrees with it. Raises as ``convert``."""
     model = as_estimator(model)
@@ -64,6 +69,8 @@ def convert_estimator(
         conversion=found.candidate.options() | _label_type(problem.labels),
         parity=found.verdict.parity(tolerance),
         golden=_golden(found, rows),
+        # Without X the rows are made up: fit to compare graphs with, but not answers.
+        background=None if X is None else _background(found, rows, background_rows),
     )
 
 
@@ -82,6 +89,11 @@ def _all_groups(model: Estimator, rows: Rows, task: Task) -> list[Group]:
 def _label_type(labels: list[Label]) -> dict[str, str]:
     """Kept beside the labels, because a manifest's canonical JSON writes 1.0 as 1."""
     return {"labels": "float"} if any(type(label) is float for label in labels) else {}
+
+
+def _background(found: Proven, rows: Rows, count: int) -> bytes | None:
+    encoded = encode_inputs(found.inputs, found.columns, rows.native)
+    return background(encoded, found.inputs, found.columns, count)
 
 
 def _golden(found: Proven, rows: Rows) -> bytes | None:

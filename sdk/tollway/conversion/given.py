@@ -13,6 +13,7 @@ from onnx.external_data_helper import (
     uses_external_data,
 )
 
+from tollway.conversion.background import background
 from tollway.conversion.encoding import NUMPY_TYPES, InputError, encode_inputs
 from tollway.conversion.errors import ConversionError
 from tollway.conversion.foreign import Estimator, Foreign
@@ -25,7 +26,9 @@ from tollway.conversion.schema import describe
 from tollway.conversion.types import ColumnSpec, Converted, Task, TensorSpec
 
 
-def convert_given(model: Estimator, X: object, report: Callable[[str], None]) -> Converted:
+def convert_given(
+    model: Estimator, X: object, background_rows: int, report: Callable[[str], None]
+) -> Converted:
     """Check the graph, load it once, describe it; golden rows from ``X`` or from made-up ones."""
     report("checking the graph")
     path = Path(model) if isinstance(model, (str, os.PathLike)) else None
@@ -43,6 +46,7 @@ def convert_given(model: Estimator, X: object, report: Callable[[str], None]) ->
         raise ConversionError(f"the graph does not load: {_first_line(error)}") from error
     inputs, outputs = interface(proto)
     columns = _columns(inputs, X)
+    rows = _encoded(inputs, columns, X)
     return Converted(
         onnx_bytes=onnx_bytes,
         task=_task(outputs),
@@ -52,7 +56,10 @@ def convert_given(model: Estimator, X: object, report: Callable[[str], None]) ->
         external_files=files,
         libraries=onnx_versions(),
         conversion={"layout": "as given"},
-        golden=_golden(session, inputs, columns, X),
+        golden=_golden(session, inputs, rows, made_up=X is None),
+        background=None
+        if X is None or rows is None
+        else background(rows, inputs, columns, background_rows),
     )
 
 
@@ -124,13 +131,22 @@ def _columns(inputs: list[TensorSpec], X: object) -> list[ColumnSpec]:
     return columns
 
 
-def _golden(
-    session: Session, inputs: list[TensorSpec], columns: list[ColumnSpec], X: object
-) -> bytes | None:
+def _encoded(
+    inputs: list[TensorSpec], columns: list[ColumnSpec], X: object
+) -> dict[str, npt.NDArray[Any]] | None:
     try:
-        rows = _made_up(inputs) if X is None else encode_inputs(inputs, columns, X)
+        return _made_up(inputs) if X is None else encode_inputs(inputs, columns, X)
     except InputError as error:
         raise ConversionError(f"X does not fit the inputs of the graph: {error}") from error
+
+
+def _golden(
+    session: Session,
+    inputs: list[TensorSpec],
+    rows: dict[str, npt.NDArray[Any]] | None,
+    *,
+    made_up: bool,
+) -> bytes | None:
     if rows is None:
         return None
     kept = usable(rows)
@@ -140,7 +156,7 @@ def _golden(
     try:
         outputs = session.run(chosen)
     except Exception as error:
-        if X is None:
+        if made_up:
             return None  # made-up rows may not suit the graph; then there are no golden rows
         raise ConversionError(f"the graph fails on the rows of X: {_first_line(error)}") from error
     return golden(chosen, outputs, inputs)

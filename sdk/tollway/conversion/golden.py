@@ -27,8 +27,12 @@ def golden(inputs: dict[str, Array], outputs: dict[str, Array], specs: list[Tens
     numbers = [np.abs(v[np.isfinite(v)]) for v in outputs.values() if v.dtype.kind == "f"]
     largest = max((float(v.max()) for v in numbers if v.size), default=1.0)
     document = {
-        "request": {"inputs": [_tensor(name, v, datatypes[name]) for name, v in inputs.items()]},
-        "response": {"outputs": [_tensor(name, v, _datatype(v)) for name, v in outputs.items()]},
+        "request": {
+            "inputs": [tensor_document(name, v, datatypes[name]) for name, v in inputs.items()]
+        },
+        "response": {
+            "outputs": [tensor_document(name, v, _datatype(v)) for name, v in outputs.items()]
+        },
         "atol": ATOL * max(1.0, largest),
         "rtol": RTOL,
     }
@@ -51,7 +55,8 @@ def _datatype(value: Array) -> str:
     )
 
 
-def _tensor(name: str, value: Array, datatype: str) -> dict[str, object]:
+def tensor_document(name: str, value: Array, datatype: str) -> dict[str, object]:
+    """A tensor of a V2 request, as JSON has it: a number that is not finite is null."""
     flat = value.ravel().tolist()
     if value.dtype.kind == "f":
         flat = [number if np.isfinite(number) else None for number in flat]

@@ -10,6 +10,8 @@ from typing import Literal, NotRequired, TypedDict
 Task = Literal["classification", "regression", "clustering", "outlier", "transform", "unknown"]
 ColumnType = Literal["float", "integer", "boolean", "string"]
 Label = str | int | float | bool
+MOST_BACKGROUND_ROWS = 1000
+"""Rows that a version may keep for explanations."""
 
 
 class TensorSpec(TypedDict):
@@ -77,4 +79,6 @@ class Converted:
     parity: Parity | None = None
     golden: bytes | None = None
     """JSON of a V2 request and its expected response, see :mod:`tollway.conversion.golden`."""
+    background: bytes | None = None
+    """JSON of a V2 request with typical rows, see :mod:`tollway.conversion.background`."""
     metrics: dict[str, float] = field(default_factory=dict)
