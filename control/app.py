@@ -31,6 +31,7 @@ from control.middleware import (
 )
 from control.problems import of_status, of_validation
 from control.routes_audit import audit_router
+from control.routes_canaries import canary_router
 from control.routes_configuration import configuration_router
 from control.routes_conventions import ProblemBody, known_query
 from control.routes_directory import directory_router
@@ -152,6 +153,7 @@ def _routes() -> list[BaseRoute]:
     router.include_router(internal_router())
     for make in (
         partial(registry_router, require),
+        canary_router,
         directory_router,
         plan_router,
         subscription_router,

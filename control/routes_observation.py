@@ -8,8 +8,10 @@ from pydantic import BaseModel
 
 from control.middleware import require
 from control.resources import Page
+from control.rollouts.operations import Canaries
 from control.routes_conventions import INSPECTORS, READERS, Limit, errors
 from control.routes_parts import part
+from control.store.alerts import alert_of
 from control.store.gateways import Gateways
 from control.store.stream import Stream
 from control.store.workers import Workers
@@ -40,6 +42,7 @@ class AlertItem(BaseModel):
     model: str
     version: int
     worker: str
+    """Who found it; empty for what control itself did."""
     slot: int
 
 
@@ -72,6 +75,7 @@ class ChangeItem(BaseModel):
 
 
 TheWorkers = Annotated[Workers, Depends(part(lambda services: services.workers))]
+TheCanaries = Annotated[Canaries, Depends(part(lambda services: services.canaries))]
 TheGateways = Annotated[Gateways, Depends(part(lambda services: services.gateways))]
 TheStream = Annotated[Stream, Depends(part(lambda services: services.stream))]
 
@@ -98,12 +102,15 @@ def observation_router() -> APIRouter:
 
     @router.get("/alerts", responses=errors())
     def list_alerts(
-        workers: TheWorkers, actor: Annotated[Actor, Depends(require(*READERS))]
+        workers: TheWorkers,
+        canaries: TheCanaries,
+        actor: Annotated[Actor, Depends(require(*READERS))],
     ) -> Page[AlertItem]:
-        """List what workers found of versions that they serve; to publishers, of their models.
+        """List what somebody should look at; to publishers, of their models.
 
-        `batch_variance`: a model's answers depended on which requests shared a run; its requests
-        are run one by one now.
+        `batch_variance`: a worker found that a model's answers depended on which requests shared a
+        run; its requests are run one by one now. `canary_rolled_back`: a guarded canary did harm
+        and has no traffic any more; it stands for a week, or until the model's next one.
         """
         found = [
             AlertItem(
@@ -119,6 +126,11 @@ def observation_router() -> APIRouter:
             for engine in worker.engines
             for alert in engine.alerts
             if actor.manages_model(engine.model)
+        ]
+        found += [
+            AlertItem(**msgspec.structs.asdict(alert_of(run)), slot=0)
+            for run in canaries.alerting()
+            if actor.manages_model(run.model)
         ]
         return Page(items=found, next=None)
 

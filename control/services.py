@@ -20,6 +20,10 @@ from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
 from control.receipts import Receipts
+from control.rollouts.comparisons import from_shadows
+from control.rollouts.controller import Controller
+from control.rollouts.operations import Canaries
+from control.rollouts.output import guarded_by
 from control.seal_keys import open_sealer
 from control.settings import ControlSettings
 from control.store import history, schema
@@ -65,6 +69,7 @@ SCAN_DELAY_S = 900.0
 COMPACT_CHECK_S = 300.0
 DAILY_S = 24 * 3600.0
 LOST_CHECK_S = 2.0
+CANARY_CHECK_S = 1.0
 SESSIONS_S = 60.0
 FLUSH_S = 10.0
 CAPTURES_S = 600.0
@@ -97,6 +102,7 @@ class Services(NamedTuple):
     gateways: Gateways
     usage: UsageParts
     disagreements: DisagreementStore
+    canaries: Canaries
     stream: Stream
     notifier: ChangeNotifier
     authenticator: Authenticator
@@ -149,6 +155,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     issuer_tokens = IssuerTokens(settings, issuers, clock)
     gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000), gateways.remotes)
+    canaries = Canaries(database, clock, workers.status)
     store = open_blob_store(settings.blobs)
     sealer = open_sealer(settings.seal_key_path, settings.seal_dir)
     registry = create_registry(
@@ -172,6 +179,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         held_by=pinned_by,
         sponsors=ModelSponsors(),
         sealer=sealer,
+        guarded=guarded_by(canaries),
     )
     epochs = Epochs(database)
     seal_all(database, sealer, clock)
@@ -182,6 +190,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     usage = usage_parts(settings, database, clock, stop)
     disagreements = DisagreementStore(database, clock, settings.disagreement_days)
     transitions = transition_parts(settings, registry, usage.reports, disagreements, clock)
+    controller = Controller(database, clock, workers.status, from_shadows(disagreements))
     return Services(
         settings=settings,
         clock=clock,
@@ -210,6 +219,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         gateways=gateways,
         usage=usage,
         disagreements=disagreements,
+        canaries=canaries,
         stream=stream,
         notifier=notifier,
         authenticator=Authenticator(
@@ -236,6 +246,8 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
                 Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain),
                 Job("captures", GC_DELAY_S, CAPTURES_S, captures.expire),
                 *transitions.jobs(),
+                # Traffic that fails does not wait for a scan of blobs.
+                Job("canaries", CANARY_CHECK_S, CANARY_CHECK_S, controller.run, alone=True),
             ],
             _audit_jobs(settings, failed_logins, checkpoints, log, metrics, stop),
             metrics,

@@ -1,29 +1,29 @@
 """What the API takes and gives about rollouts. Shares are percent there, in steps of 0.1."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 from msgspec import UNSET
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from protocol.configuration import ShadowDoc
+from registry.canary_bodies import (
+    MAX_STEPS,
+    PERMILLE,
+    GuardedCanaryOutput,
+    GuardInput,
+    StepInput,
+    plan_of,
+    rising,
+    steps_of,
+    whole_steps,
+)
 from registry.clock import rfc3339
 from registry.inputs import Number, Why
 from registry.rollouts import CanaryWish, RolloutWish
 from registry.store.rollouts import CanaryRecord, RolloutChange, RolloutRecord
 
-PERMILLE: Final = 10
-"""Permille in a percent."""
 MAX_SHADOWS: Final = 4
-_EXACT: Final = 1e-6
-
-
-def _whole_steps(percent: float) -> float:
-    if abs(percent * PERMILLE - round(percent * PERMILLE)) > _EXACT:
-        raise ValueError("must be in steps of 0.1")
-    return percent
-
-
-Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), AfterValidator(_whole_steps)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), AfterValidator(whole_steps)]
 
 
 class _Input(BaseModel):
@@ -35,12 +35,39 @@ class CanaryInput(_Input):
 
     version: Number
     percent: Percent | None = None
-    """Left out: that of the present canary, if it is this version."""
+    """Left out: the first step's, or that of the present canary, if it is this version."""
+    steps: (
+        Annotated[
+            list[StepInput],
+            Field(min_length=1, max_length=MAX_STEPS),
+            AfterValidator(rising),
+        ]
+        | None
+    ) = None
+    """Shares that it goes through by itself, guarded. With a guard and neither steps nor percent:
+    1, 5, 25, 50 and 100 percent."""
+    guard: GuardInput | None = None
+    """When it is rolled back by itself; left out with steps: by the defaults."""
+    promote: bool = False
+    """Whether it becomes stable after the last step."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.steps is not None and self.percent is not None:
+            raise ValueError("give percent or steps, not both")
+        if self.guard is not None and self.percent == 0:
+            raise ValueError("percent: a guarded canary needs a share")
+        if self.promote and self.steps is None and self.guard is None:
+            raise ValueError("promote: only a guarded canary promotes itself; give steps or guard")
+        return self
 
     def wish(self) -> CanaryWish:
         """The same for the domain."""
+        plan = plan_of(self.percent, self.steps, self.guard, promote=self.promote)
+        if plan is None and self.percent is None:
+            return CanaryWish(version=self.version)
         share = None if self.percent is None else round(self.percent * PERMILLE)
-        return CanaryWish(version=self.version, permille=share)
+        return CanaryWish(version=self.version, permille=share, plan=plan)
 
 
 class ShadowInput(_Input):
@@ -107,6 +134,10 @@ class CanaryOutput(BaseModel):
     percent: float
     since: str
     """When this version became the canary."""
+    steps: list[StepInput] | None
+    """Null: its share is set by hand."""
+    guard: GuardInput | None
+    promote: bool
 
     @classmethod
     def of(cls, record: CanaryRecord) -> "CanaryOutput":
@@ -115,6 +146,9 @@ class CanaryOutput(BaseModel):
             version=record.version,
             percent=record.permille / PERMILLE,
             since=rfc3339(record.since),
+            steps=None if record.plan is None else steps_of(record.plan),
+            guard=None if record.plan is None else GuardInput.of(record.plan.guard),
+            promote=record.plan is not None and record.plan.promote,
         )
 
 
@@ -135,15 +169,21 @@ class RolloutOutput(BaseModel):
     """Empty for those who do not manage the model."""
     previous: int | None
     """The version that a rollback goes to; null: there is none."""
+    guarded: GuardedCanaryOutput | None
+    """The model's last guarded canary, under way or as it ended; null for those who do not manage
+    the model."""
 
     @classmethod
-    def of(cls, record: RolloutRecord, previous: int | None) -> "RolloutOutput":
+    def of(
+        cls, record: RolloutRecord, previous: int | None, guarded: GuardedCanaryOutput | None
+    ) -> "RolloutOutput":
         """From the store's record."""
         return cls(
             stable=record.stable,
             canary=None if record.canary is None else CanaryOutput.of(record.canary),
             shadow=_shadows(record.shadows),
             previous=previous,
+            guarded=guarded,
         )
 
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from protocol.configuration import ShadowDoc
 from protocol.errors import Code, TollwayError
 from registry.aliases import go_back, point
+from registry.canary_plan import CanaryPlan, same_plan
 from registry.clock import Clock
 from registry.conditions import holds
 from registry.gates import check_promotion
@@ -30,7 +31,9 @@ class CanaryWish(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     permille: int | None = None
-    """None: that of the present canary, if it is this version."""
+    """None: the first step's; without a plan that of the present canary, if it is this version."""
+    plan: CanaryPlan | UnsetType | None = UNSET
+    """None: it is not guarded; UNSET: as the present canary is, if it is this version."""
 
 
 class RolloutWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,19 +194,40 @@ def _canary(
         raise TollwayError(
             Code.CONFLICT, f"version {wanted.version} is the stable one: it cannot be its canary"
         )
-    same = now is not None and now.version == wanted.version
-    permille = wanted.permille
-    if permille is None:
-        if now is None or not same:
-            raise TollwayError(Code.INVALID, "canary.percent: say which share the canary gets")
-        permille = now.permille
-    if now is None or not same or permille > now.permille:  # taking from one that fails is fine
+    kept = now if now is not None and now.version == wanted.version else None
+    canary = _wanted(kept, wanted, force=wish.force, at=at)
+    if kept is None or canary.permille > kept.permille:  # taking from one that fails is fine
         status = statuses[wanted.version]
         version = callable_version(connection, present.model, wanted.version, status, "the canary")
         check_promotion(connection, version, "the canary")
-    if now is not None and same:
-        return msgspec.structs.replace(now, permille=permille)
-    return CanaryRecord(version=wanted.version, permille=permille, since=at)
+    return canary
+
+
+def _wanted(kept: CanaryRecord | None, wanted: CanaryWish, *, force: bool, at: int) -> CanaryRecord:
+    """The canary that is wished for; ``kept``: the present one, if it is this version."""
+    if isinstance(wanted.plan, CanaryPlan):
+        return _planned(kept, wanted.version, wanted.plan, force=force, at=at)
+    permille = wanted.permille
+    if permille is None:
+        if kept is None:
+            raise TollwayError(Code.INVALID, "canary.percent: say which share the canary gets")
+        permille = kept.permille
+    if kept is None:
+        return CanaryRecord(version=wanted.version, permille=permille, since=at)
+    plan = kept.plan if wanted.plan is UNSET else None
+    return msgspec.structs.replace(kept, permille=permille, plan=plan)
+
+
+def _planned(
+    kept: CanaryRecord | None, version: int, plan: CanaryPlan, *, force: bool, at: int
+) -> CanaryRecord:
+    """The canary at the first step of its plan; one that has this plan already goes on with it."""
+    plan = msgspec.structs.replace(plan, forced=force, since=at)
+    if kept is not None and kept.plan is not None and same_plan(kept.plan, plan):
+        return kept
+    since = at if kept is None else kept.since
+    share = plan.steps[0].permille
+    return CanaryRecord(version=version, permille=share, since=since, plan=plan)
 
 
 def _shadows(

@@ -41,7 +41,8 @@ def _answered(registry: Registry, record: RolloutRecord, response: Response) -> 
     etag = rollout_etag(record)
     if etag is not None:
         response.headers["ETag"] = quoted(etag)
-    return RolloutOutput.of(record, registry.rollouts.previous(record.model))
+    model = record.model
+    return RolloutOutput.of(record, registry.rollouts.previous(model), registry.guarded(model))
 
 
 def _add_reads(router: APIRouter, require: Require) -> None:
@@ -57,7 +58,7 @@ def _add_reads(router: APIRouter, require: Require) -> None:
         if view.whole:
             return shown
         # Which versions it is compared with, and where it could go back to, is its publisher's.
-        return shown.model_copy(update={"shadow": [], "previous": None})
+        return shown.model_copy(update={"shadow": [], "previous": None, "guarded": None})
 
     @router.get("/models/{model}/rollout/history")
     def rollout_history(

@@ -12,6 +12,7 @@ from registry.aliases import Aliases
 from registry.approvals import Approvals
 from registry.blobs import Blobs
 from registry.blobstore import BlobStore
+from registry.canary_bodies import GuardedOf, unguarded
 from registry.clock import Clock, system_clock
 from registry.collect import Collected, Collector
 from registry.deprecation import Deprecations
@@ -58,6 +59,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     uploads: Uploads
     collector: Collector
     integrity: Integrity
+    guarded: GuardedOf
 
     def maintain(self) -> Collected:
         """What is to be done every so often: drop what expired or crashed, collect garbage."""
@@ -79,6 +81,7 @@ def create_registry(
     sponsors: Sponsors = ANY_SPONSOR,
     held_by: HeldBy = held_by_nobody,
     sealer: Sealer | None = None,
+    guarded: GuardedOf = unguarded,
 ) -> Registry:
     """Build the registry on an already migrated ``database``. ``sealer``: None makes a key that no
     gateway will ever know."""
@@ -108,4 +111,5 @@ def create_registry(
         uploads=Uploads(database, blobs, settings, clock),
         collector=Collector(database, store, settings, clock),
         integrity=Integrity(database, store, clock),
+        guarded=guarded,
     )

@@ -1,10 +1,12 @@
-"""Alerts: what workers find of versions, recorded when it begins and when it ends."""
+"""Alerts: what workers find of versions, and canaries that were rolled back. Recorded when one
+begins and when it ends."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from sqlalchemy.engine import Connection
 
+from control.store.canary_runs import Run
 from protocol.configuration import AlertKind, WorkerDoc
 from registry.clock import rfc3339
 from registry.store import audit
@@ -13,15 +15,19 @@ RAISED: Final = "alert.raised"
 ENDED: Final = "alert.ended"
 
 
+ROLLED_BACK: Final = "canary_rolled_back"
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What the audit entries ``alert.raised`` (after) and ``alert.ended`` (before) say."""
 
-    kind: AlertKind
+    kind: AlertKind | Literal["canary_rolled_back"]
     message: str
     since: str
     model: str
     version: int
     worker: str
+    """Who found it; empty for what control itself did."""
 
 
 Place = tuple[str, int, AlertKind]
@@ -40,6 +46,26 @@ def record_alerts(
     for place in sorted(now.keys() - was.keys()):
         raised = now[place]
         audit.record(connection, RAISED, "alert", _key(raised), at_ms=at_ms, after=raised)
+
+
+def record_alert(connection: Connection, run: Run, *, raised: bool, at_ms: int) -> None:
+    """Record that the alert about a canary that was rolled back begins, or ends."""
+    alert = alert_of(run)
+    before, after = (None, alert) if raised else (alert, None)
+    action = RAISED if raised else ENDED
+    audit.record(connection, action, "alert", _key(alert), at_ms=at_ms, before=before, after=after)
+
+
+def alert_of(run: Run) -> Alert:
+    """The alert about a canary that was rolled back."""
+    return Alert(
+        kind=ROLLED_BACK,
+        message=run.reason,
+        since=rfc3339(run.ended_ms or run.began_ms),
+        model=run.model,
+        version=run.version,
+        worker="",
+    )
 
 
 def _found(worker: WorkerDoc | None) -> dict[Place, Alert]:

@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+import control.store.canary_tables
 import control.store.capture_tables
 import control.store.disagreement_tables
 import control.store.gateway_tables
@@ -25,7 +26,7 @@ from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0024"
+HEAD: Final = "0025"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")

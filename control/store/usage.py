@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.charges import Charge, Occasion, charges_of
+from control.store import canary_counts
 from control.store.charges import add_charges
 from control.store.key_usage import touch_keys
 from control.store.quotas import tell_thresholds
@@ -72,6 +73,7 @@ class UsageStore:
                 if present == known:
                     present = known + batch.consumed
                     self._advance(connection, gateway, segment, present, batch)
+                    canary_counts.add(connection, batch.records)
                     self._add(connection, rollups, charges)
                     touch_keys(connection, batch.records, is_sqlite=self._database.is_sqlite)
                     records, damaged = len(batch.records), batch.damaged

@@ -61,6 +61,12 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
+    "canary": frozenset(
+        {
+            "model", "version", "stable", "state", "step", "percent", "counts", "alpha", "e_value",
+            "threshold", "tests",
+        }
+    ),
     "rollout": frozenset({"model", "stable", "canary", "shadows", "revision"}),
 }  # fmt: skip
 """What is told of each kind of resource. A field that is not here never leaves."""
@@ -165,7 +171,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return first, second.partition("/")[0]
         case "model" | "rollout":
             return None, row.key
-        case "version" | "alias" | "alert" | "requirements" | "approval":
+        case "version" | "alias" | "alert" | "requirements" | "approval" | "canary":
             return None, _text(state.get("model")) or first
     return None, None
 

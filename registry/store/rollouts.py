@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protocol.configuration import ShadowDoc
+from registry.canary_plan import CanaryPlan
 from registry.store import aliases, models
 from registry.store.rollout_tables import rollout_history, rollouts
 
@@ -23,6 +24,8 @@ class CanaryRecord(msgspec.Struct, frozen=True, kw_only=True):
     permille: int
     since: int
     """UNIX milliseconds at which this version became the canary."""
+    plan: CanaryPlan | None = None
+    """How its share grows, and its guard; None: somebody sets it by hand."""
 
 
 class RolloutRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +65,13 @@ def get(connection: Connection, model: str) -> RolloutRecord:
         shadows=_shadows(row.shadows),
         revision=row.revision,
     )
+
+
+def with_canary(connection: Connection) -> list[RolloutRecord]:
+    """Every rollout that has a canary, by model."""
+    query = sa.select(rollouts.c.model).where(rollouts.c.canary.is_not(None))
+    names = connection.execute(query.order_by(rollouts.c.model)).scalars().all()
+    return [get(connection, name) for name in names]
 
 
 def save(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from control.reach import Reach
+from control.rollouts.controller import Controller
 from protocol.manifest import sha256_digest
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, register, report
@@ -240,6 +241,28 @@ async def _change_pin(control: Control) -> Call:
 async def _remove_pin(control: Control) -> Call:
     await _done(control, "PUT", _PIN, json=(await _pin(control)).json)
     return Call(_PIN)
+
+
+async def _guarded(control: Control) -> None:
+    stable, canary = await two_published(control)
+    steps = [{"percent": 5}, {"percent": 50}]
+    body = {"stable": stable, "canary": {"version": canary, "steps": steps}}
+    await _done(control, "PUT", "/models/risk/rollout", json={"stable": stable})
+    await _done(control, "PUT", "/models/risk/rollout", json=body)
+    services = control.services
+    Controller(services.database, control.clock, services.workers.status).run()
+
+
+def canary_call(action: str) -> Callable[[Control], Awaitable[Call]]:
+    """Something done by hand with a guarded canary."""
+
+    async def prepare(control: Control) -> Call:
+        await _guarded(control)
+        if action == "resume":
+            await _done(control, "POST", "/models/risk/rollout/pause", json={"reason": "wait"})
+        return Call(f"/models/risk/rollout/{action}", {"reason": "seen"}, own_reason="seen")
+
+    return prepare
 
 
 async def _change_plan(control: Control) -> Call:
@@ -481,6 +504,18 @@ CASES: dict[str, list[Case]] = {
     ],
     "POST /models/{model}/rollback": [
         Case("rollout.rolled_back", "rollout", "risk", _roll_back),
+    ],
+    "POST /models/{model}/rollout/pause": [
+        Case("canary.paused", "canary", "risk/2", canary_call("pause"))
+    ],
+    "POST /models/{model}/rollout/resume": [
+        Case("canary.resumed", "canary", "risk/2", canary_call("resume"))
+    ],
+    "POST /models/{model}/rollout/advance": [
+        Case("canary.advanced", "canary", "risk/2", canary_call("advance"))
+    ],
+    "POST /models/{model}/rollout/abort": [
+        Case("canary.aborted", "canary", "risk/2", canary_call("abort"))
     ],
     "PUT /plans/{plan}": [
         Case("plan.created", "plan", "gold", simple("/plans/gold", {})),

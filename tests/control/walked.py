@@ -121,6 +121,11 @@ WALK: dict[str, Expected] = {
     "PUT /models/{model}/rollout": model_change({"stable": 1}),
     "GET /models/{model}/rollout/history": MODEL_HISTORY,
     "POST /models/{model}/rollback": model_change(),
+    "GET /models/{model}/rollout/decisions": MODEL_HISTORY,
+    "POST /models/{model}/rollout/pause": model_change(),
+    "POST /models/{model}/rollout/resume": model_change(),
+    "POST /models/{model}/rollout/advance": model_change(),
+    "POST /models/{model}/rollout/abort": model_change(),
     "GET /models/{model}/owner": Expected(
         each(404, 403, 403, 200), public=each(403, 403, 403, 200)
     ),

@@ -1,0 +1,101 @@
+"""What is known of a guarded canary: how far it is, and what was seen of it. Kept as JSON."""
+
+from typing import Final, Literal
+
+import msgspec
+
+RunState = Literal["running", "paused", "completed", "promoted", "rolled_back", "aborted", "ended"]
+"""``paused`` does not advance by itself; ``completed`` has done its last step and stays there. Both
+are guarded still. ``ended``: somebody took the canary away, or put another in its place."""
+ACTIVE: Final[frozenset[RunState]] = frozenset({"running", "paused", "completed"})
+"""States in which the canary has its share, and is guarded."""
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests of one version, counted since its canary's run began."""
+
+    requests: int = 0
+    errors: int = 0
+    """Answered with 5xx: what callers get wrong is no fault of the version."""
+    timed: int = 0
+    """Requests since the limit of ``over_p99`` is known."""
+    over_p99: int = 0
+    """Slower than the guard's multiple of stable's 99th percentile."""
+    over_limit: int = 0
+    """Slower than the guard's limit in milliseconds."""
+
+    def minus(self, earlier: "Tally") -> "Tally":
+        """What came after ``earlier``."""
+        return Tally(
+            requests=self.requests - earlier.requests,
+            errors=self.errors - earlier.errors,
+            timed=self.timed - earlier.timed,
+            over_p99=self.over_p99 - earlier.over_p99,
+            over_limit=self.over_limit - earlier.over_limit,
+        )
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers of the canary beside those of stable to the same requests, since the run began."""
+
+    requests: int = 0
+    """Requests that both answered."""
+    labelled: int = 0
+    """Rows whose classes were compared."""
+    flips: int = 0
+    """Of those: rows with another class."""
+    measured: int = 0
+    """Rows whose scores were compared."""
+    shift: float = 0
+    """Sum of their differences, canary minus stable."""
+    shift_squares: float = 0
+    largest: float = 0
+    """Greatest magnitude of any difference."""
+
+    def minus(self, earlier: "Compared") -> "Compared":
+        """What came after ``earlier``."""
+        return Compared(
+            requests=self.requests - earlier.requests,
+            labelled=self.labelled - earlier.labelled,
+            flips=self.flips - earlier.flips,
+            measured=self.measured - earlier.measured,
+            shift=self.shift - earlier.shift,
+            shift_squares=self.shift_squares - earlier.shift_squares,
+            largest=self.largest,
+        )
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was counted since the run began."""
+
+    canary: Tally = Tally()
+    stable: Tally = Tally()
+    compared: Compared = Compared()
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What one test has won: :class:`monitoring.evidence.Wealth`."""
+
+    log_wealth: tuple[float, ...]
+    batches: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is. Written together with the decision that follows from it, so that a control
+    that is killed repeats nothing and loses nothing."""
+
+    step: int = 0
+    """Index of the step it is at."""
+    step_began: int = 0
+    """UNIX milliseconds."""
+    step_from: int = 0
+    """Requests that the canary had answered when the step began."""
+    watched_ms: int = 0
+    """Time at the step that control was there to watch."""
+    looked: int = 0
+    """UNIX milliseconds of the last look."""
+    taken: Seen = Seen()
+    """What the tests have bet on."""
+    tests: dict[str, Standing] = {}
+    waits: str = ""
+    """What it waits for: the code of the reason, told when it changes."""
