@@ -75,6 +75,8 @@ class Agent:
         self._models: dict[str, ModelDoc] = {}
         self.fleets: dict[Key, Fleet] = {}
         self._stopping: dict[Key, asyncio.Task[None]] = {}
+        self._leaving = asyncio.Event()
+        """Set when the worker ends: nothing lingers then."""
         self._reconcile_wanted = asyncio.Event()
         self._report_wanted = asyncio.Event()
         self._places = Places(settings)
@@ -102,6 +104,7 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._leaving.set()
             await self._collect_the_rest()
             await asyncio.gather(*(fleet.stop() for fleet in self.fleets.values()))
             await asyncio.gather(*self._stopping.values())
@@ -179,11 +182,19 @@ class Agent:
 
     async def _end(self, key: Key, fleet: Fleet) -> None:
         try:
+            await self._linger(fleet)
             await self._collect_the_rest([fleet])
             await fleet.stop()
         finally:
             del self._stopping[key]
             self._reconcile_wanted.set()  # the same version may be wanted again by now
+
+    async def _linger(self, fleet: Fleet) -> None:
+        """Control is told at once that the engines go, and every gateway hears of where calls go
+        instead before it hears of that. Until the last has heard of it, they answer."""
+        if any(doc.state == "ready" for doc in fleet.documents):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), self._settings.engine_linger_s)
 
     async def _collect_the_rest(self, fleets: Iterable[Fleet] | None = None) -> None:
         """Bring over what engines that are to end have compared."""

@@ -52,6 +52,9 @@ class WorkerSettings(BaseSettings):
     """Time that an engine gets to load, warm up and replay its golden rows."""
     engine_drain_s: float = Field(default=8.0, ge=0, le=300)
     """Time that requests in flight get when an engine is stopped."""
+    engine_linger_s: float = Field(default=1.0, ge=0, le=60)
+    """Time for which engines still take requests once their version was unloaded: gateways hear of
+    a change of route within a second of each other."""
     max_queue_requests: int = Field(default=1024, ge=1)
     """Requests that may wait in one engine; more are answered 503."""
     max_queue_bytes: int = Field(default=256 << 20, ge=1 << 16)

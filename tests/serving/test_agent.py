@@ -74,6 +74,22 @@ async def test_a_version_is_served_from_registration_to_unloading(place: Place) 
     assert control.removed
 
 
+async def test_an_unloaded_version_answers_for_a_while_longer(place: Place) -> None:
+    """A gateway that has not heard yet of where its calls go instead sends some here."""
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    document = version_of(models.manifest_of(graph))
+    before = pids()
+    async with place.working(control, engine_linger_s=60):
+        control.put("m/1", document)
+        engine = await control.until("m", "ready")
+        control.put("m/1", version_of(document.manifest, loaded=False))
+        await control.until("m", None)
+        assert await answers(engine) == 200
+    assert not pids() - before, "a worker that ends waits for nothing"
+
+
 async def test_reports_that_control_does_not_take_are_told_once_it_lasts(place: Place) -> None:
     control = FakeControl()
     control.refuses_reports = True

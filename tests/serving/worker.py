@@ -27,6 +27,7 @@ class Place:
             worker_id="w",
             run_dir=run,
             engine_drain_s=2,
+            engine_linger_s=0,
         )
 
     @asynccontextmanager
