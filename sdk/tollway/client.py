@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from tollway import credentials, errors
+from tollway import credentials
 from tollway.access import Access
 from tollway.accounts import Grants, Tokens, Users
 from tollway.audit import AuditLog
@@ -26,7 +26,7 @@ from tollway.managed import Managed
 from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
-from tollway.registry import STABLE, Registry, Waiter, check_name, listing, previous_stable
+from tollway.registry import STABLE, Registry, Waiter, check_name, listing
 from tollway.remote import RemoteModel, RemoteOptions
 from tollway.resources import (
     Alert,
@@ -36,6 +36,8 @@ from tollway.resources import (
     UsageRow,
     Version,
 )
+from tollway.rollouts import Rollouts
+from tollway.routed import Routed
 from tollway.signatures import Signatures
 from tollway.transport import RetryPolicy, Transport
 from tollway.webhook_endpoints import WebhookEndpoints
@@ -43,10 +45,8 @@ from tollway.webhook_endpoints import WebhookEndpoints
 if TYPE_CHECKING:
     from tollway.conversion import ColumnSpec
 
-_CALLABLE = {"published", "deprecated"}
 
-
-class Client(Managed, Evaluated, Ended):
+class Client(Managed, Evaluated, Ended, Routed):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -78,6 +78,7 @@ class Client(Managed, Evaluated, Ended):
         )
         waiter = Waiter(clock, sleep)
         self._registry = Registry(self._transport, waiter)
+        self._rollouts = Rollouts(self._transport)
         self._access = Access(self._transport, waiter)
         self.billing = Billing(self._transport)
         self.audit = AuditLog(self._transport)
@@ -123,6 +124,8 @@ class Client(Managed, Evaluated, Ended):
         y: object = None,
         *,
         stage: bool = False,
+        force: bool = False,
+        reason: str = "",
         title: str | None = None,
         description: str = "",
         metrics: Mapping[str, float] | None = None,
@@ -138,9 +141,10 @@ class Client(Managed, Evaluated, Ended):
         path to an ``.onnx`` file, or an ``onnx.ModelProto``. ``X`` (and ``y``) are the rows on
         which the converted graph must answer as the model does: labels equal, numbers within
         ``rtol`` and ``atol``. With ``stage`` the version is loaded and can be called by its
-        number, but gets no traffic until :meth:`promote`. ``metrics`` are figures of yours that
-        stay with the version. ``progress`` None shows a bar on a terminal; a function gets one
-        line per step. ``timeout_s`` bounds each wait for the server to take the version up.
+        number, but gets no traffic until :meth:`promote`; ``force``, with a ``reason``, gives it
+        the traffic although it breaks callers of the version before. ``metrics`` are figures of
+        yours that stay with the version. ``progress`` None shows a bar on a terminal; a function
+        gets one line per step. ``timeout_s`` bounds each wait for the server to take it up.
         ``background`` rows of ``X`` are stored with the version, for :meth:`explain` to compare
         with: at most 1,000; with 0 none are, and the version explains nothing.
 
@@ -153,6 +157,8 @@ class Client(Managed, Evaluated, Ended):
             X=X,
             y=y,
             stage=stage,
+            force=force,
+            reason=reason,
             title=title,
             description=description,
             metrics=metrics,
@@ -234,45 +240,6 @@ class Client(Managed, Evaluated, Ended):
     def alias_history(self, name: str, alias: str = STABLE) -> list[AliasMove]:
         """Every move of an alias, oldest first."""
         return self._registry.alias_history(name, alias)
-
-    def promote(
-        self,
-        name: str,
-        number: int,
-        alias: str = STABLE,
-        *,
-        expected: int | None = None,
-        timeout_s: float = 300.0,
-    ) -> Version:
-        """Point ``alias`` at a version; with ``stable``, the model's traffic follows.
-
-        A version that is not loaded is loaded first, and one that is not published yet is taken
-        there. The move is compare-and-swap: :class:`ConflictError` when somebody else moves the
-        alias meanwhile, or when ``expected`` is given and it points elsewhere now.
-        """
-        check_name(alias, "alias")
-        version = self._registry.version(name, number)
-        if not version.loaded:
-            self._registry.set_loaded(name, number, True)
-        version = self._registry.wait_ready(name, number, timeout_s)
-        self._registry.walk(version, "published")
-        self._registry.move_alias(name, alias, number, expected)
-        self._registry.wait_live(name, number, alias, timeout_s)
-        return self._registry.version(name, number)
-
-    def rollback(self, name: str, *, timeout_s: float = 300.0) -> Version:
-        """Give the traffic back to the version that was stable before the present one came."""
-        present = self._registry.alias(name, STABLE)
-        if present is None:
-            raise errors.ConflictError(f"model '{name}' has no stable version to go back from")
-        moves = self._registry.alias_history(name, STABLE)
-        usable = {v.number for v in self._registry.versions(name) if v.state in _CALLABLE}
-        target = previous_stable(moves, present, usable)
-        if target is None:
-            raise errors.ConflictError(
-                f"model '{name}' has no version before {present} that could take the traffic"
-            )
-        return self.promote(name, target, expected=present, timeout_s=timeout_s)
 
     def load(self, name: str, number: int, *, timeout_s: float = 300.0) -> Version:
         """Have workers hold the version, and wait until it answers."""

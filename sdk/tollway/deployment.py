@@ -9,6 +9,7 @@ from tollway.progress import Choice, Reporter, reporter
 from tollway.registry import STABLE, Registry, Waiter, check_name
 from tollway.remote import RemoteModel
 from tollway.resources import Blob, Version
+from tollway.rollouts import said
 from tollway.transport import Transport
 from tollway.upload import FINISH_S, Source, upload
 
@@ -27,6 +28,8 @@ class Deployment:
     X: object = None
     y: object = None
     stage: bool = False
+    force: bool = False
+    reason: str = ""
     title: str | None = None
     description: str = ""
     metrics: Mapping[str, float] | None = None
@@ -59,7 +62,14 @@ class Deployer:
             converted = self._convert(wish, show)
             request = self._upload(wish, converted, show)
             show.step("registering")
-            return self._publish(wish.name, request, wish.stage, wish.timeout_s, show)
+            return self._publish(
+                wish.name,
+                request,
+                wish.stage,
+                wish.timeout_s,
+                show,
+                said(wish.reason, force=wish.force),
+            )
 
     def register_remote(
         self,
@@ -81,7 +91,13 @@ class Deployer:
             return self._publish(name, request, stage, timeout_s, show)
 
     def _publish(
-        self, name: str, request: dict[str, object], stage: bool, timeout_s: float, show: Reporter
+        self,
+        name: str,
+        request: dict[str, object],
+        stage: bool,
+        timeout_s: float,
+        show: Reporter,
+        more: Mapping[str, object] | None = None,
     ) -> Version:
         version = self._register(name, request)
         what = "engine" if version.manifest.remote is None else "server"
@@ -94,7 +110,7 @@ class Deployer:
             return version
         show.step("moving traffic")
         self._registry.walk(version, "published")
-        self._registry.roll_out(name, version.number)
+        self._registry.roll_out(name, version.number, more or {})
         self._registry.wait_live(name, version.number, STABLE, timeout_s)
         show.step(f"'{name}' version {version.number} answers")
         return self._registry.version(name, version.number)

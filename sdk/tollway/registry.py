@@ -37,6 +37,20 @@ class _Alias(msgspec.Struct):
     version: int | None = None
 
 
+class _Used(msgspec.Struct):
+    version: int
+
+
+class _Rollout(msgspec.Struct):
+    canary: _Used | None = None
+    shadow: list[_Used] = []
+
+
+class _Pinned(msgspec.Struct):
+    application: str
+    version: int
+
+
 class _VersionStatistics(msgspec.Struct):
     version: str = ""
     engines: list[object] = []
@@ -161,11 +175,11 @@ class Registry:
         """Take a version out of service by the steps that its state asks for."""
         state = self.version(name, number).state
         # Asked before the first step, which is not to be taken when the last one is refused.
-        held = [alias for alias, at in self.model(name).aliases.items() if at == number]
+        held = self._uses(name, number)
         if held:
             raise errors.ConflictError(
-                f"version {number} of model '{name}' cannot be retired while alias '{held[0]}'"
-                " points at it: promote another version first",
+                f"version {number} of model '{name}' cannot be retired while {held[0]}: move that"
+                " to another version first, or end it",
                 hinted=False,
             )
         if state in UNPUBLISHED:
@@ -173,6 +187,21 @@ class Registry:
         if state == "published":
             self.transition(name, number, "deprecated", reason)
         return self.transition(name, number, "retired", reason)
+
+    def _uses(self, name: str, number: int) -> list[str]:
+        """What sends calls to the version, in words."""
+        found = [
+            f"alias '{alias}' points at it"
+            for alias, at in self.model(name).aliases.items()
+            if at == number
+        ]
+        rollout = self._transport.get(f"{_model(name)}/rollout", _Rollout)
+        if rollout.canary is not None and rollout.canary.version == number:
+            found.append("it is the canary")
+        found += ["it is a shadow" for one in rollout.shadow if one.version == number]
+        pins = listing(self._transport, f"{_model(name)}/pins", _Pinned)
+        found += [f"'{pin.application}' is pinned to it" for pin in pins if pin.version == number]
+        return found
 
     def walk(self, version: Version, to: str) -> Version:
         """Take the version through the states up to ``to`` (of ``TO_PUBLISHED``)."""
@@ -214,11 +243,21 @@ class Registry:
             )
         return found
 
-    def roll_out(self, name: str, number: int) -> None:
-        """Point the model's traffic at the version."""
-        self._transport.request("PUT", f"{_model(name)}/rollout", json={"stable": number})
+    def roll_out(self, name: str, number: int, more: Mapping[str, object]) -> None:
+        """Point the model's traffic at the version; ``more``: ``force`` and ``reason``."""
+        body = {"stable": number, **more}
+        self._transport.request("PUT", f"{_model(name)}/rollout", json=body)
 
-    def move_alias(self, name: str, alias: str, number: int, expected: int | None = None) -> None:
+    def move_alias(
+        self,
+        name: str,
+        alias: str,
+        number: int,
+        expected: int | None = None,
+        *,
+        reason: str = "",
+        force: bool = False,
+    ) -> None:
         """Point ``alias`` at a version by compare-and-swap.
 
         ConflictError when somebody else moved it meanwhile, or when it does not point to
@@ -240,7 +279,9 @@ class Registry:
         if present == number:
             return
         try:
-            self._transport.request("PUT", path, json={"version": number}, headers=condition)
+            body = {"version": number} | ({"reason": reason} if reason else {})
+            body |= {"force": True} if force else {}
+            self._transport.request("PUT", path, json=body, headers=condition)
         except errors.ConflictError:
             # The answer to an attempt that worked may have been lost on its way.
             if self.alias(name, alias) != number:
@@ -295,18 +336,6 @@ class Registry:
             return None
         found = self._transport.read(response, _Statistics).model_stats
         return next((int(s.version) for s in found if s.engines and s.version.isdecimal()), None)
-
-
-def previous_stable(moves: list[AliasMove], present: int, usable: set[int]) -> int | None:
-    """The version that ``present`` followed when it first came: what a rollback goes back to.
-
-    Going back twice goes back two versions, and never forward to the one that was just left.
-    """
-    first = next((at for at, move in enumerate(moves) if move.version == present), len(moves))
-    for move in reversed(moves[:first]):
-        if move.version is not None and move.version in usable:
-            return move.version
-    return None
 
 
 def _model(name: str) -> str:

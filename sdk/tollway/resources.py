@@ -216,6 +216,9 @@ class AliasMove:
     previous: int | None = None
     at: str | float | None = None
     actor: str | None = None
+    reason: str = ""
+    rollback: bool = False
+    """It went back to the version that was there before."""
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True, rename={"from_state": "from"}):

@@ -25,6 +25,10 @@ class FakeServer:
         self.models: dict[str, Json] = {}
         self.versions: dict[tuple[str, int], Json] = {}
         self.history: dict[tuple[str, str], list[Json]] = {}
+        self.rollouts: dict[str, Json] = {}
+        self.pins: dict[tuple[str, str], Json] = {}
+        self.reasons: list[str] = []
+        """What was given as the reasons of changes."""
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, Json] = {}
         self.consumers: dict[str, Json] = {}
@@ -188,11 +192,48 @@ class FakeServer:
         return httpx.Response(200, json={"items": self.history[name, alias], "next": None})
 
     def _rollout(self, request: httpx.Request, name: str) -> httpx.Response:
-        number = json.loads(request.content)["stable"]
-        if self.versions[name, number]["state"] not in ("published", "deprecated"):
-            return problem(409, "conflict", "not published")
-        self.move(name, "stable", number)
-        return httpx.Response(200, json={"stable": number})
+        beside = self.rollouts.setdefault(name, {"canary": None, "shadow": []})
+        if request.method == "PUT":
+            body = json.loads(request.content)
+            self.reasons.append(body.pop("reason", ""))
+            number = body.pop("stable", None)
+            if number is not None:
+                if self.versions[name, number]["state"] not in ("published", "deprecated"):
+                    return problem(409, "conflict", "not published")
+                self.move(name, "stable", number)
+            beside.update({key: body[key] for key in ("canary", "shadow") if key in body})
+        return self._shown(name)
+
+    def _shown(self, name: str) -> httpx.Response:
+        stable = self.models[name]["aliases"].get("stable")
+        moves = self.history.get((name, "stable"), [])
+        previous = moves[-1]["previous"] if moves else None
+        shown = {"stable": stable, "previous": previous, **self.rollouts[name]}
+        return httpx.Response(200, json=shown, headers={"ETag": self._etag(name)})
+
+    def _rollback(self, request: httpx.Request, name: str) -> httpx.Response:
+        if request.headers["If-Match"] != self._etag(name):
+            return problem(412, "precondition_failed", "somebody else moved it")
+        self.reasons.append(json.loads(request.content).get("reason", ""))
+        moves = self.history[name, "stable"]
+        previous = moves.pop()["previous"]
+        if previous is None:
+            return problem(409, "conflict", f"model '{name}' has no version to go back to")
+        self.models[name]["aliases"]["stable"] = previous
+        self.rollouts.setdefault(name, {"canary": None, "shadow": []})["canary"] = None
+        return self._shown(name)
+
+    def _pins(self, _request: httpx.Request, _what: str, name: str) -> httpx.Response:
+        found = [pin for key, pin in sorted(self.pins.items()) if name in key]
+        return httpx.Response(200, json={"items": found, "next": None})
+
+    def _pin(self, request: httpx.Request, application: str, model: str) -> httpx.Response:
+        key = (application, model)
+        if request.method == "DELETE":
+            return httpx.Response(204) if self.pins.pop(key, None) else problem(404, "x", "no pin")
+        body = json.loads(request.content)
+        self.pins[key] = {"application": application, "model": model, "set_by": "publisher", **body}
+        return httpx.Response(201, json=self.pins[key])
 
     def _start_upload(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -421,6 +462,9 @@ _ROUTES = [
     (_M + r"/aliases/([^/]+)", "alias"),
     (_M + r"/aliases/([^/]+)/history", "history"),
     (_M + r"/rollout", "rollout"),
+    (_M + r"/rollback", "rollback"),
+    (r"/api/v1/(models|applications)/([^/]+)/pins", "pins"),
+    (r"/api/v1/applications/([^/]+)/pins/([^/]+)", "pin"),
     (r"/api/v1/blobs/uploads", "start_upload"),
     (r"/api/v1/blobs/uploads/([^/]+)", "upload"),
     (r"/api/v1/blobs/uploads/([^/]+)/complete", "complete"),

@@ -1,33 +1,11 @@
 """Promote, roll back, deprecate, retire: which version gets the traffic."""
 
+import httpx
 import pytest
 
 import tollway
 from tests.sdk.fake_server import FakeServer
-from tollway.registry import previous_stable
-from tollway.resources import AliasMove
-
-
-def _moves(*versions: int) -> list[AliasMove]:
-    return [AliasMove(version=number) for number in versions]
-
-
-@pytest.mark.parametrize(
-    ("moves", "present", "target"),
-    [
-        ((1, 2, 3), 3, 2),
-        ((1, 2, 3, 2), 2, 1),  # going back twice goes back two versions
-        ((1, 2, 1, 3), 3, 1),  # back to what was stable then, not to the one that failed
-        ((1, 2, 1), 1, None),
-        ((1,), 1, None),
-        ((1, 2, 3, 4), 4, 2),  # 3 is retired
-    ],
-)
-def test_a_rollback_goes_to_what_was_stable_before_the_present_version_came(
-    moves: tuple[int, ...], present: int, target: int | None
-) -> None:
-    usable = {1, 2, 4} if present == 4 else {1, 2, 3}
-    assert previous_stable(_moves(*moves), present, usable) == target
+from tollway.rollouts import Canary, Shadow
 
 
 def test_promoting_a_staged_version_publishes_it_and_moves_the_traffic(
@@ -96,10 +74,87 @@ def test_rolling_back_and_back_again(client: tollway.Client, server: FakeServer)
     for number in (1, 2, 3):
         server.add_version("m", {})
         server.move("m", "stable", number)
-    assert client.rollback("m").number == 2
+    assert client.rollback("m", "it is biased").number == 2
     assert client.rollback("m").number == 1
-    with pytest.raises(tollway.ConflictError, match="no version before 1"):
+    with pytest.raises(tollway.ConflictError, match="no version to go back to"):
         client.rollback("m")
+    assert server.reasons == ["it is biased", "", ""]
+
+
+def test_a_rollback_whose_answer_was_lost_is_not_sent_again(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    """A second one would go back two versions."""
+    for number in (1, 2, 3):
+        server.add_version("m", {})
+        server.move("m", "stable", number)
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        server.handle(request)
+        raise httpx.ReadError("the connection broke")
+
+    server.faults.append(("POST", r"/api/v1/models/m/rollback", lost))
+    with pytest.raises(tollway.TollwayError):
+        client.rollback("m")
+    assert client.model("m").stable == 2
+
+
+def test_a_canary_begins_grows_and_ends(client: tollway.Client, server: FakeServer) -> None:
+    for _ in range(2):
+        server.add_version("m", {})
+    server.move("m", "stable", 1)
+    begun = client.canary("m", 2, 2.5, reason="a try")
+    assert (begun.stable, begun.canary) == (1, Canary(version=2, percent=2.5))
+    assert client.rollout("m") == begun
+    assert client.end_canary("m", "enough").canary is None
+    assert server.reasons == ["a try", "enough"]
+
+
+def test_shadows_are_added_and_taken_away_one_by_one(
+    client: tollway.Client, server: FakeServer
+) -> None:
+    for _ in range(3):
+        server.add_version("m", {})
+    server.move("m", "stable", 1)
+    client.shadow("m", 2)
+    both = client.shadow("m", 3, 10)
+    assert both.shadow == (Shadow(version=2), Shadow(version=3, percent=10))
+    assert client.shadow("m", 2, 50).shadow == (both.shadow[1], Shadow(version=2, percent=50))
+    assert client.end_shadow("m", 3).shadow == (Shadow(version=2, percent=50),)
+    assert client.end_shadow("m").shadow == ()
+
+
+def test_pins_are_set_listed_and_removed(client: tollway.Client, server: FakeServer) -> None:
+    server.add_version("m", {})
+    pin = client.pin("shop", "m", 1, "tested")
+    assert (pin.version, pin.reason) == (1, "tested")
+    assert client.pins(application="shop") == client.pins(model="m") == [pin]
+    with pytest.raises(tollway.InvalidRequestError, match="one of the two"):
+        client.pins()
+    client.unpin("shop", "m")
+    assert client.pins(model="m") == []
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [("canary", "it is the canary"), ("shadow", "it is a shadow"), ("pin", "'shop' is pinned")],
+)
+def test_a_version_that_calls_go_to_is_neither_retired_nor_deprecated(
+    client: tollway.Client, server: FakeServer, use: str, words: str
+) -> None:
+    for _ in range(2):
+        server.add_version("m", {})
+    server.move("m", "stable", 1)
+    match use:
+        case "canary":
+            client.canary("m", 2, 1)
+        case "shadow":
+            client.shadow("m", 2)
+        case _:
+            client.pin("shop", "m", 2)
+    with pytest.raises(tollway.ConflictError, match=words):
+        client.retire("m", 2)
+    assert client.version("m", 2).state == "published"
 
 
 def test_retiring_deprecates_on_the_way_and_rejects_what_was_never_published(

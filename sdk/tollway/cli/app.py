@@ -27,6 +27,7 @@ from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.plans import plans
 from tollway.cli.predict import predict
+from tollway.cli.rollouts import canary, pin, pins, rollout, shadow, unpin
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
     load,
@@ -123,7 +124,13 @@ for command in (
     deploy,
     versions,
     promote,
+    rollout,
+    canary,
+    shadow,
     rollback,
+    pins,
+    pin,
+    unpin,
     load,
     unload,
     deprecate,

@@ -33,6 +33,13 @@ def deploy(
     stage: Annotated[
         bool, typer.Option("--stage", help="Load the version, but give it no traffic.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Give it the traffic even if it breaks callers; see --reason."
+        ),
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why callers may be broken.")] = "",
     trust_pickle: Annotated[
         bool,
         typer.Option(
@@ -100,6 +107,8 @@ def deploy(
             X,
             y,
             stage=stage,
+            force=force,
+            reason=reason,
             description=description,
             metrics=metrics,
             rtol=rtol,

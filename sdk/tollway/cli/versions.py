@@ -68,18 +68,22 @@ def promote(
     expected: Annotated[
         int | None, typer.Option(help="Refuse unless the label points to this version now.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Break callers; needs --reason.")] = False,
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Point a label at a version: with `stable`, the model's traffic follows."""
     with Client() as client:
-        version = client.promote(model, number, alias, expected=expected)
+        version = client.promote(
+            model, number, alias, expected=expected, force=force, reason=reason
+        )
     _done(version, f"'{alias}' of {model} is version {number}", as_json)
 
 
-def rollback(model: ModelName, as_json: Json = False) -> None:
-    """Give the traffic back to the version that was stable before."""
+def rollback(model: ModelName, reason: Reason = "", as_json: Json = False) -> None:
+    """Give the traffic back to the version that was stable before; a canary ends."""
     with Client() as client:
-        version = client.rollback(model)
+        version = client.rollback(model, reason)
     _done(version, f"'stable' of {model} is version {version.number} again", as_json)
 
 
