@@ -34,7 +34,10 @@ BATCH_REQUESTS: Final = 64
 BATCH_BYTES: Final = 1 << 20
 DEADLINE_S: Final = 5.0
 """Time that an engine has for a frame. It drops what it has not begun by then."""
-LATE_SMOOTHING: Final = 0.25
+LATE_SMOOTHING: Final = 0.125
+TRICKLE_S: Final = 0.02
+"""A request in this time is mirrored even where there is no time: 50 a second cost next to nothing,
+and a report has something to rest on however busy a system always is."""
 WAIT_US: Final = 10_000
 """Waits below this are nobody's concern, as where engines are scaled."""
 WAIT_TO_RUN: Final = 0.5
@@ -64,11 +67,15 @@ class Engines(Protocol):
 class _Shadow:
     """One shadow version: what waits for it, and what became of the rest."""
 
-    __slots__ = ("compared", "key", "phase", "pressure", "shed", "size", "under_way", "waiting")
+    __slots__ = (
+        "compared", "key", "next_at", "phase", "pressure", "shed", "size", "under_way", "waiting",
+    )  # fmt: skip
 
     def __init__(self, key: VersionKey) -> None:
         self.key = key
         self.phase = 0
+        self.next_at = 0.0
+        """From when on a request is mirrored though there is no time."""
         self.pressure = 0.0
         """Part of the answers, lately, that had waited for their engine."""
         self.waiting: deque[Mirrored] = deque()
@@ -135,7 +142,7 @@ class Shadowing(Collector):
 
     def _put(self, shadow: _Shadow, item: Mirrored) -> None:
         size = len(item.body) + len(item.answer)
-        if self._late_s > self._max_late_s or shadow.pressure > WAITING:
+        if not self._has_time(shadow):
             shadow.shed["busy"] += 1
         elif len(shadow.waiting) >= self._max_requests or self._size + size > self._max_bytes:
             shadow.shed["budget"] += 1
@@ -148,14 +155,22 @@ class Shadowing(Collector):
             self._due = self._monotonic() + FLUSH_S
             self._loop.call_later(FLUSH_S, self._flush)
 
+    def _has_time(self, shadow: _Shadow) -> bool:
+        """Whether there is time for more than the traffic, or it is the turn of the trickle."""
+        if self._late_s <= self._max_late_s and shadow.pressure <= WAITING:
+            return True
+        now = self._monotonic()
+        if now < shadow.next_at:
+            return False
+        shadow.next_at = now + TRICKLE_S
+        return True
+
     def _flush(self) -> None:
         late_s = self._monotonic() - self._due
         self._late_s += LATE_SMOOTHING * (late_s - self._late_s)
         self._due = 0.0
         for shadow in self._shadows.values():
-            if self._late_s > self._max_late_s:
-                self._shed(shadow, "busy")
-            elif shadow.waiting and not shadow.under_way:
+            if shadow.waiting and not shadow.under_way:
                 self._send(shadow)
 
     def _shed(self, shadow: _Shadow, reason: Reason) -> None:

@@ -13,7 +13,7 @@ from gateway.app import Gateway
 from gateway.catalog import ModelEntry
 from gateway.connection import Exchange, VersionKey
 from gateway.settings import GatewaySettings
-from gateway.shadowing import FLUSH_S, WAIT_US, Shadowing
+from gateway.shadowing import FLUSH_S, TRICKLE_S, WAIT_US, Shadowing
 from policies.base import Call
 from protocol.configuration import ModelDoc, ShadowDoc
 from protocol.errors import Code, TollwayError
@@ -241,7 +241,7 @@ class Engines:
         return True
 
 
-async def test_a_gateway_whose_timers_are_late_sheds_until_they_are_not(
+async def test_a_gateway_whose_timers_are_late_mirrors_a_trickle_until_they_are_not(
     settings: GatewaySettings,
 ) -> None:
     entry = ModelEntry("iris")
@@ -251,22 +251,25 @@ async def test_a_gateway_whose_timers_are_late_sheds_until_they_are_not(
     call = Call(model="iris", version=2)
     reply = Frame(Kind.REPLY, 0, 200, 1, 0, 0, 1, NO_HEADER, b"answer")
 
-    def answer_then_flush(late_s: float) -> None:
-        built.answered(call, reply, b"body")
-        now[0] += FLUSH_S + late_s
-        built._flush()
+    def compared(times: int, late_s: float) -> int:
+        """How many of ten requests in each of so many flushes."""
+        before = sum(len(one.items) for one in engines.sent)
+        for _ in range(times):
+            for _ in range(10):
+                built.answered(call, reply, b"body")
+            now[0] += FLUSH_S + late_s
+            built._flush()
+        return sum(len(one.items) for one in engines.sent) - before
 
-    answer_then_flush(0.0)
-    assert len(engines.sent) == 1
-    for _ in range(3):
-        answer_then_flush(10 * built._max_late_s)
+    assert compared(20, 0.0) == 200
+    compared(20, 2 * built._max_late_s)
+    seconds = 100 * (FLUSH_S + 2 * built._max_late_s)
+    trickle = compared(100, 2 * built._max_late_s)
+    assert 0 < trickle <= seconds / TRICKLE_S + 1
+    compared(20, 0.0)
+    assert compared(20, 0.0) == 200
     found = built._shadows[SHADOW]
-    assert len(engines.sent) == 1
-    assert found.shed["busy"] == 3
-    for _ in range(20):
-        answer_then_flush(0.0)
-    assert len(engines.sent) > 1
-    assert found.compared + sum(found.shed.values()) == 24
+    assert found.compared + sum(found.shed.values()) == 1800
     assert built._size == 0
 
 
@@ -294,10 +297,10 @@ async def test_what_is_answered_by_engines_that_have_no_time_is_not_mirrored(
     for _ in range(200):
         answer(3 * WAIT_US, WAIT_US)
     shed = built._shadows[SHADOW].shed["busy"]
-    assert shed > 100
+    assert shed > 90
     for _ in range(200):
         answer(0, 100)
-    assert built._shadows[SHADOW].shed["busy"] < shed + 100
+    assert built._shadows[SHADOW].shed["busy"] < shed + 90
 
 
 async def test_failures_of_the_gateway_are_not_mirrored(settings: GatewaySettings) -> None:
