@@ -224,8 +224,8 @@ def judge(cost: Cost) -> list[Verdict]:
 
 def main(
     *,
-    seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a round.")] = 4.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each.")] = 6,
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a round.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each.")] = 10,
     output: Output = RESULTS,
     check: Check = False,
 ) -> None:

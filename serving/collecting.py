@@ -17,7 +17,7 @@ from runtime.logs import logger
 from serving.asking import ask
 from serving.fleet import Fleet
 
-EVERY_S: Final = 1.0
+EVERY_S: Final = 2.0
 ASK_S: Final = 2.0
 SEND_S: Final = 10.0
 MAX_ENGINES: Final = 4096

@@ -287,7 +287,7 @@ async def test_what_is_answered_by_engines_that_have_no_time_is_not_mirrored(
             Frame(Kind.REPLY, 0, 200, 1, queue_us, run_us, 1, NO_HEADER, b"answer"),
             b"body",
         )
-        now[0] += FLUSH_S
+        now[0] += TRICKLE_S / 10
         built._flush()
 
     for _ in range(200):
