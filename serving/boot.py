@@ -180,7 +180,7 @@ def _log_defect(order: EngineOrder, error: BaseException) -> None:
 async def drain(engine: Engine, server: asyncio.Server, within_s: float) -> None:
     """Tell the gateways to send nothing new, answer what is in flight, and close."""
     server.close()
-    engine.leave_shadow()
+    engine.shadows.close()
     for connection in list(engine.connections):
         connection.drain()
     loop = asyncio.get_running_loop()

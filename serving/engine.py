@@ -91,6 +91,7 @@ class Engine:
             clock_ns=clock_ns,
             report_defect=report_defect,
         )
+        self.shadows = self._low.shadows
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread = False
@@ -188,16 +189,12 @@ class Engine:
 
     def shadow(self, connection: Connection, frame: Frame) -> None:
         """Queue what other versions have answered, for when there is nothing to predict."""
-        self._low.shadows.take(connection, frame)
+        self.shadows.take(connection, frame)
         self._schedule()
 
     def disagreements(self, acknowledged: int) -> bytes:
         """What was compared, see :data:`protocol.frames.Kind.DISAGREEMENTS`."""
-        return self._low.shadows.summary(acknowledged)
-
-    def leave_shadow(self) -> None:
-        """Compare nothing more: the engine ends."""
-        self._low.shadows.close()
+        return self.shadows.summary(acknowledged)
 
     # batch -> run
 

@@ -241,7 +241,7 @@ async def test_an_engine_that_ends_compares_nothing_more(rig: MakeRig) -> None:
     engine = table(rig).engine()
     connection, _, replies = connected(engine)
     send(connection, 1, [mirrored([[1.0, 1.0]], [1.5])] * 3)
-    engine.leave_shadow()
+    engine.shadows.close()
     send(connection, 2, [mirrored([[1.0, 1.0]], [1.5])])
     answers = {frame.id: (frame.a, frame.b) for frame in await done(2, replies)}
     assert answers == {1: (0, 3), 2: (0, 1)}
