@@ -228,6 +228,9 @@ def _contracts(engines: Engines) -> list[str]:
     for doc, contract in told:
         for outcome, count in (("refused", contract.refused), ("warned", contract.warned)):
             lines.append(f"{name}{_labels(doc, outcome=outcome)} {count}")
+    name = "tollway_engine_contract_unmatched_rules"
+    lines += [f"# HELP {name} Rules of it that cannot be checked.", f"# TYPE {name} gauge"]
+    lines += [f"{name}{_labels(doc)} {len(contract.unmatched)}" for doc, contract in told]
     name = "tollway_engine_contract_values_total"
     lines += [f"# HELP {name} Values that broke a rule of it.", f"# TYPE {name} counter"]
     for doc, contract in told:

@@ -89,7 +89,7 @@ class Slot:
 
     def obey(self, contract: ContractDoc | None) -> None:
         """Have the engine, and its successors, hold requests to a data contract."""
-        if contract == self._order.contract:
+        if contract is self._order.contract or contract == self._order.contract:
             return
         self._order = msgspec.structs.replace(self._order, contract=contract)
         if self._process is not None:

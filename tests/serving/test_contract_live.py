@@ -63,7 +63,7 @@ class Caller:
             assert reply is not None
             if reply.id % 2:
                 self.heard.append((reply.status, reply.flags & WARNED))
-            elif (reply.status, reply.flags) != (200, 0):
+            elif (reply.status, reply.flags & WARNED) != (200, 0):
                 self.wrong.append(reply)
 
     def close(self) -> None:

@@ -40,7 +40,10 @@ class Confusion:
         pairs = truth.astype(np.int64) * classes + predicted
         places, self.cells = np.unique(pairs, return_counts=True)
         self._classes = classes
-        self._truth, self._predicted = places // classes, places % classes
+        truths, answers = places // classes, places % classes
+        self._right = truths == answers
+        self._by_truth = _Groups(truths, classes)
+        self._by_answer = _Groups(answers, classes)
         self._binary = binary
 
     def metrics(self, counts: Array) -> Values:
@@ -79,12 +82,26 @@ class Confusion:
 
     def _sums(self, counts: Array) -> tuple[Array, Array, Array]:
         """By class: rows that were told rightly, that were told so, and that truly are so."""
-        right = counts * (self._truth == self._predicted)
         return (
-            right @ _one_hot(self._truth, self._classes),
-            counts @ _one_hot(self._predicted, self._classes),
-            counts @ _one_hot(self._truth, self._classes),
+            self._by_truth.sums(counts * self._right),
+            self._by_answer.sums(counts),
+            self._by_truth.sums(counts),
         )
+
+
+class _Groups:
+    """Sums of counts by class, without a matrix of all cells by all classes."""
+
+    def __init__(self, places: Array, classes: int) -> None:
+        self._order = np.argsort(places, kind="stable")
+        self._known, self._starts = np.unique(places[self._order], return_index=True)
+        self._classes = classes
+
+    def sums(self, counts: Array) -> Array:
+        """A line a resample, a column a class."""
+        found = np.zeros((len(counts), self._classes))
+        found[:, self._known] = np.add.reduceat(counts[:, self._order], self._starts, axis=1)
+        return found
 
 
 class Scores:

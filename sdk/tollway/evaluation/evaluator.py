@@ -22,7 +22,7 @@ from tollway.evaluation.importance import measure, places
 from tollway.evaluation.rows import Table, truth_column
 from tollway.evaluation.scoring import Answers, Feeds, Scorer, rows_in
 from tollway.evaluation.segments import Segments, masks
-from tollway.evaluation.truth import LOWER_IS_BETTER, Judge, check_task, judge
+from tollway.evaluation.truth import LOWER_IS_BETTER, MOST_CURVES, Judge, check_task, judge
 from tollway.progress import Reporter
 from tollway.registry import Registry, listing
 from tollway.resources import Version
@@ -206,7 +206,7 @@ class _Evaluation:
     def _cost(answers: Answers) -> int:
         """What a resampled row costs: of many classes each has a curve of its own."""
         classes = 1 if answers.probabilities is None else answers.probabilities.shape[1]
-        return 1 + classes // 5
+        return 1 + classes // 5 if classes <= MOST_CURVES else 1
 
     def _segments(
         self, judging: Judge, answers: Answers, resamples: int
@@ -255,7 +255,9 @@ class _Evaluation:
         requests = self._wish.latency_requests
         self._show.step(f"timing {requests} requests of one row")
         rng = np.random.default_rng([self._wish.seed, 3])
-        return self._scorer.latency(self._feeds, requests, rng)
+        # Of a remote version the header has what the gateway saw of that server.
+        has_engine = self._version.manifest.remote is None
+        return self._scorer.latency(self._feeds, requests, rng, has_engine=has_engine)
 
     def _score(self, message: str, feeds: Feeds, rows: int) -> Answers:
         self._show.step(message)

@@ -52,11 +52,13 @@ class Scorer:
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return self._decoded(merged)
 
-    def latency(self, feeds: Feeds, requests: int, rng: np.random.Generator) -> MeasuredLatency:
+    def latency(
+        self, feeds: Feeds, requests: int, rng: np.random.Generator, *, has_engine: bool = True
+    ) -> MeasuredLatency:
         """Time of so many requests of one row, one after the other, rows drawn at random.
 
-        It is what the engine reports in ``Server-Timing``, queue and run; where it reports nothing,
-        the time until the answer.
+        It is what the engine reports in ``Server-Timing``, queue and run; where there is none, or
+        it reports nothing, the time until the answer.
         """
         places = rng.integers(0, rows_in(feeds), WARM_UP + requests)
         reported, seen = [], []
@@ -67,7 +69,7 @@ class Scorer:
             seen.append((time.perf_counter() - begun) * 1000)
             reported.append(engine_ms(response.headers.get("Server-Timing", "")))
         engine = [found for found in reported[WARM_UP:] if found is not None]
-        whole = len(engine) == requests
+        whole = has_engine and len(engine) == requests
         low, high = np.quantile(engine if whole else seen[WARM_UP:], (0.5, 0.99))
         return MeasuredLatency(
             requests=requests,

@@ -15,6 +15,8 @@ from tollway.evaluation.scoring import Answers
 Array = npt.NDArray[Any]
 
 LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "rmse", "mae", "median_ae", "mape"})
+MOST_CURVES: Final = 20
+"""Classes beyond which the area under their curves has no interval: each is drawn anew."""
 MOST_CLASSES: Final = 100
 """Classes that have metrics of their own."""
 
@@ -78,9 +80,15 @@ class Classes:
         confusion = self._confusion(answers, rows)
         found = of_cells(confusion.metrics, confusion.cells, resamples, rng)
         scored = [name for name in self.names if name in classification.SCORED]
-        if scored and answers.probabilities is not None:
-            scores = classification.Scores(self._truth[rows], answers.probabilities[rows], scored)
-            found |= of_weights(scores.metrics, len(rows), resamples, rng)
+        many = len(self._labels) > MOST_CURVES
+        for names, drawn in (
+            ([name for name in scored if not (many and name == "roc_auc")], resamples),
+            ([name for name in scored if many and name == "roc_auc"], 0),
+        ):
+            if names and answers.probabilities is not None:
+                probabilities = answers.probabilities[rows]
+                scores = classification.Scores(self._truth[rows], probabilities, names)
+                found |= of_weights(scores.metrics, len(rows), drawn, rng)
         return {name: found[name] for name in self.names if name in found}
 
     def classes(self, answers: Answers, resamples: int, seed: int) -> tuple[ClassEvidence, ...]:

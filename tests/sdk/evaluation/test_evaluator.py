@@ -130,6 +130,18 @@ def test_latency_is_the_engines_own_where_it_tells_of_it(
     assert found.measured == "answer"
 
 
+def test_a_remote_version_has_no_engine_whose_time_there_would_be(
+    client: tollway.Client, server: Server
+) -> None:
+    remote = {"url": "http://other", "model": "m", "binary": False}
+    server.versions["m", 1]["manifest"] |= {"artifact": None, "remote": remote}
+    found = client.evaluate(
+        "m", 1, X, Y, importance=False, latency_requests=3, progress=False
+    ).latency
+    assert found is not None
+    assert found.measured == "answer"
+
+
 @pytest.mark.parametrize(
     ("header", "wanted"),
     [
