@@ -24,7 +24,7 @@ SUFFIX: Final = ".epochs"
 BATCH_BYTES: Final = 256 << 10
 REMEMBERED: Final = 4096
 """Epochs that are known again; then all are forgotten, and what answers begins new ones."""
-TOLD_AFTER: Final = 10
+TOLD_AFTER: Final = 60
 """Failures in a row after which the log says so."""
 
 _Combination = tuple[Answerer, str, int, str, EngineRuntime | None, int]
@@ -70,7 +70,11 @@ class Receipts:
         of a refusal.
         """
         self._count = count = self._count + 1
-        served, named = call.served, True
+        served = call.served
+        if served is not None and served.revision == call.revision:  # nearly always
+            call.prediction_id = served.prefix + b"%x" % count
+            return True
+        named = True
         if served is None and call.version:
             served = self._refuses(call.model, call.version)
         if served is None:

@@ -39,6 +39,8 @@ from tollway.evaluation.evidence import (
     Resampling,
     SegmentEvidence,
 )
+from tollway.receipts import Capture, Captured, Receipt, Runtime
+from tollway.replay import OutputDifference, Replay, ValueDifference
 from tollway.resources import (
     Alert,
     AliasMove,
@@ -70,6 +72,8 @@ __all__ = [
     "AliasMove",
     "Application",
     "AuthenticationError",
+    "Capture",
+    "Captured",
     "ClassEvidence",
     "Client",
     "ConflictError",
@@ -94,6 +98,7 @@ __all__ = [
     "NewKey",
     "NotFoundError",
     "NotReadyError",
+    "OutputDifference",
     "Parity",
     "ParityError",
     "PermissionDeniedError",
@@ -102,10 +107,13 @@ __all__ = [
     "Quota",
     "Rate",
     "RateLimitedError",
+    "Receipt",
     "Remote",
+    "Replay",
     "Resampling",
     "RetirementReport",
     "RetryPolicy",
+    "Runtime",
     "SegmentEvidence",
     "ServerError",
     "Serving",
@@ -116,6 +124,7 @@ __all__ = [
     "Transition",
     "TransitionReport",
     "UsageRow",
+    "ValueDifference",
     "Version",
     "__version__",
     "webhooks",

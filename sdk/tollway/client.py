@@ -26,6 +26,7 @@ from tollway.managed import Managed
 from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
+from tollway.receipts import Predictions, Replayed
 from tollway.registry import STABLE, Registry, Waiter, check_name, listing
 from tollway.remote import RemoteModel, RemoteOptions
 from tollway.resources import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from tollway.conversion import ColumnSpec
 
 
-class Client(Managed, Evaluated, Ended, Routed):
+class Client(Managed, Evaluated, Ended, Routed, Replayed):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -91,6 +92,7 @@ class Client(Managed, Evaluated, Ended, Routed):
         self.configuration = ConfigurationClient(self._transport)
         self._deployer = Deployer(self._transport, self._registry, waiter)
         self._signatures = Signatures(self._transport, clock)
+        self._predictions = Predictions(self._transport, self._registry, waiter)
         self._predictor = Predictor(self._transport, self._signatures)
         self._evaluator = Evaluator(self._transport, self._registry, self._signatures)
 

@@ -136,7 +136,7 @@ class Registry:
         """One model."""
         return self._transport.get(f"/api/v1/models/{check_name(name, 'model')}", Model)
 
-    def put_model(self, name: str, **fields: str | int) -> Model:
+    def put_model(self, name: str, **fields: str | float) -> Model:
         """Make a model, or change what is given."""
         path = f"/api/v1/models/{check_name(name, 'model')}"
         return self._transport.read(self._transport.request("PUT", path, json=fields), Model)

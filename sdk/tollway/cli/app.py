@@ -27,6 +27,7 @@ from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.plans import plans
 from tollway.cli.predict import predict
+from tollway.cli.receipts import capture, captures, receipt, replay
 from tollway.cli.rollouts import canary, pin, pins, rollout, shadow, unpin
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
@@ -141,6 +142,10 @@ for command in (
     evaluate,
     evidence,
     disagreement,
+    receipt,
+    capture,
+    captures,
+    replay,
     alerts,
     usage,
     quotas,
