@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.answer import Answer
 from policies.base import Call
+from protocol.failures import Failure
 from protocol.usage import UsageRecord
 from runtime.logs import logger
 
@@ -44,6 +45,7 @@ def record_of(
         len(answer.body),
         call.prediction_id.decode(),
         "" if call.plan is None else call.plan.name,
+        answer.failure is Failure.BACKEND,
     )
 
 

@@ -27,6 +27,9 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     plan: str = ""
     """Name of the plan under which the request was taken in. Empty for a management token, for a
     request refused before its subscription was looked at, and in records of earlier gateways."""
+    failed: bool = False
+    """Whether the version failed on it, or its server, or this software: also where the status says
+    that the request asked for what the model cannot do."""
 
 
 class UsageReceipt(msgspec.Struct, frozen=True):

@@ -157,7 +157,7 @@ class CountsOutput(BaseModel):
 
     requests: int
     errors: int
-    """Answered with 5xx."""
+    """Answered with 5xx, or the model failed on them."""
 
 
 class GuardedCanaryOutput(BaseModel):

@@ -22,7 +22,7 @@ class CanaryGuard(msgspec.Struct, frozen=True, kw_only=True):
     """Greatest probability with which a canary that keeps all limits is ever rolled back, over the
     whole rollout, however often it is looked at."""
     max_error_rate_increase: float | None = 0.0
-    """By how much its share of failed requests (5xx) may be above that of stable."""
+    """By how much its share of failed requests (5xx, failed runs) may be above stable's."""
     p99_ratio: float | None = 1.5
     """No more of its answers may be slower than this many times stable's 99th percentile than of
     stable's own, plus one in a hundred."""

@@ -151,7 +151,7 @@ class Controller:
 
     def _decide(self, turn: Turn, run: Run, before: Run) -> list[str]:
         found = verdict(run.progress, run.plan)
-        decision = decide(run.state, run.progress, run.plan, found)
+        decision = decide(run.state, run.progress, run.plan, found, turn.serving(run.version))
         if run.stable != before.stable and decision.action == "hold":
             reason = f"stable is version {run.stable} now: compared with that from here on"
             decision = Decision(action="hold", code=f"stable_{run.stable}", reason=reason)

@@ -1,14 +1,18 @@
 """What is to be done with a guarded canary now. Pure."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from control.rollouts.evidence import Verdict, in_scale
 from control.rollouts.progress import Compared, Progress, RunState
 from registry.canary_plan import CanaryGuard, CanaryPlan
+from registry.status import ServingStatus
 
 Action = Literal["hold", "advance", "roll_back", "promote", "complete"]
+
+
+READY: Final = ServingStatus(state="ready")
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,9 +24,15 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def decide(state: RunState, progress: Progress, plan: CanaryPlan, verdict: Verdict) -> Decision:
+def decide(
+    state: RunState,
+    progress: Progress,
+    plan: CanaryPlan,
+    verdict: Verdict,
+    serving: ServingStatus = READY,
+) -> Decision:
     """Roll back on enough evidence, whatever the state; else advance once the step has been seen
-    long enough and nothing speaks against it."""
+    long enough and nothing speaks against it. ``serving``: what workers say of the canary."""
     answered = progress.taken.canary.requests
     if verdict.harmful:
         if answered >= plan.guard.min_requests:
@@ -36,6 +46,11 @@ def decide(state: RunState, progress: Progress, plan: CanaryPlan, verdict: Verdi
         return _hold("paused", "it is paused; resume it, or advance it by hand")
     if state == "completed":
         return _hold("completed", "the last step is done; promote it, or abort it")
+    if serving.state != "ready":
+        why = f": {serving.error}" if serving.error else ""
+        return _hold(
+            "not_ready", f"no engine answers for it; its callers are answered by stable{why}"
+        )
     missing = _missing(progress, plan)
     if missing is not None:
         return missing

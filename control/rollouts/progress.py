@@ -16,7 +16,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int = 0
     errors: int = 0
-    """Answered with 5xx: what callers get wrong is no fault of the version."""
+    """Answered with 5xx, or the model failed on it: what callers get wrong is no fault of its."""
     timed: int = 0
     """Requests since the limit of ``over_p99`` is known."""
     over_p99: int = 0

@@ -13,6 +13,7 @@ from control.store.canary_runs import Run
 from protocol.errors import TollwayError
 from registry.canary_plan import CanaryPlan
 from registry.rollouts import CanaryWish, RolloutWish, Statuses, change
+from registry.status import ServingStatus
 from registry.store import audit
 from registry.store import rollouts as rollout_store
 from registry.store.database import Transaction
@@ -35,6 +36,10 @@ class Turn:
         self.at = at
         self.model = model
         self.rollout: RolloutRecord = rollout_store.get(connection, model)
+
+    def serving(self, version: int) -> ServingStatus:
+        """What workers say of the canary."""
+        return self._statuses.get(version, ServingStatus())
 
     def begin(self, version: int, stable: int, plan: CanaryPlan) -> Run:
         """Begin a run. An alert about the model's canary before it ends."""

@@ -13,7 +13,8 @@ from protocol.usage import UsageRecord
 CANARY: Final = "canary"
 STABLE: Final = "stable"
 FAULT_STATUS: Final = 500
-"""Answers with this status and above count against the version; lower ones are the caller's own."""
+"""Answers with this status and above count against the version; of lower ones those on which the
+model itself failed. The others are the caller's own."""
 SKEW_MS: Final = 60_000
 """How far a gateway's clock may be behind control's without its first answers being left out."""
 _FIELDS: Final = Tally.__struct_fields__
@@ -85,7 +86,7 @@ def add(connection: Connection, records: Sequence[UsageRecord]) -> None:
             continue
         tally = sums.setdefault((run.id, record.variant), [0] * len(_FIELDS))
         tally[0] += 1
-        tally[1] += record.status >= FAULT_STATUS
+        tally[1] += record.failed or record.status >= FAULT_STATUS
         if run.over_p99_us is not None:
             tally[2] += 1
             tally[3] += record.total_us > run.over_p99_us

@@ -12,6 +12,7 @@ from control.rollouts.progress import Compared
 from control.store.alerts import alert_of
 from control.webhooks.events import AuditRow, event_of
 from protocol.configuration import ModelDoc, ShadowDoc
+from protocol.errors import Code, TollwayError
 from registry.status import ServingStatus
 from registry.store import changes
 from registry.store.database import Database
@@ -152,6 +153,15 @@ def test_what_callers_get_wrong_and_what_they_name_themselves_is_not_the_canarys
     assert guarded.state.stable_counts.model_dump() == {"requests": 1900, "errors": 0}
 
 
+def test_a_run_that_failed_is_the_canarys_fault_whatever_its_status(bench: Bench) -> None:
+    guarded = Guarded(bench)
+    failed = msgspec.structs.replace(guarded.record(2, "canary", 400), failed=True)
+    guarded.ingest([failed] * 20 + [guarded.record(1, "stable")] * 380)
+    guarded.look()
+    assert guarded.state.canary.errors == 20
+    assert guarded.state.state == "rolled_back"
+
+
 def test_what_was_answered_long_before_it_began_is_not_the_canarys(bench: Bench) -> None:
     guarded = Guarded(bench)
     bench.clock.advance(-3600)
@@ -187,23 +197,40 @@ def test_no_step_is_taken_while_no_engine_answers_for_the_canary(bench: Bench) -
     bench.serving["credit", 2] = ServingStatus(state="failed", error="no memory")
     guarded.pass_time(65)
     assert (guarded.state.state, guarded.state.percent) == ("running", 5)
-    assert guarded.state.reason.startswith("refused: ")
+    assert guarded.state.reason.startswith("no engine answers for it")
     assert "no memory" in guarded.state.reason
     bench.serving["credit", 2] = ServingStatus(state="ready")
     guarded.pass_time(5)
     assert guarded.state.percent == 50
 
 
-def test_a_promotion_that_is_refused_waits_and_says_why(bench: Bench) -> None:
+def test_nothing_is_promoted_while_no_engine_answers_for_it(bench: Bench) -> None:
     guarded = Guarded(bench, steps=STEPS[:1], promote=True)
     guarded.traffic(120, 2280)
     bench.serving["credit", 2] = ServingStatus(state="loading")
     guarded.pass_time(65)
     assert guarded.rollout.stable == 1
-    assert guarded.state.reason.startswith("refused: ")
+    assert guarded.state.reason.startswith("no engine answers for it")
     bench.serving["credit", 2] = ServingStatus(state="ready")
     guarded.pass_time(5)
     assert guarded.rollout.stable == 2
+
+
+def test_a_step_that_the_rollout_refuses_waits_and_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = Guarded(bench)
+    guarded.traffic(120, 2280)
+
+    def refuse(*_given: object, **_named: object) -> None:
+        raise TollwayError(Code.CONFLICT, "its approval is void")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(turn, "change", refuse)
+        guarded.pass_time(65)
+    assert guarded.state.reason == "refused: its approval is void"
+    guarded.pass_time(5)
+    assert guarded.state.step == 2
 
 
 def test_slow_answers_are_counted_once_stables_99th_percentile_is_known(bench: Bench) -> None:
