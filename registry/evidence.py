@@ -28,6 +28,8 @@ MAX_EVALUATIONS: Final = 200
 class EvidenceStanding(msgspec.Struct, frozen=True, kw_only=True):
     """What the audit log keeps of an evaluation: ``digest`` stands for the whole of it."""
 
+    model: str
+    version: int
     digest: str
     manifest_digest: str
     rows_name: str
@@ -122,6 +124,8 @@ def _standing(record: EvidenceRecord) -> EvidenceStanding:
     given = record.evidence
     main = given.metrics.get(given.main_metric)
     return EvidenceStanding(
+        model=given.model,
+        version=given.version,
         digest=record.digest,
         manifest_digest=given.manifest_digest,
         rows_name=given.rows_name,

@@ -38,6 +38,7 @@ CATALOG: Final[Mapping[str, str]] = {
     "version.rejected": "A version will not be published.",
     "version.loaded": "Workers are to hold a version.",
     "version.unloaded": "Workers are to let a version go.",
+    "evidence.added": "A version was evaluated.",
     "requirements.created": "A model has requirements for the first time.",
     "requirements.changed": "A model's requirements have a new version.",
     "approval.requested": "A version awaits the decision of its model's sponsor.",

@@ -46,6 +46,12 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "model": frozenset({"name", "title", "description", "created_at", "updated_at"}),
     "version": frozenset({"model", "number", "digest", "state", "loaded", "deprecation"}),
+    "evidence": frozenset(
+        {
+            "model", "version", "digest", "manifest_digest", "rows_name", "rows", "rows_digest",
+            "main_metric", "value",
+        }
+    ),
     "requirements": frozenset({"model", "number", "digest", "sponsor", "criteria"}),
     "approval": frozenset(
         {
@@ -171,7 +177,7 @@ def _concerned(row: AuditRow, state: Mapping[str, object]) -> tuple[str | None, 
             return first, second.partition("/")[0]
         case "model" | "rollout":
             return None, row.key
-        case "version" | "alias" | "alert" | "requirements" | "approval" | "canary":
+        case "version" | "alias" | "alert" | "evidence" | "requirements" | "approval" | "canary":
             return None, _text(state.get("model")) or first
     return None, None
 

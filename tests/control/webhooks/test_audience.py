@@ -46,9 +46,10 @@ QUOTA = event("quota.threshold_reached", "subscription", "shop/risk", {"percent"
 PUBLISHED = event("version.published", "version", "risk/3", {"model": "risk", "state": "published"})
 VALIDATED = event("version.validated", "version", "risk/3", {"model": "risk", "state": "validated"})
 MOVED = event("alias.moved", "alias", "risk/stable", {"model": "risk", "version": 3})
+EVALUATED = event("evidence.added", "evidence", "risk/3/sha256:e", {"model": "risk", "value": 0.9})
 ALERT = event("alert.raised", "alert", "risk/3", {"kind": "batch_variance", "model": "risk"})
 PLAN = event("plan.changed", "plan", "free", {"name": "free"})
-EVERYTHING = (SHOP_KEY, QUOTA, PUBLISHED, VALIDATED, MOVED, ALERT, PLAN)
+EVERYTHING = (SHOP_KEY, QUOTA, PUBLISHED, VALIDATED, MOVED, EVALUATED, ALERT, PLAN)
 
 
 def heard(webhook: Webhook) -> list[Event]:
@@ -72,7 +73,7 @@ def test_another_consumers_hears_of_none_of_that() -> None:
 
 
 def test_a_publishers_hears_of_their_models_and_their_subscriptions_but_not_of_keys() -> None:
-    expected = [QUOTA, PUBLISHED, VALIDATED, MOVED, ALERT]
+    expected = [QUOTA, PUBLISHED, VALIDATED, MOVED, EVALUATED, ALERT]
     assert heard(endpoint("models", owner="pub")) == expected
     assert heard(endpoint("models", owner="pub", models=["risk"])) == expected
     assert heard(endpoint("models", owner="pub", models=["other"])) == []
