@@ -38,6 +38,7 @@ from gateway.receipts import Receipts
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
 from gateway.routes_forward import ControlProxy, problem
+from gateway.routes_openapi import OpenApiRoutes
 from gateway.routing import Routing
 from gateway.scrape import ScrapeAccess
 from gateway.settings import GatewaySettings
@@ -333,6 +334,7 @@ class Gateway:
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
         app.include_router(self.routes.router())
+        app.include_router(OpenApiRoutes(self.routes).router())
         routes = self.routes
 
         @app.exception_handler(TollwayError)

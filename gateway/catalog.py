@@ -8,6 +8,7 @@ import msgspec
 from protocol.configuration import (
     CALLABLE_STATES,
     CanaryDoc,
+    ContractDoc,
     ModelDoc,
     ShadowDoc,
     VersionDoc,
@@ -23,8 +24,8 @@ class ModelEntry:
     """A model with its versions and labels."""
 
     __slots__ = (
-        "aliases", "canary", "capture_permille", "cold_start_wait_s", "held", "idle_unload_s",
-        "name", "revision", "segments", "shadows", "versions",
+        "aliases", "canary", "capture_permille", "cold_start_wait_s", "contract", "held",
+        "idle_unload_s", "name", "revision", "segments", "shadows", "versions",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -34,6 +35,7 @@ class ModelEntry:
         """Label -> where it pointed before, the newest first, for those that moved to a version
         which did not answer here yet. See :mod:`gateway.routing`."""
         self.canary: CanaryDoc | None = None
+        self.contract: ContractDoc | None = None
         self.idle_unload_s = self.cold_start_wait_s = 0
         self.shadows: tuple[ShadowDoc, ...] = ()
         self.segments: dict[str, str] = {}
@@ -172,6 +174,7 @@ class Catalog:
                     entry.aliases, entry.held = before.aliases, before.held
                 entry.point(document.aliases, self._is_ready)
                 entry.canary = document.canary
+                entry.contract = document.contract
                 entry.idle_unload_s = document.idle_unload_s
                 entry.cold_start_wait_s = document.cold_start_wait_s
                 entry.shadows = tuple(s for s in document.shadows if s.permille > 0)

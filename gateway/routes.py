@@ -123,12 +123,12 @@ class CatalogRoutes:
 
     async def model(self, model: str, version: str | None = None) -> Response:
         """Model metadata."""
-        entry, found = self._find(model, version)
+        entry, found = self.find(model, version)
         return self._answered(found, metadata.v2_model(entry, found))
 
     async def model_ready(self, model: str, version: str | None = None) -> Response:
         """Whether an engine would take a request for the model now."""
-        _, found = self._find(model, version)
+        _, found = self.find(model, version)
         if not self._is_ready(found):
             raise TollwayError(
                 Code.NOT_READY, f"no engine is ready for '{model}' version {found.number}"
@@ -138,14 +138,14 @@ class CatalogRoutes:
 
     async def config(self, model: str, version: str | None = None) -> Response:
         """Model configuration."""
-        _, found = self._find(model, version)
+        _, found = self.find(model, version)
         return self._answered(found, metadata.v2_config(found))
 
     async def v1_model(
         self, model: str, version: str | None = None, label: str | None = None
     ) -> Response:
         """V1 readiness."""
-        entry, found = self._find(model, version, label)
+        entry, found = self.find(model, version, label)
         ready = self._is_ready(found)
         return self._answered(found, metadata.v1_status(entry, found, ready), 200 if ready else 503)
 
@@ -153,7 +153,7 @@ class CatalogRoutes:
         self, model: str, version: str | None = None, label: str | None = None
     ) -> Response:
         """V1 metadata."""
-        entry, found = self._find(model, version, label)
+        entry, found = self.find(model, version, label)
         return self._answered(found, metadata.v1_metadata(entry, found))
 
     async def index(self, request: Request) -> Response:
@@ -229,8 +229,11 @@ class CatalogRoutes:
         return _decoded(self._limits.headers(call))
 
     def _answered(self, version: VersionDoc, content: metadata.Json, status: int = 200) -> Response:
-        ending = self._endings.of(version.model, version.number, version.deprecation)
-        return JSONResponse(content, status, headers=_decoded(ending))
+        return JSONResponse(content, status, headers=self.ending_of(version))
+
+    def ending_of(self, version: VersionDoc) -> dict[str, str]:
+        """Headers of answers about a version; none for one that does not end."""
+        return _decoded(self._endings.of(version.model, version.number, version.deprecation))
 
     def ending(self, request: Request) -> dict[str, str]:
         """Headers for a refusal about a version that ends; none where the path names none."""
@@ -247,7 +250,7 @@ class CatalogRoutes:
     def _is_ready(self, version: VersionDoc) -> bool:
         return self._destinations.is_ready((version.model, version.number))
 
-    def _find(
+    def find(
         self, model: str, version: str | None, label: str | None = None
     ) -> tuple[ModelEntry, VersionDoc]:
         """The model and the version named, as far as anybody may see them."""

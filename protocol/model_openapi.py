@@ -1,0 +1,344 @@
+"""A version's own OpenAPI 3.1 document: its paths, its columns, an example, its errors. Pure."""
+
+from typing import Final
+
+from protocol.configuration import ContractDoc, DeprecationDoc, VersionState
+from protocol.errors import STATUS
+from protocol.manifest import Manifest
+from protocol.model_samples import LANGUAGES, Language, samples
+from protocol.model_schema import (
+    Json,
+    enforced,
+    example_row,
+    example_tensors,
+    has_rows,
+    list_schema,
+    prediction_schema,
+    row_schema,
+    speaks_json,
+)
+
+_LABELS: Final[dict[Language, str]] = {
+    "curl": "curl", "python": "Python", "javascript": "JavaScript",
+}  # fmt: skip
+_REFUSALS: Final[dict[int, str]] = {
+    400: "The body is malformed or does not fit the model; the message names the place.",
+    401: "No credential, or one that is not valid.",
+    403: "The credential does not allow this: no subscription, another scope, network or origin.",
+    404: "There is no such model or version, or none that the caller may see.",
+    406: "`Accept` allows no type that can be answered.",
+    410: "The version was retired, or is browned out: `Link` names its successor.",
+    413: "The body or its rows exceed a limit.",
+    415: "The content type or coding is not taken.",
+    422: "A row is outside of the model's data contract; the message names row and column.",
+    429: "A limit or quota of the plan is used up: `Retry-After` says for how long.",
+    503: "Nothing can answer in time now: `Retry-After` says when to try again.",
+    504: "The deadline has passed.",
+}
+_HEADERS: Final[dict[str, tuple[str, Json]]] = {
+    "X-Request-Id": ("What the request is called in logs.", {"type": "string"}),
+    "Tollway-Prediction-Id": ("Names this prediction.", {"type": "string"}),
+    "Tollway-Version": ("The version that answered.", {"type": "integer"}),
+    "Tollway-Variant": (
+        "How the version was chosen.", {"enum": ["stable", "canary", "pinned"], "type": "string"},
+    ),
+    "RateLimit-Policy": ("What the plan allows.", {"type": "string"}),
+    "RateLimit": ("How each limit stands.", {"type": "string"}),
+    "Retry-After": ("Seconds after which to try again.", {"type": "integer"}),
+    "Server-Timing": ("Milliseconds: queue, infer, gateway.", {"type": "string"}),
+    "Deprecation": ("Since when the version is deprecated (RFC 9745).", {"type": "string"}),
+    "Sunset": ("When the version goes out of service (RFC 8594).", {"type": "string"}),
+    "Link": ("Of a version that ends: its successor.", {"type": "string"}),
+}  # fmt: skip
+_ON_ERRORS: Final = ("X-Request-Id", "Retry-After", "Deprecation", "Sunset", "Link")
+
+
+def document(
+    manifest: Manifest,
+    *,
+    number: int,
+    digest: str,
+    state: VersionState,
+    url: str,
+    named: bool,
+    contract: ContractDoc | None = None,
+    deprecation: DeprecationDoc | None = None,
+) -> Json:
+    """The document of version ``number``. With ``named`` its paths name the version, else they are
+    those of whichever version the model's rollout leads to. ``url``: where the server is."""
+    rules = enforced(contract)
+    schemas: Json = {"Error": _error_schema()}
+    paths: Json = {}
+    version = f"/versions/{number}" if named else ""
+    common = {"deprecated": True} if state in {"deprecated", "retired"} else {}
+    if has_rows(manifest):
+        schemas |= _v1_schemas(manifest, contract)
+        row = example_row(manifest, rules)
+        asked: dict[str, object] = {"instances": [_instance(manifest, row)]}
+        path = f"/v1/models/{manifest.model}{version}:predict"
+        paths[path] = {"post": common | _predict(asked, samples(url + path, asked, "predictions"))}
+        explained = f"/v1/models/{manifest.model}{version}:explain"
+        paths[explained] = {"post": common | _explain(asked)}
+    path = f"/v2/models/{manifest.model}{version}/infer"
+    schemas |= _v2_schemas(manifest)
+    tensors: dict[str, object] = {"inputs": example_tensors(manifest, rules)}
+    paths[path] = {
+        "post": common
+        | _infer(
+            tensors,
+            samples(url + path, tensors, "outputs") if speaks_json(manifest) else {},
+        )
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": manifest.model,
+            "version": str(number),
+            "description": _about(manifest, state, deprecation),
+            "x-digest": digest,
+            "x-state": state,
+            "x-task": manifest.task,
+        },
+        "servers": [{"url": url}],
+        "security": [{"apiKey": []}, {"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {f"E{status}": _refusal(status) for status in _REFUSALS},
+            "headers": {
+                name: {"description": text, "schema": schema}
+                for name, (text, schema) in _HEADERS.items()
+            },
+            "parameters": _parameters(),
+            "securitySchemes": {
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, or a JSON Web Token of a known issuer.",
+                },
+            },
+        },
+    }
+
+
+def samples_of(
+    manifest: Manifest, *, number: int, url: str, named: bool, contract: ContractDoc | None = None
+) -> dict[Language, str]:
+    """The samples of the protocol that suits the version best: V1 where it can be asked by row.
+    None for a version whose tensors have no JSON form."""
+    rules = enforced(contract)
+    version = f"/versions/{number}" if named else ""
+    if has_rows(manifest):
+        row = _instance(manifest, example_row(manifest, rules))
+        path = f"{url}/v1/models/{manifest.model}{version}:predict"
+        return samples(path, {"instances": [row]}, "predictions")
+    if not speaks_json(manifest):
+        return {}
+    path = f"{url}/v2/models/{manifest.model}{version}/infer"
+    return samples(path, {"inputs": example_tensors(manifest, rules)}, "outputs")
+
+
+def _instance(manifest: Manifest, row: Json) -> object:
+    """A row as V1 takes it: an object, but the bare value where one input without columns is all
+    that there is."""
+    needed = [tensor for tensor in manifest.inputs if not tensor.optional]
+    return next(iter(row.values())) if not manifest.columns and len(needed) == 1 else row
+
+
+def _about(manifest: Manifest, state: str, deprecation: DeprecationDoc | None) -> str:
+    parts = [manifest.description] if manifest.description else []
+    parts.append(f"A {manifest.task} model." if manifest.task != "unknown" else "A model.")
+    if deprecation is not None:
+        successor = deprecation.successor
+        instead = f"; version {successor} succeeds it" if successor is not None else ""
+        note = f". {deprecation.note}" if deprecation.note else ""
+        parts.append(f"This version is {state}{instead}{note}")
+    return "\n\n".join(parts)
+
+
+def _v1_schemas(manifest: Manifest, contract: ContractDoc | None) -> Json:
+    rules = enforced(contract)
+    listed = list_schema(manifest, rules)
+    forms: list[Json] = [{"$ref": "#/components/schemas/Row"}]
+    found: Json = {"Row": row_schema(manifest, rules), "Prediction": prediction_schema(manifest)}
+    if listed is not None:
+        found["RowList"] = listed | {"description": "The row as a list, in this order."}
+        forms.append({"$ref": "#/components/schemas/RowList"})
+    found["PredictRequest"] = {
+        "oneOf": [
+            {
+                "type": "object",
+                "title": "by row",
+                "properties": {
+                    "instances": {"type": "array", "minItems": 1, "items": {"anyOf": forms}}
+                },
+                "required": ["instances"],
+            },
+            {
+                "type": "object",
+                "title": "by column",
+                "properties": {
+                    "inputs": {"description": "Values by column or input, a list each."}
+                },
+                "required": ["inputs"],
+            },
+        ]
+    }
+    found["PredictResponse"] = {
+        "type": "object",
+        "properties": {
+            "predictions": {
+                "type": "array",
+                "description": "One for each instance.",
+                "items": {"$ref": "#/components/schemas/Prediction"},
+            },
+            "outputs": {"description": "Of a request by column: whole tensors."},
+        },
+    }
+    return found
+
+
+def _v2_schemas(manifest: Manifest) -> Json:
+    def tensor(names: list[str], datatypes: list[str], *, data: bool) -> Json:
+        properties: Json = {
+            "name": {"type": "string", "enum": names},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "datatype": {"type": "string", "enum": sorted(set(datatypes))},
+            "parameters": {"type": "object"},
+            "data": {"type": "array", "description": "Row-major, nested or flat."},
+        }
+        required = ["name", "shape", "datatype", *(["data"] if data else [])]
+        return {"type": "object", "properties": properties, "required": required}
+
+    inputs = tensor(
+        [t.name for t in manifest.inputs], [t.datatype for t in manifest.inputs], data=False
+    )
+    outputs = tensor(
+        [t.name for t in manifest.outputs], [t.datatype for t in manifest.outputs], data=False
+    )
+    named: Json = {"type": "object", "properties": {"name": {"type": "string"}}}
+    return {
+        "InferInput": inputs,
+        "InferOutput": outputs,
+        "InferRequest": {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string"},
+                "parameters": {"type": "object"},
+                "inputs": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"$ref": "#/components/schemas/InferInput"},
+                },
+                "outputs": {"type": "array", "items": named},
+            },
+            "required": ["inputs"],
+        },
+        "InferResponse": {
+            "type": "object",
+            "properties": {
+                "model_name": {"type": "string", "const": manifest.model},
+                "model_version": {"type": "string"},
+                "id": {"type": "string"},
+                "parameters": {"type": "object"},
+                "outputs": {
+                    "type": "array",
+                    "items": {"$ref": "#/components/schemas/InferOutput"},
+                },
+            },
+            "required": ["model_name", "outputs"],
+        },
+    }
+
+
+def _predict(asked: Json, code: dict[Language, str]) -> Json:
+    return _operation("predict", "Predict rows", "PredictRequest", "PredictResponse", asked, code)
+
+
+def _explain(asked: Json) -> Json:
+    operation = _operation("explain", "Explain predictions", "PredictRequest", "", asked, {})
+    operation["description"] = "Contributions of each column to each row's prediction."
+    return operation
+
+
+def _infer(asked: Json, code: dict[Language, str]) -> Json:
+    operation = _operation("infer", "Infer tensors", "InferRequest", "InferResponse", asked, code)
+    body = operation["requestBody"]
+    assert isinstance(body, dict)
+    body["content"]["application/octet-stream"] = {
+        "schema": {
+            "description": "Binary tensors; Inference-Header-Content-Length divides JSON from them."
+        }
+    }
+    return operation
+
+
+def _operation(
+    name: str, summary: str, request: str, response: str, asked: Json, code: dict[Language, str]
+) -> Json:
+    schema: Json = {"$ref": f"#/components/schemas/{response}"} if response else {"type": "object"}
+    answered = {
+        "description": "Answered.",
+        "headers": {
+            header: {"$ref": f"#/components/headers/{header}"}
+            for header in _HEADERS
+            if header != "Retry-After"
+        },
+        "content": {"application/json": {"schema": schema}},
+    }
+    refused = {str(status): {"$ref": f"#/components/responses/E{status}"} for status in _REFUSALS}
+    operation: Json = {
+        "operationId": name,
+        "summary": summary,
+        "parameters": [
+            {"$ref": f"#/components/parameters/{parameter}"} for parameter in _parameters()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{request}"},
+                    "example": asked,
+                }
+            },
+        },
+        "responses": {"200": answered, **refused},
+    }
+    if code:
+        operation["x-codeSamples"] = [
+            {"lang": language, "label": _LABELS[language], "source": code[language]}
+            for language in LANGUAGES
+        ]
+    return operation
+
+
+def _parameters() -> Json:
+    def header(name: str, text: str, schema: Json) -> Json:
+        return {"in": "header", "name": name, "description": text, "schema": schema}
+
+    return {
+        "Deadline": header(
+            "Tollway-Deadline-Ms", "Milliseconds allowed.", {"type": "integer", "minimum": 1}
+        ),
+        "RequestId": header(
+            "X-Request-Id", "What you call the request.", {"type": "string", "maxLength": 128}
+        ),
+    }
+
+
+def _error_schema() -> Json:
+    return {
+        "type": "object",
+        "properties": {"error": {"type": "string", "description": "What is wrong, and where."}},
+        "required": ["error"],
+    }
+
+
+def _refusal(status: int) -> Json:
+    assert status in STATUS.values()
+    return {
+        "description": _REFUSALS[status],
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _ON_ERRORS},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
