@@ -41,7 +41,7 @@ class Routing:
     def __init__(self, catalog: Catalog, pins: Pins, destinations: Answering) -> None:
         self._catalog = catalog
         self._models = catalog.models
-        self._pins = pins
+        self._pinned = pins.versions
         self._destinations = destinations
         self._buckets: dict[tuple[str, str], int] = {}
         self._told: set[tuple[str, int]] = set()
@@ -102,9 +102,8 @@ class Routing:
         identity = call.identity
         # A management token belongs to no application: it sees what most consumers see.
         if identity is not None and (application := identity.application):
-            pinned = self._pins.version(application, model.name)
-            if pinned is not None:
-                return pinned
+            if (mine := self._pinned.get(application)) and model.name in mine:
+                return mine[model.name]
             canary = model.canary
             if canary is not None and self._bucket(model.name, application) < canary.permille:
                 if self._takes(model, canary.version):
@@ -112,7 +111,7 @@ class Routing:
                     return canary.version
                 self.fallbacks += 1
         call.variant = "stable"
-        return self._at(model, STABLE)
+        return self._at(model, STABLE) if model.held else model.aliases.get(STABLE, 0)
 
     def _bucket(self, model: str, application: str) -> int:
         key = (model, application)

@@ -178,8 +178,8 @@ class Registry:
         held = self._uses(name, number)
         if held:
             raise errors.ConflictError(
-                f"version {number} of model '{name}' cannot be retired while {held[0]}: move that"
-                " to another version first, or end it",
+                f"version {number} of model '{name}' cannot be retired while"
+                f" {', '.join(held)}: move these to another version first, or end them",
                 hinted=False,
             )
         if state in UNPUBLISHED:
