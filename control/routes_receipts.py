@@ -12,6 +12,7 @@ from control.resources import Page
 from control.routes_conventions import OWNERS, After, Limit, errors
 from control.routes_parts import part
 from control.store.captures import Captures, Sought
+from control.store.disagreements import DisagreementStore
 from registry.access import EVERYONE, PUBLISHERS, Actor
 from registry.routes_parameters import Model
 from registry.routes_permissions import managing
@@ -23,6 +24,9 @@ PayloadReader = Annotated[Actor, Depends(require(*OWNERS))]
 in the audit log who has read which."""
 Manager = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
 TheReceipts = Annotated[Receipts, Depends(part(lambda services: services.receipts))]
+TheDisagreements = Annotated[
+    DisagreementStore, Depends(part(lambda services: services.disagreements))
+]
 TheCaptures = Annotated[Captures, Depends(part(lambda services: services.captures))]
 Application = Annotated[str | None, Query(max_length=63, description="Only of this.")]
 
@@ -69,9 +73,15 @@ def receipt_router() -> APIRouter:
 
     @router.delete("/models/{model}/captures", responses=errors(404, 422))
     def remove_captures(
-        captures: TheCaptures, model: Model, _actor: Manager, application: Application = None
+        captures: TheCaptures,
+        disagreements: TheDisagreements,
+        model: Model,
+        _actor: Manager,
+        application: Application = None,
     ) -> Removed:
-        """Remove the captured payloads of a model for good, or those of one application."""
+        """Remove the captured payloads of a model for good, or those of one application; with them
+        the example rows of its disagreement reports."""
+        disagreements.forget_examples(model, application)
         return Removed(removed=captures.remove(Sought(model, application)))
 
     return router

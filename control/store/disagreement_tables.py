@@ -54,6 +54,7 @@ disagreement_examples = sa.Table(
     sa.Column("flipped", sa.Boolean, nullable=False),
     sa.Column("difference", sa.Double, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
+    sa.Column("application", NAME, nullable=False),
     sa.Index("ix_disagreement_examples_model_version_hour", "model", "version", "hour"),
     sa.Index("ix_disagreement_examples_hour", "hour"),
 )

@@ -15,9 +15,11 @@ from control.store.disagreement_tables import (
 )
 from control.store.failures import repeated
 from control.store.usage_rollups import inserting
+from protocol.keys import holds_credential, holds_token
 from protocol.shadowing import Disagreements, Example, Tally
 from registry.clock import Clock
 from registry.store.database import Database
+from registry.store.tables import models
 
 EXAMPLES_AN_HOUR: Final = 20
 MINUTE_MS: Final = 60_000
@@ -152,6 +154,28 @@ class DisagreementStore:
             (disagreement_minutes, disagreement_minutes.c.minute, until * HOUR_MINUTES),
         ):
             removed += self._remove(table, moment, edge)
+        return removed + self._remove_captured()
+
+    def forget_examples(self, model: str, application: str | None = None) -> int:
+        """Remove a model's examples for good, or those of one application; how many."""
+        table = disagreement_examples
+        gone = sa.delete(table).where(table.c.model == model)
+        if application is not None:
+            gone = gone.where(table.c.application == application)
+        with self._database.write() as connection:
+            return connection.execute(gone).rowcount
+
+    def _remove_captured(self) -> int:
+        """Examples are payload: they end when the model's captures do."""
+        removed = 0
+        table = disagreement_examples
+        with self._database.read() as connection:
+            kept = connection.execute(sa.select(models.c.name, models.c.capture_days)).all()
+        for name, days in kept:
+            old = table.c.hour < self._clock() // HOUR_MS - days * DAY_HOURS
+            with self._database.write() as connection:
+                gone = sa.delete(table).where(table.c.model == name, old)
+                removed += connection.execute(gone).rowcount
         return removed
 
     # taking in
@@ -240,23 +264,24 @@ class DisagreementStore:
             connection.execute(statement, rows)
 
     def _add_examples(self, connection: Connection, summary: Disagreements, hour: int) -> None:
-        if not summary.examples:
-            return
+        written = [(example, msgspec.json.encode(example)) for example in summary.examples]
         table = disagreement_examples
-        connection.execute(
-            sa.insert(table),
-            [
-                {
-                    "model": summary.model,
-                    "version": summary.version,
-                    "hour": hour,
-                    "flipped": example.flipped,
-                    "difference": example.difference,
-                    "document": msgspec.json.encode(example).decode(),
-                }
-                for example in summary.examples
-            ],
-        )
+        rows = [
+            {
+                "model": summary.model,
+                "version": summary.version,
+                "hour": hour,
+                "flipped": example.flipped,
+                "difference": example.difference,
+                "application": example.application[:_NAME],
+                "document": text.decode(),
+            }
+            for example, text in written
+            if not (holds_credential(text) or holds_token(text))
+        ]
+        if not rows:
+            return
+        connection.execute(sa.insert(table), rows)
         of_hour = sa.and_(
             table.c.model == summary.model,
             table.c.version == summary.version,

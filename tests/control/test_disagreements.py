@@ -7,6 +7,7 @@ import pytest
 
 from control.store import disagreements as module
 from control.store.disagreements import DisagreementStore, PairedCounts
+from protocol.keys import generate
 from protocol.shadowing import Disagreements, Example, Place, Tally
 from protocol.sketch import bucket
 from registry.store.database import Database
@@ -165,6 +166,24 @@ def test_what_is_older_than_it_is_kept_goes(store: DisagreementStore, clock: Fak
     assert store.retain() == 0
 
 
+def test_an_example_that_holds_a_credential_is_not_kept(store: DisagreementStore) -> None:
+    secret = generate("live")
+    held = example(5, inputs={"note": f"my key is {secret}"})
+    store.take(summary(1, (place(), tally()), examples=(held, example(1))))
+    hour = START_MS // HOUR_MS
+    assert store.examples(MODEL, 1, hour, hour + 1, 10) == [example(1)]
+
+
+def test_examples_are_forgotten_by_application(store: DisagreementStore) -> None:
+    others = example(2, application="bank")
+    store.take(summary(1, (place(), tally()), examples=(example(1), others)))
+    hour = START_MS // HOUR_MS
+    assert store.forget_examples(MODEL, "shop") == 1
+    assert store.examples(MODEL, 1, hour, hour + 1, 10) == [others]
+    assert store.forget_examples(MODEL) == 1
+    assert store.since(MODEL, 1, 2, 0).requests == 4
+
+
 # over HTTP
 
 
@@ -215,6 +234,26 @@ async def test_the_report_sums_what_was_found(control: Control) -> None:
     assert [(i["segment"], i["rows"]) for i in by_segment] == [("", 12), ("young", 6)]
     both = (await reported(control, by="segment,application"))["items"]
     assert len(both) == 3
+
+
+async def test_examples_end_when_the_models_captures_do(control: Control) -> None:
+    await register(control.admin)
+    await send(control, summary(1, (place(), tally()), examples=(example(3),)))
+    kept = await control.admin.put(f"/api/v1/models/{MODEL}", json={"capture_days": 2})
+    assert kept.status_code == 200, kept.text
+    store = control.services.disagreements
+    assert store.retain() == 0
+    control.clock.advance(3 * 86_400)
+    assert store.retain() == 1
+    assert store.since(MODEL, 1, 2, 0).requests == 4
+
+
+async def test_who_removes_captures_removes_examples(control: Control) -> None:
+    await register(control.admin)
+    await send(control, summary(1, (place(), tally()), examples=(example(3),)))
+    answer = await control.admin.delete(f"/api/v1/models/{MODEL}/captures")
+    assert answer.status_code == 200, answer.text
+    assert (await reported(control))["examples"] == []
 
 
 async def test_a_report_of_another_span_has_nothing_of_it(control: Control) -> None:
