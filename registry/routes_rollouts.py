@@ -57,8 +57,13 @@ def _add_reads(router: APIRouter, require: Require) -> None:
         shown = _answered(registry, registry.rollouts.get(model), response)
         if view.whole:
             return shown
-        # Which versions it is compared with, and where it could go back to, is its publisher's.
-        return shown.model_copy(update={"shadow": [], "previous": None, "guarded": None})
+        # How it is watched, what it is compared with and where it could go back to is its
+        # publisher's.
+        hidden = {"steps": None, "guard": None, "promote": False}
+        canary = None if shown.canary is None else shown.canary.model_copy(update=hidden)
+        return shown.model_copy(
+            update={"canary": canary, "shadow": [], "previous": None, "guarded": None}
+        )
 
     @router.get("/models/{model}/rollout/history")
     def rollout_history(

@@ -39,6 +39,7 @@ from tollway.evaluation.evidence import (
     Resampling,
     SegmentEvidence,
 )
+from tollway.guarded import CanaryDecision, CanaryStep, Guard, GuardedCanary
 from tollway.receipts import Capture, Captured, Receipt, Runtime
 from tollway.replay import OutputDifference, Replay, ValueDifference
 from tollway.resources import (
@@ -72,6 +73,8 @@ __all__ = [
     "AliasMove",
     "Application",
     "AuthenticationError",
+    "CanaryDecision",
+    "CanaryStep",
     "Capture",
     "Captured",
     "ClassEvidence",
@@ -87,6 +90,8 @@ __all__ = [
     "Ending",
     "Evidence",
     "GoneError",
+    "Guard",
+    "GuardedCanary",
     "Importance",
     "InvalidRequestError",
     "Key",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tollway import errors
+from tollway.guarded import CanaryStep, Guard, Guarded, GuardedCanary
 from tollway.registry import check_name, listing
 from tollway.transport import Retry, Transport
 
@@ -15,6 +16,10 @@ class Canary:
     version: int
     percent: float
     since: str = ""
+    steps: tuple[CanaryStep, ...] | None = None
+    """None: its share is set by hand."""
+    guard: Guard | None = None
+    promote: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +32,14 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """Which versions answer. ``previous`` is where a rollback goes; None: nowhere."""
+    """Which versions answer. ``previous`` is where a rollback goes; None: nowhere. ``guarded``: the
+    last guarded canary, under way or over."""
 
     stable: int | None = None
     canary: Canary | None = None
     shadow: tuple[Shadow, ...] = ()
     previous: int | None = None
+    guarded: GuardedCanary | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,7 @@ class Rollouts:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.guarded = Guarded(transport)
 
     def get(self, model: str) -> Rollout:
         """The model's rollout."""

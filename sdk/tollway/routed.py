@@ -1,5 +1,8 @@
 """The client's methods about which version answers: labels, rollouts, pins."""
 
+from collections.abc import Iterable
+
+from tollway.guarded import CanaryDecision, CanaryStep, Guard, GuardedCanary, canary_of
 from tollway.registry import STABLE, Registry, check_name
 from tollway.resources import Version
 from tollway.rollouts import Pin, Rollout, RolloutChange, Rollouts, Shadow
@@ -57,13 +60,47 @@ class Routed:
         return list(self._rollouts.history(name))
 
     def canary(
-        self, name: str, number: int, percent: float, *, force: bool = False, reason: str = ""
+        self,
+        name: str,
+        number: int,
+        percent: float | None = None,
+        *,
+        steps: Iterable[CanaryStep | float] | None = None,
+        guard: Guard | bool = False,
+        promote: bool = False,
+        force: bool = False,
+        reason: str = "",
     ) -> Rollout:
         """Have a version answer a share of the applications which name none: ``percent`` in steps
         of 0.1. Raising it never moves an application back. :class:`ConflictError` for a version
-        that no engine answers for, or that breaks callers of the stable one, unless ``force``."""
-        wanted = {"canary": {"version": number, "percent": percent}}
+        that no engine answers for, or that breaks callers of the stable one, unless ``force``.
+
+        With ``steps`` (percentages, or :class:`CanaryStep`) its share grows by itself, and it is
+        rolled back by itself when it does harm; ``promote`` makes it stable after the last one.
+        ``guard`` says what harm is, True: by the defaults, which steps have anyway.
+        """
+        wanted = {"canary": canary_of(number, percent, steps, guard, promote=promote)}
         return self._rollouts.change(name, wanted, reason=reason, force=force)
+
+    def canary_decisions(self, name: str) -> list[CanaryDecision]:
+        """Every decision about the model's guarded canaries with its numbers, oldest first."""
+        return list(self._rollouts.guarded.decisions(name))
+
+    def pause_canary(self, name: str, reason: str = "") -> GuardedCanary:
+        """Keep a guarded canary at its step; it is guarded still."""
+        return self._rollouts.guarded.act(name, "pause", reason)
+
+    def resume_canary(self, name: str, reason: str = "") -> GuardedCanary:
+        """Let it advance by itself again."""
+        return self._rollouts.guarded.act(name, "resume", reason)
+
+    def advance_canary(self, name: str, reason: str = "") -> GuardedCanary:
+        """Take its next step now."""
+        return self._rollouts.guarded.act(name, "advance", reason)
+
+    def abort_canary(self, name: str, reason: str = "") -> GuardedCanary:
+        """End it: all of its traffic is the stable version's again."""
+        return self._rollouts.guarded.act(name, "abort", reason)
 
     def end_canary(self, name: str, reason: str = "") -> Rollout:
         """Give the canary's share back to the stable version."""

@@ -1,6 +1,9 @@
 """Guarded canaries over HTTP."""
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from control.rollouts.controller import Controller
 from tests.control.audited import two_published
@@ -8,6 +11,12 @@ from tests.control.rollouts.rollouts import STEPS
 from tests.control.running import Control
 
 ROLLOUT = "/api/v1/models/risk/rollout"
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """What is shown does not depend on the database."""
+    return f"sqlite:///{tmp_path / 'tollway.db'}"
 
 
 async def begun(control: Control) -> Controller:
@@ -49,8 +58,12 @@ async def test_the_rollout_shows_its_guard_to_those_who_manage_the_model(control
     assert (guarded["state"], guarded["step"], guarded["percent"]) == ("running", 1, 5)
     assert (guarded["e_value"], guarded["threshold"]) == (1, 100)
     assert [test["test"] for test in guarded["tests"]] == ["error_rate", "p99_ratio"]
-    body = {"name": "eve", "password": "correct horse battery"}
-    await control.anonymous.post("/api/v1/signup", json=body)
+    password = "correct horse battery"
+    user = {"role": "consumer", "password": password}
+    await control.admin.put("/api/v1/consumers/acme", json={})
+    made = await control.admin.put("/api/v1/users/eve", json=user | {"consumer": "acme"})
+    assert made.is_success, made.text
+    body = {"name": "eve", "password": password}
     begun_session = await control.anonymous.post("/api/v1/sessions", json=body)
     headers = {"Authorization": f"Bearer {begun_session.json()['secret']}"}
     public = (await control.anonymous.get(ROLLOUT, headers=headers)).json()
