@@ -150,6 +150,8 @@ def aggregate(records: Iterable[UsageRecord]) -> dict[Place, Rollup]:
         rollup.total_us += r.total_us
         rollup.bytes_in += r.bytes_in
         rollup.bytes_out += r.bytes_out
+        if r.explanation:
+            continue  # its time is no latency of predictions
         index = bucket(r.total_us) if r.total_us > 0 else 0
         latency = rollup.latency
         latency[index] = latency.get(index, 0) + 1

@@ -156,8 +156,9 @@ class Invoker:
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
         self._metrics.answered(
-            call.model, call.version, answer.status, answer.failure, total, queue_us, infer_us, rows
-        )
+            call.model, call.version, answer.status, answer.failure, total, queue_us, infer_us,
+            rows, explanation=call.scope == "explain",
+        )  # fmt: skip
         now_ms = int(self._now() * 1000)
         record = record_of(call, answer, now_ms, rows, queue_us, infer_us, int(total * 1e6))
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))

@@ -46,6 +46,7 @@ class PredictionMetrics(Collector):
         ``load``: model and version -> engines that take requests, requests that wait for them."""
         self._load = load
         self._series: dict[tuple[str, int], _Series] = {}
+        self._explanations: dict[tuple[str, int], _Series] = {}
         self._refused: dict[int, int] = {}
         self._gauges = gauges or {}
 
@@ -59,8 +60,13 @@ class PredictionMetrics(Collector):
         queue_us: int,
         infer_us: int,
         rows: int,
+        *,
+        explanation: bool = False,
     ) -> None:
         """Count one answer to a known caller."""
+        if explanation:
+            self._explained(model, version, status, seconds)
+            return
         series = self._series.get((model, version))
         if series is None:
             series = self._of(model, version)
@@ -72,6 +78,12 @@ class PredictionMetrics(Collector):
         series.rows += rows
         if failure is not None:
             series.failures[failure] += 1
+
+    def _explained(self, model: str, version: int, status: int, seconds: float) -> None:
+        # A series of their own: predictions' latency says nothing with explanations among it.
+        series = self._explanations.setdefault((model, version), _Series())
+        series.statuses[status] = series.statuses.get(status, 0) + 1
+        series.seconds += seconds
 
     def failed(self, model: str, version: int, reason: Failure) -> None:
         """Count why a known caller did not get a prediction."""
@@ -130,10 +142,27 @@ class PredictionMetrics(Collector):
         for status, count in self._refused.items():
             refused.add_metric([str(status)], count)
         yield from (requests, failures, rows, latency, queue, infer, refused)
+        yield from self._of_explanations(labels)
         yield from self._loads()
         for name, (text, read) in self._gauges.items():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield kind(name, text, value=read())
+
+    def _of_explanations(self, labels: list[str]) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "tollway_explain_requests",
+            "Requests to explain that were answered.",
+            labels=[*labels, "status"],
+        )
+        seconds = CounterMetricFamily(
+            "tollway_explain_seconds", "Time from headers to explanation.", labels=labels
+        )
+        for (model, version), series in self._explanations.items():
+            names = [model, str(version)]
+            for status, count in series.statuses.items():
+                requests.add_metric([*names, str(status)], count)
+            seconds.add_metric(names, series.seconds)
+        yield from (requests, seconds)
 
     def _loads(self) -> Iterator[Metric]:
         labels = ["model", "version"]

@@ -15,6 +15,7 @@ import msgspec
 from gateway.answer import Answer
 from policies.base import Call
 from protocol.failures import Failure
+from protocol.frames import Operation
 from protocol.usage import UsageRecord
 from runtime.logs import logger
 
@@ -46,6 +47,7 @@ def record_of(
         call.prediction_id.decode(),
         "" if call.plan is None else call.plan.name,
         answer.failure is Failure.BACKEND,
+        call.operation == Operation.V1_EXPLAIN,
     )
 
 

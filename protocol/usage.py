@@ -30,6 +30,9 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     failed: bool = False
     """Whether the version failed on it, or its server, or this software: also where the status says
     that the request asked for what the model cannot do."""
+    explanation: bool = False
+    """Whether an explanation was asked for. It counts as a call; how long it took says nothing of
+    how long predictions take."""
 
 
 class UsageReceipt(msgspec.Struct, frozen=True):

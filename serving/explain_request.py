@@ -237,6 +237,9 @@ def _place(label: Label, labels: list[Label]) -> int:
         # 1 and 1.0 are one label to JSON; true is another.
         if label == known and isinstance(label, bool) == isinstance(known, bool):
             return place
+    for place, known in enumerate(labels):
+        if label == _key(known):  # as the answer calls it
+            return place
     known_labels = ", ".join(show(known) for known in labels[:20])
     raise invalid(f"class {show(label)} is none of the model's: {known_labels}")
 

@@ -87,6 +87,8 @@ def add(connection: Connection, records: Sequence[UsageRecord]) -> None:
         tally = sums.setdefault((run.id, record.variant), [0] * len(_FIELDS))
         tally[0] += 1
         tally[1] += record.failed or record.status >= FAULT_STATUS
+        if record.explanation:
+            continue
         if run.over_p99_us is not None:
             tally[2] += 1
             tally[3] += record.total_us > run.over_p99_us

@@ -39,6 +39,7 @@ from tollway.evaluation.evidence import (
     Resampling,
     SegmentEvidence,
 )
+from tollway.explanation import Explanation
 from tollway.guarded import CanaryDecision, CanaryStep, Guard, GuardedCanary
 from tollway.receipts import Capture, Captured, Receipt, Runtime
 from tollway.replay import OutputDifference, Replay, ValueDifference
@@ -89,6 +90,7 @@ __all__ = [
     "DisagreementReport",
     "Ending",
     "Evidence",
+    "Explanation",
     "GoneError",
     "Guard",
     "GuardedCanary",

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 import httpx
 import numpy as np
@@ -21,6 +21,7 @@ from tollway.disagreement import DisagreementReport, disagreement
 from tollway.endings import Ended
 from tollway.evaluated import Evaluated
 from tollway.evaluation.evaluator import Evaluator
+from tollway.explanation import Explainers, Explanation, Method, Wish
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
 from tollway.plans import Plans
@@ -44,7 +45,7 @@ from tollway.transport import RetryPolicy, Transport
 from tollway.webhook_endpoints import WebhookEndpoints
 
 if TYPE_CHECKING:
-    from tollway.conversion import ColumnSpec
+    from tollway.conversion import ColumnSpec, Label
 
 
 class Client(Managed, Evaluated, Ended, Routed, Replayed):
@@ -94,6 +95,7 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed):
         self._signatures = Signatures(self._transport, clock)
         self._predictions = Predictions(self._transport, self._registry, waiter)
         self._predictor = Predictor(self._transport, self._signatures)
+        self._explainers = Explainers(self._transport, self._signatures)
         self._evaluator = Evaluator(self._transport, self._registry, self._signatures)
 
     def __repr__(self) -> str:
@@ -214,6 +216,31 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed):
     ) -> npt.NDArray[np.generic]:
         """What the estimator's own ``predict_proba`` returns: one column per class."""
         return self._predictor.predict_proba(check_name(name, "model"), X, version)
+
+    def explain(
+        self,
+        name: str,
+        X: object,
+        *,
+        version: int | None = None,
+        classes: "Literal['all', 'predicted'] | Sequence[Label]" = "all",
+        output: str | None = None,
+        method: Method = "auto",
+        permutations: int | None = None,
+        seed: int | None = None,
+    ) -> Explanation:
+        """What each column of the rows ``X`` contributes to the model's answers for them.
+
+        ``X`` is what :meth:`predict` takes. ``classes``: all, of each row the predicted one, or
+        those named. ``method`` "permutation" explains an output as it is, where linear classifiers
+        are explained exactly in log-odds otherwise. More ``permutations`` estimate better, where
+        the explanation is not exact; another ``seed`` takes others. Raises
+        :class:`InvalidRequestError` when the version was deployed without X.
+        """
+        wish = Wish(
+            classes=classes, output=output, method=method, permutations=permutations, seed=seed
+        )
+        return self._explainers.explain(check_name(name, "model"), X, version, wish)
 
     def columns(self, name: str, *, version: int | None = None) -> "list[ColumnSpec]":
         """The columns that the model's rows have: name, type, observed range, categories."""

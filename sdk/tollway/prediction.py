@@ -66,7 +66,7 @@ class Predictor:
         signature = self._signatures.get(model, version)
         for _ in range(_ATTEMPTS):
             try:
-                inputs = _encode(signature, X)
+                inputs = encode(signature, X)
                 answer = self._infer(model, version, inputs, wanted(signature))
             except (errors.InvalidRequestError, errors.NotFoundError):
                 # Perhaps the model was deployed again with other columns since we last looked.
@@ -101,7 +101,7 @@ class Predictor:
                 headers["Tollway-Version"] = str(pinned)
             # A prediction changes nothing on the server, so it may be sent again.
             response = self._transport.request("POST", path, content=body, headers=headers)
-            pinned = _version_of(response) or version
+            pinned = version_of(response) or version
             parts.append(decode_response(response.headers, response.content))
         if len(parts) == 1:
             return _Answer(pinned or 0, parts[0])
@@ -109,7 +109,8 @@ class Predictor:
         return _Answer(pinned or 0, merged)
 
 
-def _encode(signature: Signature, X: object) -> dict[str, Array]:
+def encode(signature: Signature, X: object) -> dict[str, Array]:
+    """Rows as the version's tensors. Raises :class:`InvalidRequestError` for what does not fit."""
     from tollway.conversion import encode_inputs  # noqa: PLC0415 -- a light import
 
     try:
@@ -149,6 +150,7 @@ def _row_bytes(array: Array) -> int:
     return array.nbytes // max(rows, 1)
 
 
-def _version_of(response: httpx.Response) -> int:
+def version_of(response: httpx.Response) -> int:
+    """The version that an answer is of; 0 where it does not say."""
     header = response.headers.get("Tollway-Version", "")
     return int(header) if header.isdecimal() else 0

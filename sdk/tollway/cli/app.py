@@ -22,6 +22,7 @@ from tollway.cli.endings import (
     transition_report,
 )
 from tollway.cli.evaluation import evaluate, evidence
+from tollway.cli.explain import explain
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
@@ -139,6 +140,7 @@ for command in (
     transition_report,
     retirement_report,
     predict,
+    explain,
     evaluate,
     evidence,
     disagreement,

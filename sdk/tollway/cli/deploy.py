@@ -65,6 +65,9 @@ def deploy(
     remote_version: Annotated[
         str, typer.Option(help="The version on --remote; else the server's choice.")
     ] = "",
+    background: Annotated[
+        int, typer.Option(min=0, max=1000, help="Rows of --data that explanations compare with.")
+    ] = 100,
     credential: Annotated[
         str, typer.Option(help="Credential for --remote that operators have put on the servers.")
     ] = "",
@@ -113,6 +116,7 @@ def deploy(
             metrics=metrics,
             rtol=rtol,
             atol=atol,
+            background=background,
             progress=progress,
             timeout_s=timeout,
         )
