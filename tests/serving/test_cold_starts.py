@@ -5,10 +5,11 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from protocol.configuration import EngineDoc, ModelDoc
+from protocol.configuration import EngineDoc, ModelDoc, ShadowDoc
 from protocol.frames import Kind
 from serving.agent import Agent
 from tests.serving import models
@@ -139,6 +140,21 @@ async def test_an_engine_goes_when_nobody_calls_and_comes_back_by_a_call(
         await cold(control)
         await woken(control, first.address)
         await answered(agent, first.address)
+
+
+async def test_a_shadow_stays_though_nobody_calls_it(place: Place) -> None:
+    control, clock = control_with(60), Clock()
+    shadowed = msgspec.structs.replace(model(60), shadows=(ShadowDoc(version=1),))
+    control.put_model(shadowed)
+    async with place.working(control, clock) as agent:
+        assert await control.until("m", "ready") is not None
+        (fleet,) = agent.fleets.values()
+        for _ in range(3):
+            clock.now += 61
+            fleet.adjust()
+            assert [doc.state for doc in fleet.documents] == ["ready"]
+        control.put_model(model(60))
+        await cold(control)
 
 
 async def test_calls_put_it_off(place: Place) -> None:
