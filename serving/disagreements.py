@@ -156,7 +156,8 @@ class DisagreementLog:
     def _place(self, item: Mirrored, segment: str) -> Place:
         place = Place(int(self._now() // 60), item.version, item.application, segment)
         if place not in self._tallies and len(self._tallies) >= MAX_PLACES:
-            return Place(place.minute, item.version, OTHERS, segment)
+            # By the hour: a summary that control does not take for long stays bounded, too.
+            return Place(place.minute - place.minute % 60, item.version, OTHERS, segment)
         return place
 
     def _at(self, place: Place) -> Tally:
