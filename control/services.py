@@ -189,7 +189,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
     disagreements = DisagreementStore(database, clock, settings.disagreement_days)
-    transitions = transition_parts(settings, registry, usage.reports, disagreements, clock)
+    transitions = transition_parts(
+        settings, registry, usage.reports, disagreements, captures, clock
+    )
     controller = Controller(database, clock, workers.status, from_shadows(disagreements))
     return Services(
         settings=settings,

@@ -6,6 +6,7 @@ from control.deprecations import DeprecationJob
 from control.jobs import Job
 from control.settings import ControlSettings
 from control.store.callers import Callers
+from control.store.captures import Captures
 from control.store.disagreements import DisagreementStore
 from control.store.notices import Notices
 from control.store.usage_reading import UsageReports
@@ -34,12 +35,15 @@ def transition_parts(
     registry: Registry,
     reports: UsageReports,
     disagreements: DisagreementStore,
+    captures: Captures,
     clock: Clock,
 ) -> TransitionParts:
     """Build them; nothing runs before the jobs are opened."""
     callers = Callers(registry.database, reports, clock)
     notices = Notices(registry.database)
     return TransitionParts(
-        reports=Transitions(registry, callers, ShadowedAnswers(disagreements, clock), clock),
+        reports=Transitions(
+            registry, callers, ShadowedAnswers(disagreements, clock), captures, clock
+        ),
         job=DeprecationJob(registry, notices, callers, settings.caller_days, clock),
     )

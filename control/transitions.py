@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from control.retirement_rules import Quality, Weighed, advise
 from control.store.callers import DAY_MS, WEEK_DAYS, Caller, Callers
+from control.store.captures import Captures, Sought
 from control.transition_resources import (
     AnswersOfSuccessor,
     CallerItem,
@@ -48,11 +49,13 @@ class Transitions:
         registry: Registry,
         callers: Callers,
         answers: SuccessorAnswers,
+        captures: Captures,
         clock: Clock,
     ) -> None:
         self._registry = registry
         self._callers = callers
         self._answers = answers
+        self._captures = captures
         self._clock = clock
 
     def transition(self, model: str, number: int, days: int) -> TransitionReport:
@@ -67,7 +70,7 @@ class Transitions:
         callers = self._callers.of(model, number, days)
         known = {} if successor is None else self._answers.compared(model, number, successor)
         pinned = self._callers.pinned_to(model, number)
-        unknown = _unknown(successor)
+        captured = self._captured(model, number) if successor is not None else frozenset()
         return TransitionReport(
             model=model,
             version=number,
@@ -84,7 +87,13 @@ class Transitions:
             else self._registry.deprecations.get(model, number).held_by,
             requests=sum(caller.requests for caller in callers),
             callers=[
-                _caller(one, now, one.application in pinned, known.get(one.application, unknown))
+                _caller(
+                    one,
+                    now,
+                    one.application in pinned,
+                    known.get(one.application)
+                    or _unknown(successor, captured=one.application in captured),
+                )
                 for one in callers[:MAX_CALLERS]
             ],
             more_callers=max(len(callers) - MAX_CALLERS, 0),
@@ -103,6 +112,11 @@ class Transitions:
             advice, reason = advise(scale, others, days)
             items.append(item.model_copy(update={"recommendation": advice, "reason": reason}))
         return RetirementReport(model=model, generated_at=rfc3339(now), days=days, versions=items)
+
+    def _captured(self, model: str, version: int) -> frozenset[str]:
+        """Applications whose requests are among the newest captures of the version."""
+        found = self._captures.page(Sought(model, version=version), _PAGE, None)
+        return frozenset(one.application for one in found)
 
     def _versions(self, model: str) -> list[VersionRecord]:
         found: list[VersionRecord] = []
@@ -221,6 +235,11 @@ def trend(caller: Caller, now: int) -> Trend:
     return "falling" if caller.last_week < caller.week_before * _FALLING else "steady"
 
 
-def _unknown(successor: int | None) -> AnswersOfSuccessor:
-    reason = "no successor is named" if successor is None else "unknown: no shadow, no captures"
+def _unknown(successor: int | None, *, captured: bool) -> AnswersOfSuccessor:
+    if successor is None:
+        reason = "no successor is named"
+    elif captured:
+        reason = "unknown: no shadow; requests are captured: replay them on the successor"
+    else:
+        reason = "unknown: no shadow, no captures"
     return AnswersOfSuccessor(basis="unknown", reason=reason, compared=0, different=0, share=None)

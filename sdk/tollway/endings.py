@@ -1,10 +1,12 @@
 """How versions end: deprecation, who still calls, retirement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
+from tollway.receipts import Predictions
 from tollway.registry import Registry, check_name
 from tollway.resources import Deprecation, Version
 from tollway.transport import Transport
@@ -135,6 +137,7 @@ class RetirementReport:
 class Ended:
     """What :class:`tollway.Client` offers about the end of versions."""
 
+    _predictions: Predictions
     _registry: Registry
     _transport: Transport
 
@@ -184,11 +187,43 @@ class Ended:
         """
         return self._registry.retire(name, number, reason)
 
-    def transition_report(self, name: str, number: int, *, days: int = 30) -> TransitionReport:
+    def transition_report(
+        self, name: str, number: int, *, days: int = 30, replay: int = 0
+    ) -> TransitionReport:
         """Who called the version within the last ``days``, by which way and since when, and whether
-        its successor would answer them otherwise."""
+        its successor would answer them otherwise.
+
+        Of callers whom no shadow has compared, the last ``replay`` captured requests are scored
+        again on the successor, which takes a request each; 0: none are.
+        """
         path = _path(name, number, "transition-report")
-        return self._transport.get(path, TransitionReport, {"days": days})
+        report = self._transport.get(path, TransitionReport, {"days": days})
+        if not replay or report.successor is None:
+            return report
+        callers = tuple(self._replayed(report, caller, replay) for caller in report.callers)
+        return replace(report, callers=callers)
+
+    def _replayed(self, report: TransitionReport, caller: CallerUse, count: int) -> CallerUse:
+        if caller.answers.basis != "unknown":
+            return caller
+        captures = islice(
+            self._predictions.captures(
+                report.model, caller.application, report.version, None, None
+            ),
+            count,
+        )
+        replays = [self._predictions.replay(one.id, report.successor) for one in captures]
+        if not replays:
+            return caller
+        different = sum(not (one.equal or one.only_rounding) for one in replays)
+        answers = SuccessorAnswers(
+            basis="replay",
+            reason="captured requests with another answer, last bits apart",
+            compared=len(replays),
+            different=different,
+            share=different / len(replays),
+        )
+        return replace(caller, answers=answers)
 
     def retirement_report(self, name: str, *, days: int = 30) -> RetirementReport:
         """Each version's quality, traffic and cost, and whether to keep, deprecate or retire it."""

@@ -39,6 +39,7 @@ def test_a_version_goes_from_deprecation_by_a_brown_out_to_retirement(stack: Run
     with stack.client() as client:
         client.deploy(affine(), name="ending")
         client.deploy(affine(), name="ending", description="the same, later")
+        client.capture("ending", 100)
     key = key_of(stack, "shop", "ending")
     with stack.client() as client, stack.api(key) as caller:
 
@@ -77,6 +78,9 @@ def test_a_version_goes_from_deprecation_by_a_brown_out_to_retirement(stack: Run
         eventually(lambda: client.transition_report("ending", 1).requests > 0)
         (shop,) = client.transition_report("ending", 1).callers
         assert (shop.application, shop.trend, set(shop.ways)) == ("shop", "new", {"pinned"})
+        eventually(lambda: client.captures("ending", application="shop", version=1))
+        (replayed,) = client.transition_report("ending", 1, replay=2).callers
+        assert (replayed.answers.basis, replayed.answers.share) == ("replay", 0.0)
         advice = {v.version: v.recommendation for v in client.retirement_report("ending").versions}
         assert advice == {1: "keep", 2: "keep"}
 

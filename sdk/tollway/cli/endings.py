@@ -72,11 +72,20 @@ def retire(model: ModelName, number: Number, reason: Reason = "", as_json: Json 
 
 
 def transition_report(
-    model: ModelName, number: Number, days: Days = 30, as_json: Json = False
+    model: ModelName,
+    number: Number,
+    days: Days = 30,
+    replay: Annotated[
+        int,
+        typer.Option(
+            help="Score so many captured requests of each caller again, on the successor.", min=0
+        ),
+    ] = 0,
+    as_json: Json = False,
 ) -> None:
     """Show who still calls a version, and what its end would change for them."""
     with Client() as client:
-        report = client.transition_report(model, number, days=days)
+        report = client.transition_report(model, number, days=days, replay=replay)
     if as_json:
         print_json(report)
         return
