@@ -117,6 +117,7 @@ def _measure(folder: Path, keys: int, models: int) -> Cost:
     configuration = Configuration(keys, models, pepper)
     callers, documents = configuration.callers, len(configuration.changes)
     configuration.write(journal)
+    (folder / "seal.public.pem").write_text(configuration.seal_public_pem)
     del configuration
     gc.collect()
     start_s, cpu_s, rss_mb = _start(folder, callers[-1])
@@ -142,6 +143,7 @@ def _settings(folder: Path) -> GatewaySettings:
         control_url=f"unix:{folder}/no-control.sock",
         cluster_token_file=folder / "cluster.token",
         key_pepper_file=folder / "key.pepper",
+        seal_public_key_file=folder / "seal.public.pem",
         port=free_port(),
     )
 

@@ -18,8 +18,17 @@ from protocol.configuration import (
     VersionDoc,
 )
 from protocol.keys import generate, secret_hash
-from protocol.manifest import Blob, Column, Manifest, Tensor
+from protocol.manifest import (
+    Blob,
+    Column,
+    Manifest,
+    Tensor,
+    canonical_json,
+    sha256_digest,
+)
+from protocol.seals import Grounds, Seal, seal_statement
 from runtime.follower import ChangeFollower
+from runtime.signatures import SigningKey, new_signing_key
 
 VERSIONS = 3
 """Of each model; the last is the stable one."""
@@ -33,6 +42,9 @@ class Configuration:
 
     def __init__(self, keys: int, models: int, pepper: bytes) -> None:
         self._models = models
+        self._key = SigningKey(new_signing_key().encode(), "a key made just now")
+        self.seal_public_pem = self._key.public_pem
+        """The key that its versions' seals verify under."""
         self.changes: list[Change] = []
         self.callers: list[tuple[bytes, str]] = []
         """Credentials, each with a model that it may call."""
@@ -60,17 +72,24 @@ class Configuration:
             opsets={"": 21},
             ir_version=10,
         )
+        digest = sha256_digest(canonical_json(manifest))
         for number in range(1, VERSIONS + 1):
             version = VersionDoc(
                 model=name,
                 number=number,
-                digest="sha256:" + "1" * 64,
+                digest=digest,
                 state="published",
                 loaded=number == VERSIONS,
                 manifest=manifest,
+                seal=self._seal(name, number, digest),
             )
             self._add("version", f"{name}/{number}", version)
         self._add("model", name, ModelDoc(name=name, aliases={"stable": VERSIONS}))
+
+    def _seal(self, model: str, number: int, digest: str) -> Seal:
+        grounds = Grounds()
+        statement = seal_statement(model, number, digest, "published", grounds)
+        return Seal(grounds=grounds, signer=self._key.id, signature=self._key.sign(statement))
 
     def _add_key(self, number: int, pepper: bytes) -> None:
         owner, nth = divmod(number, KEYS_OF_AN_APPLICATION)

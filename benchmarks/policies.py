@@ -136,6 +136,20 @@ class Everywhere:
         """Nobody is asked."""
 
 
+class Everything:
+    """Believes every version: seals are judged when they come, not when calls do."""
+
+    def believes(self, _document: VersionDoc, _earlier: VersionDoc | None, /) -> bool:
+        """Always."""
+        return True
+
+    def forget(self, _model: str, _number: int, /) -> None:
+        """Nothing is kept."""
+
+    def clear(self) -> None:
+        """Nothing is kept."""
+
+
 class PolicyPath:
     """The policies of a gateway in their order, over one store of counters."""
 
@@ -148,7 +162,7 @@ class PolicyPath:
         plans.put(PLAN)
         plans.subscriptions.put(SubscriptionDoc(application="shop", model="iris", plan=PLAN.name))
         self.limits = PlanLimitsPolicy(counters, plans, now=time.time)
-        catalog = Catalog({}, lambda _: None, lambda _: None)
+        catalog = Catalog({}, lambda _: None, lambda _: None, Everything())
         catalog.apply(DOCUMENTS, False)
         route: Step = Routing(catalog, Pins(), Everywhere()).choose
         self.steps: dict[str, list[Step]] = {

@@ -34,16 +34,17 @@ class EngineItem(BaseModel):
 
 
 class AlertItem(BaseModel):
-    """Something about a version on a worker that somebody should look at."""
+    """Something about a version that somebody should look at."""
 
     kind: str
     message: str
     since: str
     model: str
     version: int
-    worker: str
-    """Who found it; empty for what control itself did."""
-    slot: int
+    worker: str = ""
+    """The worker that found it; empty: a gateway did, or control itself."""
+    slot: int = 0
+    gateway: str = ""
 
 
 class WorkerItem(BaseModel):
@@ -104,6 +105,7 @@ def observation_router() -> APIRouter:
     def list_alerts(
         workers: TheWorkers,
         canaries: TheCanaries,
+        gateways: TheGateways,
         actor: Annotated[Actor, Depends(require(*READERS))],
     ) -> Page[AlertItem]:
         """List what somebody should look at; to publishers, of their models.
@@ -111,6 +113,8 @@ def observation_router() -> APIRouter:
         `batch_variance`: a worker found that a model's answers depended on which requests shared a
         run; its requests are run one by one now. `canary_rolled_back`: a guarded canary did harm
         and has no traffic any more; it stands for a week, or until the model's next one.
+        `unverified_version`: a gateway does not route to a version, whose record is not what
+        control wrote.
         """
         found = [
             AlertItem(
@@ -131,6 +135,18 @@ def observation_router() -> APIRouter:
             AlertItem(**msgspec.structs.asdict(alert_of(run)), slot=0)
             for run in canaries.alerting()
             if actor.manages_model(run.model)
+        ]
+        found += [
+            AlertItem(
+                kind="unverified_version",
+                message=f"the gateway does not route to it: {report.problem}",
+                since=rfc3339(report.since * 1000),
+                model=report.model,
+                version=report.version,
+                gateway=gateway,
+            )
+            for gateway, report in gateways.unverified()
+            if actor.manages_model(report.model)
         ]
         return Page(items=found, next=None)
 

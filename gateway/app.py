@@ -37,10 +37,11 @@ from gateway.policy_set import PolicySet
 from gateway.receipts import Receipts
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
-from gateway.routes_forward import ControlProxy, problem
+from gateway.routes_forward import ControlProxy, problem, proxy_client
 from gateway.routes_openapi import OpenApiRoutes
 from gateway.routing import Routing
 from gateway.scrape import ScrapeAccess
+from gateway.seals import Seals
 from gateway.settings import GatewaySettings
 from gateway.shadowing import Shadowing
 from gateway.shipper import UsageShipper
@@ -49,16 +50,13 @@ from gateway.usage_log import UsageLog
 from policies.addresses import TrustedProxies
 from protocol.errors import Code, TollwayError
 from protocol.keys import redacted
-from runtime.addresses import control_client, control_transport
-from runtime.cookies import no_cookies
+from runtime.addresses import control_client
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger
 from runtime.request_ids import RequestIds
 from runtime.start import StartError
 
-PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
-PROXY_CONNECTIONS = 200
 LAST_SHIPMENT_S = 1.0
 """Time that control gets to take the last usage when the gateway stops."""
 OWN_PREFIXES = ("/v1/", "/v2/")
@@ -107,10 +105,12 @@ class Gateway:
         self._links = Links(self.upstream, token)
         self.remotes = Remotes.configured(settings)
         destinations = Destinations(self.upstream, self.remotes)
+        self.seals = Seals.open(settings.seal_public_key_file, folder, now)
         self.catalog = Catalog(
             policies.holders,
             self._links.reconcile,
             self.remotes.reconcile,
+            self.seals,
             lambda kind, key: self.follower.revision(kind, key),  # noqa: PLW0108 -- made below
             destinations.is_ready,
         )
@@ -126,7 +126,7 @@ class Gateway:
         self._shadowing = Shadowing(settings, self.catalog.models, self.upstream)
         self.capture = Capture(settings, self.catalog.models, folder / "captures", now=now)
         self._internal = control_client(settings.control_url, token.decode())
-        self._proxy = _proxy_client(settings.control_url)
+        self._proxy = proxy_client(settings.control_url)
         self.follower = ChangeFollower(
             self._internal, folder / "changes.journal", self.catalog.apply
         )
@@ -136,6 +136,7 @@ class Gateway:
             counters=self._limiting.store,
             version=distribution_version("tollwayd"),
             remotes=self.remotes,
+            seals=self.seals,
             now=now,
         )
         self._shipper = self._usage_shipper(folder, id_)
@@ -244,6 +245,7 @@ class Gateway:
             await cleanup.enter_async_context(self.observation.running())
             await self._heartbeat.first()
             cleanup.push_async_callback(self._heartbeat.goodbye)
+            await self.seals.obtain(self._internal)
             self.follower.load()
             # What was in flight settles its limits until the links are closed.
             for work in self._limiting.work():
@@ -253,6 +255,7 @@ class Gateway:
             await self._limiting.open()
             for work in (
                 self.follower.run(),
+                self.seals.run(self._internal, self.catalog.take),
                 self._shipper.run(),
                 self.receipts.run(self._internal, self._ship_interval_s),
                 self.capture.run(self._internal),
@@ -320,6 +323,7 @@ class Gateway:
         registry.register(self._limiting)
         self.observation.register(registry)
         registry.register(self.remotes)
+        registry.register(self.seals)
         registry.register(self._shadowing)
         registry.register(self.capture)
         scrape = self._scrape
@@ -379,17 +383,6 @@ async def _nobody(_request: Request, _error: Exception) -> Response:
 async def _defect(_request: Request, _error: Exception) -> Response:
     """The server logs it; the client learns nothing of it but whose fault it is."""
     return refusal(TollwayError(Code.INTERNAL, "an internal error of the gateway"))
-
-
-def _proxy_client(url: str) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=PROXY_CONNECTIONS, max_keepalive_connections=20)
-    return httpx.AsyncClient(
-        base_url="http://control" if url.startswith("unix:") else url,
-        transport=control_transport(url, limits),
-        timeout=PROXY_TIMEOUT,
-        trust_env=False,
-        cookies=no_cookies(),
-    )
 
 
 def _gateway_id(folder: Path) -> str:

@@ -79,6 +79,19 @@ class Holder(Protocol):
         """Forget every document."""
 
 
+class Beliefs(Protocol):
+    """Who decides whether a version's record is what control wrote."""
+
+    def believes(self, document: VersionDoc, earlier: VersionDoc | None, /) -> bool:
+        """Whether it may be routed to; ``earlier``: what was believed of it before."""
+
+    def forget(self, model: str, number: int, /) -> None:
+        """The version is no longer in the stream."""
+
+    def clear(self) -> None:
+        """Nothing is in the stream."""
+
+
 class Catalog:
     """Applies the change stream. Documents go to whoever decides by them; nothing is copied."""
 
@@ -87,12 +100,14 @@ class Catalog:
         holders: Mapping[str, Holder],
         engines_changed: Callable[[Iterable[WorkerDoc]], None],
         versions_changed: Callable[[Iterable[VersionDoc]], None],
+        seals: Beliefs,
         revision_of: Callable[[str, str], int] = lambda _kind, _key: 0,
         is_ready: Callable[[tuple[str, int]], bool] = lambda _key: True,
     ) -> None:
         """``holders``: kind -> who decides by its documents. Models, versions and workers stay
         here; ``engines_changed`` gets the documents of all workers whenever one, or a version, has
-        changed, and ``versions_changed`` those of all versions whenever one has.
+        changed, and ``versions_changed`` those of all versions whenever one has. Versions that
+        ``seals`` does not believe are as if they were not in the stream.
         ``revision_of`` a kind and key is the number of the document's newest change; ``is_ready``:
         whether a version, of a model and number, answers here."""
         self.models: dict[str, ModelEntry] = {}
@@ -102,6 +117,7 @@ class Catalog:
         self._holders = holders
         self._engines_changed = engines_changed
         self._versions_changed = versions_changed
+        self._seals = seals
         self._revision_of = revision_of
         self._is_ready = is_ready
 
@@ -112,6 +128,7 @@ class Catalog:
             earlier = dict(self.models)
             self.models.clear()
             self.workers.clear()
+            self._seals.clear()
             for holder in self._holders.values():
                 holder.clear()
         workers_changed = versions_changed = reset
@@ -138,6 +155,10 @@ class Catalog:
                     states = self._engines.setdefault((engine.model, engine.version), [])
                     states.append(engine.state)
             self._engines_changed(self.workers.values())
+
+    def take(self, versions: Iterable[VersionDoc]) -> None:
+        """Apply documents of versions again, which ``seals`` may have come to believe."""
+        self.apply([("version", f"{v.model}/{v.number}", v) for v in versions], False)
 
     def version(self, model: str, number: int) -> VersionDoc | None:
         """The version's document, whatever its state."""
@@ -181,7 +202,11 @@ class Catalog:
                 entry.segments = document.segments
                 entry.capture_permille = document.capture_permille
             case VersionDoc():
-                self._entry(document.model).versions[document.number] = document
+                versions = self._entry(document.model).versions
+                if self._seals.believes(document, versions.get(document.number)):
+                    versions[document.number] = document
+                else:
+                    versions.pop(document.number, None)
             case WorkerDoc():
                 self.workers[document.id] = document
             case _:
@@ -193,6 +218,7 @@ class Catalog:
                 self.models.pop(key, None)
             case "version":
                 model, _, number = key.partition("/")
+                self._seals.forget(model, int(number))
                 if model in self.models:
                     self.models[model].versions.pop(int(number), None)
             case "worker":

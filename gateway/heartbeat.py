@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from gateway.remotes import Remotes
+from gateway.seals import Seals
 from protocol.errors import STATUS, Code
 from protocol.gateways import GatewayReport
 from runtime.logs import logger
@@ -40,6 +41,7 @@ class Heartbeat:
         counters: str,
         version: str,
         remotes: Remotes,
+        seals: Seals,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``counters`` holds no credentials: it is shown to operators."""
@@ -49,6 +51,7 @@ class Heartbeat:
             id=id, counters=counters, version=version, started_ms=int(now() * 1000)
         )
         self._remotes = remotes
+        self._seals = seals
 
     async def first(self) -> None:
         """Report before anything is served. Raises :class:`StartError` when control refuses; when
@@ -81,7 +84,9 @@ class Heartbeat:
 
     async def _send(self, timeout_s: float) -> None:
         self._remotes.changed.clear()
-        report = msgspec.structs.replace(self._report, remotes=self._remotes.reports())
+        report = msgspec.structs.replace(
+            self._report, remotes=self._remotes.reports(), unverified=self._seals.reports()
+        )
         body = msgspec.json.encode(report)
         answer = await self._client.put(self._path, content=body, timeout=timeout_s)
         if answer.status_code == STATUS[Code.CONFLICT]:

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from policies.addresses import TrustedProxies
 from protocol import problems
 from protocol.errors import Code
+from runtime.addresses import control_transport
+from runtime.cookies import no_cookies
 
 HOP_BY_HOP = frozenset(
     {
@@ -22,6 +24,8 @@ HOP_BY_HOP = frozenset(
 """RFC 9110, 7.6.1: these belong to one connection."""
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
 INTERNAL_PREFIX = "/internal"
+PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
+PROXY_CONNECTIONS = 200
 
 
 class ControlProxy:
@@ -109,3 +113,16 @@ def _content(request: Request) -> AsyncIterator[bytes] | None:
 
 def _query(query: bytes) -> bytes:
     return b"?" + query if query else b""
+
+
+def proxy_client(url: str) -> httpx.AsyncClient:
+    """A client of control at ``url``, for requests that are passed on: it keeps no cookies, and
+    transfers may take minutes."""
+    limits = httpx.Limits(max_connections=PROXY_CONNECTIONS, max_keepalive_connections=20)
+    return httpx.AsyncClient(
+        base_url="http://control" if url.startswith("unix:") else url,
+        transport=control_transport(url, limits),
+        timeout=PROXY_TIMEOUT,
+        trust_env=False,
+        cookies=no_cookies(),
+    )

@@ -31,6 +31,9 @@ class GatewaySettings(BaseSettings):
     """File with the token by which roles prove themselves to each other."""
     key_pepper_file: Path
     """File with the pepper that API keys are hashed under."""
+    seal_public_key_file: Path | None = None
+    """File with the public key (PEM) that versions' seals are verified with; unset: control is
+    asked for it once, and it is kept as ``gateway/seal.public.pem`` in the data directory."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)

@@ -243,8 +243,10 @@ class IssuerDoc(msgspec.Struct, frozen=True, kw_only=True):
     """A token that is valid for longer than this, from now, is refused."""
 
 
-AlertKind = Literal["batch_variance"]
-"""``batch_variance``: a model's answers depended on which requests shared a run."""
+AlertKind = Literal["batch_variance", "unverified_version"]
+"""``batch_variance``: a model's answers depended on which requests shared a run.
+``unverified_version``: a gateway does not route to a version, whose record is not what control
+wrote."""
 
 
 class AlertDoc(msgspec.Struct, frozen=True, kw_only=True):

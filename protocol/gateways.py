@@ -17,6 +17,16 @@ class RemoteReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot answer, for the publisher."""
 
 
+class UnverifiedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that a gateway does not route to, because its record cannot be verified."""
+
+    model: str
+    version: int
+    problem: str
+    since: int = 0
+    """UNIX seconds."""
+
+
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
     """``PUT /internal/v1/gateways/ID``. Answered 409 when this gateway must not run."""
 
@@ -30,3 +40,5 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
     """UNIX milliseconds at which the process started."""
     remotes: tuple[RemoteReport, ...] = ()
     """Every remote version that is loaded."""
+    unverified: tuple[UnverifiedReport, ...] = ()
+    """Versions that are not routed to; at most a hundred of them."""

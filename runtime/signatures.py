@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from protocol.errors import Code, TollwayError
+from runtime.files import secret_file, write_atomically
 
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 _ID_DIGITS: Final = 16
@@ -52,6 +54,18 @@ class SigningKey:
     def sign(self, statement: bytes) -> str:
         """The signature, hexadecimal."""
         return self._key.sign(statement).hex()
+
+
+def make_key_pair(private: Path, public: Path) -> SigningKey:
+    """The key in ``private``, made (mode 0600) when there is no such file; ``public`` gets its
+    public half.
+
+    Raises ``INVALID`` for a file that holds no such key.
+    """
+    key = SigningKey(secret_file(private, new_signing_key), f"the file {private.name}")
+    if not public.exists() or public.read_text() != key.public_pem:
+        write_atomically(public, key.public_pem.encode())
+    return key
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -13,6 +13,7 @@ from runtime.files import secret_file
 from runtime.machine import cores
 from runtime.process import Lifeline
 from runtime.server import listen
+from runtime.signatures import make_key_pair
 from supervisor.child import Child
 from supervisor.data_directory import open_data_directory
 from supervisor.settings import StackSettings
@@ -37,12 +38,16 @@ class Stack:
         secrets = data / "secrets"
         for name in ("cluster.token", "key.pepper"):
             secret_file(secrets / name)
+        seal_key, seal_public = secrets / "seal.key", secrets / "seal.public.pem"
+        make_key_pair(seal_key, seal_public)
         self._common = {
             **os.environ,
             "TOLLWAY_DATA_DIR": str(data),
             "TOLLWAY_LOG_LEVEL": settings.log_level,
             "TOLLWAY_CLUSTER_TOKEN_FILE": str(secrets / "cluster.token"),
             "TOLLWAY_KEY_PEPPER_FILE": str(secrets / "key.pepper"),
+            "TOLLWAY_SEAL_KEY_FILE": str(seal_key),
+            "TOLLWAY_SEAL_PUBLIC_KEY_FILE": str(seal_public),
             "TOLLWAY_CONTROL_URL": f"unix:{self._run_dir}/control.sock",
         }
         self.control = self._child("control", "control.main", self._control_settings())

@@ -1,6 +1,7 @@
-"""Alerts: what workers find of versions, and canaries that were rolled back. Recorded when one
-begins and when it ends."""
+"""Alerts: what workers and gateways find of versions, and canaries that were rolled back. Recorded
+when one begins and when it ends."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -8,9 +9,12 @@ from sqlalchemy.engine import Connection
 
 from control.store.canary_runs import Run
 from protocol.configuration import AlertKind, WorkerDoc
+from protocol.gateways import UnverifiedReport
 from registry.clock import rfc3339
 from registry.store import audit
 
+MAX_MESSAGE: Final = 500
+MAX_NAME: Final = 63
 RAISED: Final = "alert.raised"
 ENDED: Final = "alert.ended"
 
@@ -26,8 +30,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     model: str
     version: int
-    worker: str
-    """Who found it; empty for what control itself did."""
+    worker: str = ""
+    """The worker that found it; empty: a gateway did, or control itself."""
+    gateway: str = ""
 
 
 Place = tuple[str, int, AlertKind]
@@ -66,6 +71,35 @@ def alert_of(run: Run) -> Alert:
         version=run.version,
         worker="",
     )
+
+
+def record_unverified(
+    connection: Connection,
+    gateway: str,
+    before: Iterable[UnverifiedReport],
+    after: Iterable[UnverifiedReport],
+    at_ms: int,
+) -> None:
+    """Record which versions a gateway began or ceased to refuse. The last of a transaction."""
+    was = {(one.model, one.version): one for one in before}
+    now = {(one.model, one.version): one for one in after}
+
+    def alert(report: UnverifiedReport) -> Alert:
+        return Alert(
+            kind="unverified_version",
+            message=f"the gateway does not route to it: {report.problem}"[:MAX_MESSAGE],
+            since=rfc3339(report.since * 1000),
+            model=report.model[:MAX_NAME],
+            version=report.version,
+            gateway=gateway,
+        )
+
+    for place in sorted(was.keys() - now.keys()):
+        ended = alert(was[place])
+        audit.record(connection, ENDED, "alert", _key(ended), at_ms=at_ms, before=ended)
+    for place in sorted(now.keys() - was.keys()):
+        raised = alert(now[place])
+        audit.record(connection, RAISED, "alert", _key(raised), at_ms=at_ms, after=raised)
 
 
 def _found(worker: WorkerDoc | None) -> dict[Place, Alert]:

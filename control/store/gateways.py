@@ -6,10 +6,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.store.alerts import record_unverified
 from control.store.failures import repeated
 from control.store.gateway_tables import gateways
 from protocol.errors import Code, TollwayError
-from protocol.gateways import GatewayReport, RemoteReport
+from protocol.gateways import GatewayReport, RemoteReport, UnverifiedReport
 from protocol.names import check_name
 from registry.clock import Clock, rfc3339
 from registry.status import EngineStatus
@@ -18,6 +19,7 @@ from registry.store.database import Database
 MEMORY: Final = "memory"
 MAX_COUNTERS: Final = 512
 MAX_VERSION: Final = 64
+MAX_UNVERIFIED: Final = 100
 _LOCK: Final = 0x74676174  # an arbitrary number, the same in every control process
 
 
@@ -47,6 +49,8 @@ class Gateways:
         """Take a heartbeat. Raises ``CONFLICT`` for a gateway that must not run beside one that is
         alive: it then leaves no trace. A gateway that starts again is not in its own way."""
         check_name(report.id, "gateway")
+        if len(report.unverified) > MAX_UNVERIFIED:
+            raise TollwayError(Code.INVALID, "the report names too many versions")
         if len(report.counters) > MAX_COUNTERS or len(report.version) > MAX_VERSION:
             raise TollwayError(Code.INVALID, "the report's counters or version are too long")
         now = self._clock()
@@ -61,7 +65,10 @@ class Gateways:
                 "started_ms": report.started_ms,
                 "seen_ms": now,
                 "remotes": msgspec.json.encode(report.remotes).decode(),
+                "unverified": msgspec.json.encode(report.unverified).decode(),
             }
+            known = sa.select(gateways.c.unverified).where(gateways.c.id == report.id)
+            before = connection.execute(known).scalar() or "[]"
             updated = connection.execute(
                 sa.update(gateways).where(gateways.c.id == report.id).values(values)
             )
@@ -69,6 +76,9 @@ class Gateways:
                 connection.execute(
                     sa.insert(gateways).values({**values, "id": report.id, "first_seen_ms": now})
                 )
+            if before != values["unverified"]:
+                earlier = msgspec.json.decode(before, type=tuple[UnverifiedReport, ...])
+                record_unverified(connection, report.id, earlier, report.unverified, now)
 
     def remove(self, id: str) -> None:
         """Forget a gateway that says goodbye; fine when it is not known."""
@@ -122,6 +132,20 @@ class Gateways:
                     EngineStatus(worker=row.id, slot=0, state=remote.state, error=remote.error)
                 )
         return found
+
+    def unverified(self) -> list[tuple[str, UnverifiedReport]]:
+        """What gateways that are alive do not route to, each with the gateway's id."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(gateways.c.id, gateways.c.unverified)
+                .where(self._alive(self._clock()), gateways.c.unverified != "[]")
+                .order_by(gateways.c.id)
+            ).all()
+        return [
+            (row.id, report)
+            for row in rows
+            for report in msgspec.json.decode(row.unverified, type=tuple[UnverifiedReport, ...])
+        ]
 
     def _is_new(self, now: int) -> bool:
         """Whether control itself has not listened for long enough to call anybody silent."""

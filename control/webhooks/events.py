@@ -65,7 +65,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
             "successor", "note", "requests", "last_call_at",
         }
     ),
-    "alert": frozenset({"kind", "message", "since", "model", "version", "worker"}),
+    "alert": frozenset({"kind", "message", "since", "model", "version", "worker", "gateway"}),
     "alias": frozenset({"model", "alias", "version", "revision", "updated_at"}),
     "canary": frozenset(
         {

@@ -19,6 +19,7 @@ from tollway.errors import (
     ConnectionFailed,
     CredentialsError,
     DeploymentError,
+    GateError,
     GoneError,
     InvalidRequestError,
     NotFoundError,
@@ -40,6 +41,14 @@ from tollway.evaluation.evidence import (
     SegmentEvidence,
 )
 from tollway.explanation import Explanation
+from tollway.gates import (
+    Approval,
+    ApprovalStanding,
+    CriterionPart,
+    CriterionResult,
+    Gate,
+    Requirements,
+)
 from tollway.guarded import CanaryDecision, CanaryStep, Guard, GuardedCanary
 from tollway.receipts import Capture, Captured, Receipt, Runtime
 from tollway.replay import OutputDifference, Replay, ValueDifference
@@ -73,6 +82,8 @@ __all__ = [
     "Alert",
     "AliasMove",
     "Application",
+    "Approval",
+    "ApprovalStanding",
     "AuthenticationError",
     "CanaryDecision",
     "CanaryStep",
@@ -85,12 +96,16 @@ __all__ = [
     "Consumer",
     "ConversionError",
     "CredentialsError",
+    "CriterionPart",
+    "CriterionResult",
     "DeploymentError",
     "Deprecation",
     "DisagreementReport",
     "Ending",
     "Evidence",
     "Explanation",
+    "Gate",
+    "GateError",
     "GoneError",
     "Guard",
     "GuardedCanary",
@@ -117,6 +132,7 @@ __all__ = [
     "Receipt",
     "Remote",
     "Replay",
+    "Requirements",
     "Resampling",
     "RetirementReport",
     "RetryPolicy",

@@ -22,6 +22,7 @@ from tollway.endings import Ended
 from tollway.evaluated import Evaluated
 from tollway.evaluation.evaluator import Evaluator
 from tollway.explanation import Explainers, Explanation, Method, Wish
+from tollway.gates import Gated, Gates
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
 from tollway.plans import Plans
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from tollway.conversion import ColumnSpec, Label
 
 
-class Client(Managed, Evaluated, Ended, Routed, Replayed):
+class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
     """A connection to one server. Thread-safe; a context manager, or call :meth:`close`.
 
     ``url`` and ``token`` come from the arguments, else from TOLLWAY_URL and TOLLWAY_TOKEN, else
@@ -91,7 +92,8 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed):
         self._issuers = Issuers(self._transport)
         self._plans = Plans(self._transport)
         self.configuration = ConfigurationClient(self._transport)
-        self._deployer = Deployer(self._transport, self._registry, waiter)
+        self._gates = Gates(self._transport)
+        self._deployer = Deployer(self._transport, self._registry, self._gates, waiter)
         self._signatures = Signatures(self._transport, clock)
         self._predictions = Predictions(self._transport, self._registry, waiter)
         self._predictor = Predictor(self._transport, self._signatures)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tollway import errors
+from tollway.gates import Gates
 from tollway.progress import Choice, Reporter, reporter
 from tollway.registry import STABLE, Registry, Waiter, check_name
 from tollway.remote import RemoteModel
@@ -43,16 +44,20 @@ class Deployment:
 class Deployer:
     """Carries deployments out."""
 
-    def __init__(self, transport: Transport, registry: Registry, waiter: Waiter) -> None:
+    def __init__(
+        self, transport: Transport, registry: Registry, gates: Gates, waiter: Waiter
+    ) -> None:
         self._transport = transport
         self._registry = registry
+        self._gates = gates
         self._waiter = waiter
 
     def deploy(self, wish: Deployment) -> Version:
         """Convert, prove, upload, register, wait, publish, move traffic; return the version.
 
         What fails before the registration leaves nothing visible. What fails after it leaves a
-        version without traffic, and the model answers as before.
+        version without traffic, and the model answers as before; :class:`GateError` where the
+        model's requirements ask for evidence or an approval first.
         """
         check_name(wish.name, "model")
         with reporter(wish.progress) as show:
@@ -108,12 +113,24 @@ class Deployer:
             self._registry.wait_live(name, version.number, None, timeout_s)
             show.step(f"'{name}' version {version.number} is loaded, without traffic")
             return version
+        self._walk_through_gate(name, version, timeout_s)
         show.step("moving traffic")
-        self._registry.walk(version, "published")
         self._registry.roll_out(name, version.number, more or {})
         self._registry.wait_live(name, version.number, STABLE, timeout_s)
         show.step(f"'{name}' version {version.number} answers")
         return self._registry.version(name, version.number)
+
+    def _walk_through_gate(self, name: str, version: Version, timeout_s: float) -> None:
+        """Publish the version, or leave it staged and say what its model's requirements lack."""
+        version = self._registry.walk(version, "validated")
+        try:
+            self._registry.walk(version, "published")
+        except errors.ConflictError as refused:
+            held_back = self._gates.held_back(name, version.number)
+            if held_back is None:
+                raise
+            self._registry.wait_live(name, version.number, None, timeout_s)
+            raise held_back from refused
 
     def _make(self, name: str, title: str | None) -> None:
         model: dict[str, object] = {} if title is None else {"title": title}

@@ -109,6 +109,19 @@ class DeploymentError(TollwayError):
     """The version was registered but could not be brought into service."""
 
 
+class GateError(DeploymentError):
+    """The version is loaded, and its model's requirements let it go no further now.
+
+    ``missing`` says what stands in the way, an item for each criterion and for the approval.
+    """
+
+    def __init__(self, message: str, *, model: str, version: int, missing: list[str]) -> None:
+        super().__init__(message)
+        self.model = model
+        self.version = version
+        self.missing = missing
+
+
 class CredentialsError(TollwayError):
     """The credentials file cannot be used."""
 

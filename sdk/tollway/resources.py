@@ -299,17 +299,20 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What a worker found of a version that it serves, and somebody should look at."""
+    """What a worker or a gateway found of a version, and somebody should look at."""
 
     kind: str
-    """``batch_variance``: answers depended on which requests shared a run."""
+    """``batch_variance``: answers depended on which requests shared a run; ``unverified_version``:
+    a gateway does not route to a version, whose record is not what control wrote."""
     message: str
     since: str | float
     model: str
     version: int
-    worker: str
-    slot: int
+    worker: str = ""
+    slot: int = 0
     """Which of the worker's engines found it."""
+    gateway: str = ""
+    """The gateway that found it; empty: a worker did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,3 +113,22 @@ async def test_reports_are_for_the_roles_and_the_list_for_operators(control: Con
         "/internal/v1/gateways/g1", json=body | {"version": "x" * 99}
     )
     assert answer.status_code == 422
+
+
+async def test_what_a_gateway_does_not_route_to_is_an_alert_until_it_does(
+    control: Control,
+) -> None:
+    found = {"model": "iris", "version": 2, "problem": "it has no seal", "since": 1_700_000_000}
+    body: dict[str, Any] = {
+        "id": "g1", "counters": "memory", "version": "1.0", "started_ms": 1,
+    }  # fmt: skip
+    for unverified in ([], [found], [found], []):
+        await control.cluster.put(
+            "/internal/v1/gateways/g1", json=body | {"unverified": unverified}
+        )
+        alerts = (await control.admin.get("/api/v1/alerts")).json()["items"]
+        assert [(one["kind"], one["gateway"], one["version"]) for one in alerts] == [
+            ("unverified_version", "g1", 2) for _ in unverified
+        ]
+    entries = (await control.admin.get("/api/v1/audit?kind=alert")).json()["items"]
+    assert sorted(one["action"] for one in entries) == ["alert.ended", "alert.raised"]

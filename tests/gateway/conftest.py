@@ -11,7 +11,8 @@ import pytest
 
 from gateway.app import Gateway, GatewaySecrets
 from gateway.settings import GatewaySettings
-from tests.gateway.documents import PEPPER, World, worker
+from tests.fixtures.seals import public_key_file
+from tests.gateway.documents import PEPPER, World, digest, worker
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.sockets import serving
 
@@ -38,6 +39,7 @@ def settings(tmp_path: Path, run_dir: Path) -> GatewaySettings:
         control_url=f"unix:{run_dir}/no-control.sock",
         cluster_token_file=tmp_path / "token",
         key_pepper_file=tmp_path / "pepper",
+        seal_public_key_file=public_key_file(tmp_path),
         max_body_bytes=100_000,
         default_deadline_ms=2_000,
     )
@@ -46,7 +48,7 @@ def settings(tmp_path: Path, run_dir: Path) -> GatewaySettings:
 @pytest.fixture
 async def engine(run_dir: Path) -> AsyncIterator[FakeEngine]:
     """The engine of iris version 2."""
-    fake = FakeEngine(run_dir / "e1.sock", "iris", 2, "sha256:iris-2")
+    fake = FakeEngine(run_dir / "e1.sock", "iris", 2, digest("iris", 2))
     await fake.start()
     yield fake
     await fake.kill()

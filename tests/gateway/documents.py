@@ -18,6 +18,7 @@ from protocol.configuration import (
 )
 from protocol.keys import generate, secret_hash
 from protocol.manifest import Blob, Manifest, Tensor
+from tests.fixtures.seals import sealed
 
 PEPPER = b"pepper-of-the-tests"
 ORIGIN = "https://shop.example"
@@ -33,15 +34,17 @@ def version(model: str, number: int, state: VersionState = "published") -> Versi
         outputs=(Tensor(name="label", datatype="BYTES", shape=(-1,)),),
         opsets={"": 21},
         ir_version=10,
+        description=f"version {number}",
     )
-    return VersionDoc(
-        model=model,
-        number=number,
-        digest=f"sha256:{model}-{number}",
-        state=state,
-        loaded=True,
-        manifest=manifest,
+    document = VersionDoc(
+        model=model, number=number, digest="", state=state, loaded=True, manifest=manifest
     )
+    return sealed(document)
+
+
+def digest(model: str, number: int) -> str:
+    """Digest of the manifest of :func:`version`."""
+    return version(model, number).digest
 
 
 class World:

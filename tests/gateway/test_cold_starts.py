@@ -11,7 +11,7 @@ from gateway.settings import GatewaySettings
 from protocol.configuration import ModelDoc, WorkerDoc
 from protocol.frames import Frame, Kind
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, worker
+from tests.gateway.documents import World, digest, worker
 from tests.gateway.fake_engine import FakeEngine, echo
 
 INFER = "/v2/models/iris/infer"
@@ -198,7 +198,7 @@ async def test_one_worker_of_several_is_woken(
     let_go(gateway, wait_s=30)
     await go_cold(gateway, engine)
     engine.behave = silent
-    other = FakeEngine(run_dir / "e2.sock", "iris", 2, "sha256:iris-2")
+    other = FakeEngine(run_dir / "e2.sock", "iris", 2, digest("iris", 2))
     other.hello = msgspec.structs.replace(other.hello, cold=True)
     other.behave = silent
     await other.start()

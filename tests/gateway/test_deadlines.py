@@ -11,7 +11,7 @@ from gateway.reach import Reach
 from protocol.configuration import PlanDoc
 from protocol.frames import TURNED_AWAY, Frame, Kind, encode_header
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, worker
+from tests.gateway.documents import World, digest, worker
 from tests.gateway.fake_engine import FakeEngine, echo
 
 INFER = "/v2/models/iris/infer"
@@ -102,7 +102,7 @@ async def test_the_shortest_deadline_of_client_plan_and_gateway_holds(
 async def test_another_engine_is_asked_before_anybody_is_refused(
     client: httpx.AsyncClient, engine: FakeEngine, gateway: Gateway, world: World, run_dir: Path
 ) -> None:
-    other = FakeEngine(run_dir / "e2.sock", "iris", 2, "sha256:iris-2")
+    other = FakeEngine(run_dir / "e2.sock", "iris", 2, digest("iris", 2))
     await other.start()
     gateway.catalog.apply([*world.changes(), worker((2, engine.path), (2, other.path))], True)
     await until(lambda: len(gateway.upstream.connections(("iris", 2))) == 2)

@@ -1,6 +1,7 @@
 """A gateway that control refuses does not start, or ends when it hears of it."""
 
 import asyncio
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 from gateway.heartbeat import Heartbeat
 from gateway.remote import RemoteLimits
 from gateway.remotes import Remotes
+from gateway.seals import Seals
 from runtime.start import StartError
 from runtime.targets import Targets
+from tests.fixtures.seals import KEYS
 
 
 class Control:
@@ -32,7 +35,13 @@ class Control:
 def heartbeat(control: Control) -> Heartbeat:
     client = httpx.AsyncClient(transport=httpx.MockTransport(control), base_url="http://control")
     return Heartbeat(
-        client, id="g1", counters="memory", version="1.0", remotes=remotes(), now=lambda: 12.5
+        client,
+        id="g1",
+        counters="memory",
+        version="1.0",
+        remotes=remotes(),
+        seals=Seals(KEYS, Path("unused")),
+        now=lambda: 12.5,
     )
 
 
@@ -51,6 +60,7 @@ async def test_a_report_says_where_limits_are_counted() -> None:
             "version": "1.0",
             "started_ms": 12_500,
             "remotes": [],
+            "unverified": [],
         }
     ]
 

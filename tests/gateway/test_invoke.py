@@ -15,7 +15,7 @@ from protocol.frames import WARNED, Frame, Operation
 from protocol.keys import generate
 from protocol.usage import UsageRecord
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, worker
+from tests.gateway.documents import World, digest, worker
 from tests.gateway.fake_engine import FakeEngine
 
 INFER = "/v2/models/iris/infer"
@@ -193,7 +193,7 @@ async def test_late_answer_is_504_and_the_engine_is_told(
 async def test_request_lost_with_its_engine_is_answered_by_another(
     client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine
 ) -> None:
-    second = FakeEngine(engine.path.with_name("e2.sock"), "iris", 2, "sha256:iris-2")
+    second = FakeEngine(engine.path.with_name("e2.sock"), "iris", 2, digest("iris", 2))
     await second.start()
     try:
         gateway.catalog.apply([worker((2, engine.path), (2, second.path))], False)

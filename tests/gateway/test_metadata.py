@@ -1,6 +1,7 @@
 """Health, metadata, index and statistics, as the protocols' clients read them."""
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.app import Gateway
@@ -144,10 +145,7 @@ async def test_unloaded_stable_version_is_not_waited_for(
 ) -> None:
     await engine.kill()
     document = version("iris", 2)
-    unloaded = type(document)(
-        model="iris", number=2, digest=document.digest, state="published", loaded=False,
-        manifest=document.manifest,
-    )  # fmt: skip
+    unloaded = msgspec.structs.replace(document, loaded=False)
     gateway.catalog.apply([("version", "iris/2", unloaded)], False)
     assert (await anonymous.get("/v2/health/ready")).status_code == 200
 

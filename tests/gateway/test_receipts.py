@@ -14,7 +14,7 @@ from gateway.receipts import SUFFIX, Receipts
 from gateway.settings import GatewaySettings
 from policies.base import Call
 from protocol.receipts import EngineRuntime, EpochRecord, Served, parse_id
-from tests.gateway.documents import World
+from tests.gateway.documents import World, digest
 from tests.gateway.fake_engine import FakeEngine
 
 INFER = "/v2/models/iris/infer"
@@ -55,12 +55,12 @@ def receipts(tmp_path: Path) -> Receipts:
 
 
 def an_engine(runtime: EngineRuntime | None = RUNTIME) -> Served:
-    return Served(by="engine", model="iris", version=2, digest="sha256:iris-2", runtime=runtime)
+    return Served(by="engine", model="iris", version=2, digest=digest("iris", 2), runtime=runtime)
 
 
 @pytest.fixture
 async def engine(run_dir: Path) -> AsyncIterator[FakeEngine]:
-    fake = FakeEngine(run_dir / "e1.sock", "iris", 2, "sha256:iris-2")
+    fake = FakeEngine(run_dir / "e1.sock", "iris", 2, digest("iris", 2))
     fake.hello = msgspec.structs.replace(fake.hello, runtime=RUNTIME)
     await fake.start()
     yield fake
@@ -76,7 +76,7 @@ async def test_an_answers_epoch_names_version_digest_and_runtime(
         "engine",
         "iris",
         2,
-        "sha256:iris-2",
+        digest("iris", 2),
         RUNTIME,
     )
 
@@ -102,7 +102,7 @@ async def test_what_no_engine_answered_is_named_by_the_gateway(
     assert (late.status_code, stranger.status_code, unknown.status_code) == (503, 401, 404)
     epochs = epochs_of(settings)
     refused = epochs[epoch_in(late)]
-    assert (refused.by, refused.version, refused.digest) == ("gateway", 1, "sha256:iris-1")
+    assert (refused.by, refused.version, refused.digest) == ("gateway", 1, digest("iris", 1))
     assert epoch_in(stranger) == epoch_in(unknown) == 0
     assert epochs[0].model == ""
 

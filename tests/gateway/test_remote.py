@@ -34,6 +34,7 @@ from tests.fixtures.remote_server import (
     serving,
     tensor,
 )
+from tests.fixtures.seals import sealed
 from tests.gateway.conftest import until
 from tests.gateway.documents import World, key
 
@@ -52,10 +53,10 @@ def remote_version(port: int, **fields: Any) -> VersionDoc:
         inputs=(Tensor(name="input", datatype="FP32", shape=(-1, 4)),),
         outputs=(Tensor(name="label", datatype="INT64", shape=(-1,)),),
     )
-    digest = f"sha256:{hash(msgspec.json.encode(manifest)):x}"
-    return VersionDoc(
-        model="flowers", number=1, digest=digest, state="published", loaded=True, manifest=manifest
+    document = VersionDoc(
+        model="flowers", number=1, digest="", state="published", loaded=True, manifest=manifest
     )
+    return sealed(document)
 
 
 class Stage:
@@ -584,7 +585,7 @@ async def test_an_address_that_is_not_allowed_is_never_connected_to(
             url=f"http://[::1]:{inside.port}",  # type: ignore[arg-type]
         )
         manifest = msgspec.structs.replace(doc.manifest, remote=moved)
-        doc = msgspec.structs.replace(doc, manifest=manifest, digest="sha256:moved")
+        doc = sealed(msgspec.structs.replace(doc, manifest=manifest))
         stage.gateway.catalog.apply([("version", "flowers/1", doc)], False)
         await until(lambda: stage.state == "failed")
 

@@ -14,13 +14,15 @@ from gateway.catalog import Catalog
 from gateway.connection import Exchange, VersionKey
 from gateway.pins import Pins
 from gateway.routing import KEPT_BUCKETS, Routing
+from gateway.seals import Seals
 from policies.base import Call, Identity
 from policies.lifecycle import LifecyclePolicy
 from protocol.buckets import bucket
 from protocol.configuration import CanaryDoc, ModelDoc, PinDoc, VersionState
 from protocol.errors import Code, TollwayError
+from tests.fixtures.seals import KEYS
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, version, worker
+from tests.gateway.documents import World, digest, version, worker
 from tests.gateway.fake_engine import FakeEngine
 
 
@@ -50,6 +52,7 @@ class Rig:
             {"pin": self.pins},
             lambda _: None,
             lambda _: None,
+            Seals(KEYS, Path("unused")),
             is_ready=self.engines.is_ready,
         )
         self.routing = Routing(self.catalog, self.pins, self.engines)
@@ -299,7 +302,7 @@ def exchange() -> Exchange:
 async def test_a_pinned_application_and_a_canary_are_answered_and_recorded_as_such(
     client: httpx.AsyncClient, gateway: Gateway, world: World, run_dir: Path, engine: FakeEngine
 ) -> None:
-    other = FakeEngine(run_dir / "e2.sock", "iris", 1, "sha256:iris-1")
+    other = FakeEngine(run_dir / "e2.sock", "iris", 1, digest("iris", 1))
     await other.start()
     gateway.catalog.apply([worker((2, engine.path), (1, other.path))], False)
     await until(lambda: gateway.upstream.is_ready(("iris", 1)))

@@ -20,7 +20,7 @@ from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, SHADOWED, Frame, Kind, Operation, encode_header
 from protocol.shadowing import MirrorBatch, Mirrored
 from tests.gateway.conftest import until
-from tests.gateway.documents import World, worker
+from tests.gateway.documents import World, digest, worker
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.sockets import LANES, request, talk
 
@@ -51,7 +51,7 @@ def items(engine: FakeEngine) -> list[Mirrored]:
 async def shadow(gateway: Gateway, engine: FakeEngine, run_dir: Path) -> AsyncIterator[FakeEngine]:
     """The engine of iris version 3, which shadows all requests, however busy this machine is."""
     gateway._shadowing._max_late_s = 60.0
-    fake = FakeEngine(run_dir / "e3.sock", "iris", 3, "sha256:iris-3")
+    fake = FakeEngine(run_dir / "e3.sock", "iris", 3, digest("iris", 3))
     fake.behave = compares
     await fake.start()
     configure(gateway, ShadowDoc(version=3))

@@ -12,7 +12,7 @@ from gateway.app import Gateway
 from gateway.counts import MOST_GONE, Counts, added
 from protocol.frames import BatchStats, ContractStats, EngineStats
 from tests.gateway.conftest import until
-from tests.gateway.documents import worker
+from tests.gateway.documents import digest, worker
 from tests.gateway.fake_engine import FakeEngine
 
 KEY = ("iris", 2)
@@ -39,7 +39,7 @@ def under_contract(refused: int, **values: dict[str, int]) -> EngineStats:
 async def test_what_broke_a_contract_is_summed_over_engines_that_are_and_were(
     client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine, run_dir: Path
 ) -> None:
-    other = FakeEngine(run_dir / "e2.sock", *KEY, "sha256:iris-2")
+    other = FakeEngine(run_dir / "e2.sock", *KEY, digest("iris", 2))
     await other.start()
     engine.counts = under_contract(2, age={"maximum": 3})
     other.counts = under_contract(1, age={"maximum": 1, "nulls": 4}, city={"categories": 1})
@@ -80,7 +80,7 @@ async def told(client: httpx.AsyncClient) -> tuple[int, int, int, int]:
 async def test_counts_do_not_fall_when_an_engine_is_taken_away(
     client: httpx.AsyncClient, gateway: Gateway, engine: FakeEngine, run_dir: Path
 ) -> None:
-    other = FakeEngine(run_dir / "e2.sock", *KEY, "sha256:iris-2")
+    other = FakeEngine(run_dir / "e2.sock", *KEY, digest("iris", 2))
     await other.start()
     engine.counts, other.counts = counted(100), counted(45)
     gateway.catalog.apply([worker((2, engine.path), (2, other.path))], False)

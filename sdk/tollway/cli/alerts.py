@@ -5,13 +5,16 @@ from tollway.client import Client
 
 
 def alerts(as_json: Json = False) -> None:
-    """List what workers found of versions, and somebody should look at."""
+    """List what workers and gateways found of versions, and somebody should look at."""
     with Client() as client:
         found = client.alerts()
     if as_json:
         print_json(found)
         return
     print_table(
-        ("alert", "model", "version", "worker", "slot", "since", "message"),
-        ((a.kind, a.model, a.version, a.worker, a.slot, a.since, a.message) for a in found),
+        ("alert", "model", "version", "found by", "slot", "since", "message"),
+        (
+            (a.kind, a.model, a.version, a.worker or a.gateway, a.slot, a.since, a.message)
+            for a in found
+        ),
     )

@@ -23,6 +23,7 @@ from tollway.cli.endings import (
 )
 from tollway.cli.evaluation import evaluate, evidence
 from tollway.cli.explain import explain
+from tollway.cli.gates import approve, ask_approval, gate, refuse, requirements
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
@@ -148,6 +149,11 @@ for command in (
     capture,
     captures,
     replay,
+    requirements,
+    gate,
+    ask_approval,
+    approve,
+    refuse,
     alerts,
     usage,
     quotas,
