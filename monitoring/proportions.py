@@ -45,7 +45,7 @@ def expected_share(seen: Counts) -> Floats:
     return share
 
 
-def above_limit(batch: Counts, limit: float) -> Floats:
+def above_limit(batch: Counts, limit: float | Floats) -> Floats:
     """Log e-values, one for each of :data:`ODDS`, against "the mean is at most ``limit``".
 
     The likelihood ratio of a Bernoulli alternative ``q > limit`` to ``limit`` itself. Its mean is
@@ -53,7 +53,7 @@ def above_limit(batch: Counts, limit: float) -> Floats:
     below as well. Only the mean given what came before matters: observations may depend on one
     another.
     """
-    allowed = np.clip(limit, LEAST, 1 - HEADROOM)
+    allowed = np.clip(np.asarray(limit), LEAST, 1 - HEADROOM)[..., None]
     alternative = _raised(allowed)
     harm, number = batch.harm[..., None], batch.number[..., None]
     ratio: Floats = harm * np.log(alternative / allowed) + (number - harm) * np.log(

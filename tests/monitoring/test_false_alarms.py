@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from monitoring.evidence import Floats, begin, bet, log_e_value
-from monitoring.proportions import ODDS, above_limit, counts
+from monitoring.proportions import (
+    ODDS,
+    above_control,
+    above_limit,
+    counts,
+    expected_share,
+    upper_bound,
+)
 from monitoring.shifts import STAKES, beyond, differences
 from tests.monitoring.simulation import Rollout, highest_evidence, requests_until_alarm
 
@@ -42,7 +49,7 @@ def test_a_load_that_comes_and_goes_for_both_versions_is_no_harm() -> None:
 
 
 def test_batches_of_one_request_of_each_or_of_many_raise_no_more_alarms() -> None:
-    small = Rollout(stable=0.1, canary=0.1, shares=(0.5,), batches=2000, requests=4)
+    small = Rollout(stable=0.1, canary=0.1, shares=(0.5,), batches=800, requests=4)
     large = Rollout(stable=0.02, canary=0.02, shares=(0.05, 0.5), batches=20, requests=20_000)
     assert keeps_alpha(small)
     assert keeps_alpha(large)
@@ -66,6 +73,35 @@ def test_a_doubled_error_rate_is_caught_within_the_stated_number_of_requests(
     doubled = Rollout(stable, canary, (share,), batches=looks, requests=1000, tests=2)
     found = requests_until_alarm(doubled, 0.01, ROLLOUTS, seed=2)
     assert (found <= requests).mean() >= 0.95
+
+
+@pytest.mark.parametrize(("rate", "times"), [(0.002, 1), (0.02, 1), (0.02, 2)])
+def test_at_the_whole_traffic_identical_versions_raise_at_most_alpha_false_alarms(
+    rate: float, times: int
+) -> None:
+    """Where stable has no traffic left the canary is held against the most that stable's errors
+    allow for, with a tenth of alpha kept for that; twice the errors are found there as well."""
+    alpha, random = 0.05, np.random.default_rng(7)
+    wealth, seen, harmed = begin(len(ODDS), (ROLLOUTS,)), np.zeros(ROLLOUTS), np.zeros(ROLLOUTS)
+    highest = np.zeros(ROLLOUTS)
+    for look in range(150):
+        alone = look >= 50
+        n_c = np.full(ROLLOUTS, 200 if alone else 100)
+        x_c = random.binomial(n_c, rate * times if alone else rate)
+        if alone:
+            limit = upper_bound(counts(seen, harmed), alpha / 10)
+            log_e = above_limit(counts(n_c, x_c), limit)
+        else:
+            x_s = random.binomial(100, rate, ROLLOUTS)
+            expected = expected_share(counts(seen, harmed))
+            log_e = above_control(
+                counts(n_c, x_c), counts(np.full_like(n_c, 100), x_s), expected, 0
+            )
+            seen, harmed = seen + 100, harmed + x_s
+        wealth = bet(wealth, log_e)
+        highest = np.maximum(highest, log_e_value(wealth))
+    alarmed = (highest >= -np.log(0.9 * alpha)).mean()
+    assert alarmed <= alpha if times == 1 else alarmed >= 0.9
 
 
 def test_a_version_that_fails_every_other_request_is_caught_within_30_requests() -> None:

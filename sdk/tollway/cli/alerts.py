@@ -5,7 +5,7 @@ from tollway.client import Client
 
 
 def alerts(as_json: Json = False) -> None:
-    """List what workers and gateways found of versions, and somebody should look at."""
+    """List what somebody should look at: found by workers and gateways, or canaries rolled back."""
     with Client() as client:
         found = client.alerts()
     if as_json:
