@@ -185,6 +185,8 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         model: str | None = None,
         version: str = "",
         stage: bool = False,
+        force: bool = False,
+        reason: str = "",
         title: str | None = None,
         progress: Choice = None,
         timeout_s: float = 60.0,
@@ -196,12 +198,20 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         ``url`` is where the server's ``/v2`` is; ``model`` (None: ``name``) and ``version`` (empty:
         the server's choice) are those there. ``credential`` names a credential that operators have
         put beside the servers. ``inputs`` and ``outputs`` are for servers that do not describe
-        their models. Raises :class:`DeploymentError` when no gateway reaches the model.
+        their models. ``stage``, ``force`` and ``reason`` as in :meth:`deploy`. Raises
+        :class:`DeploymentError` when no gateway reaches the model.
         """
         remote = RemoteModel(url=url, model=model or name, version=version, **options)
         self._signatures.forget(name)
         return self._deployer.register_remote(
-            name, remote, stage=stage, title=title, progress=progress, timeout_s=timeout_s
+            name,
+            remote,
+            stage=stage,
+            force=force,
+            reason=reason,
+            title=title,
+            progress=progress,
+            timeout_s=timeout_s,
         )
 
     def predict(

@@ -82,6 +82,8 @@ class Deployer:
         remote: RemoteModel,
         *,
         stage: bool,
+        force: bool,
+        reason: str,
         title: str | None,
         progress: Choice,
         timeout_s: float,
@@ -93,7 +95,8 @@ class Deployer:
             show.step(f"looking for {self._transport.url}")
             self._make(name, title)
             show.step(f"registering model '{remote.model}' of {remote.url}")
-            return self._publish(name, request, stage, timeout_s, show)
+            more = said(reason, force=force)
+            return self._publish(name, request, stage, timeout_s, show, more)
 
     def _publish(
         self,
@@ -102,7 +105,7 @@ class Deployer:
         stage: bool,
         timeout_s: float,
         show: Reporter,
-        more: Mapping[str, object] | None = None,
+        more: Mapping[str, object],
     ) -> Version:
         version = self._register(name, request)
         what = "engine" if version.manifest.remote is None else "server"
@@ -115,7 +118,7 @@ class Deployer:
             return version
         self._walk_through_gate(name, version, timeout_s)
         show.step("moving traffic")
-        self._registry.roll_out(name, version.number, more or {})
+        self._registry.roll_out(name, version.number, more)
         self._registry.wait_live(name, version.number, STABLE, timeout_s)
         show.step(f"'{name}' version {version.number} answers")
         return self._registry.version(name, version.number)

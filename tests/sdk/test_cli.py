@@ -27,6 +27,7 @@ from tollway.cli import endings as ending_commands
 from tollway.cli import keys as key_commands
 from tollway.cli import plans as plan_commands
 from tollway.cli import predict as predict_command
+from tollway.cli import rollouts as rollout_commands
 from tollway.cli import users as user_commands
 from tollway.cli import versions as version_commands
 from tollway.conversion import Converted
@@ -65,7 +66,7 @@ def run(
     for module in (
         access_commands, app_module, billing_commands, consumer_commands, deploy_command,
         key_commands, plan_commands, predict_command, user_commands, version_commands,
-        ending_commands,
+        ending_commands, rollout_commands,
     ):  # fmt: skip
         monkeypatch.setattr(module, "Client", client)
 
@@ -193,10 +194,43 @@ def test_a_refusal_is_one_line_and_exit_code_1(run: Run) -> None:
         ["usage", "--step", "week"],
         ["usage", "--from", "yesterday"],
         ["deploy", "x.onnx", "--name", "m", "--metric", "auc"],
+        ["canary", "m"],
+        ["canary", "m", "2"],
+        ["canary", "m", "2", "--percent", "1", "--end"],
+        ["shadow", "m"],
+        ["pins"],
+        ["pins", "--model", "m", "--application", "shop"],
     ],
 )
 def test_a_wrong_command_is_exit_code_2(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).code == 2
+
+
+def test_a_rollout_is_shown_and_changed(run: Run, server: FakeServer) -> None:
+    for _ in (1, 2, 3):
+        server.add_version("m", {})
+    server.move("m", "stable", 1)
+    server.move("m", "stable", 2)
+    shown = run("canary", "m", "3", "--percent", "2.5", "--reason", "a try").out
+    assert shown == run("rollout", "m").out
+    assert [line.split(maxsplit=1) for line in shown.splitlines()] == [
+        ["stable", "2"], ["canary", "3 (2.5 %)"], ["shadow", "-"], ["previous", "1"],
+    ]  # fmt: skip
+    assert run("canary", "m", "--end", "--json").json["canary"] is None
+    assert run("shadow", "m", "3", "--json").json["shadow"] == [{"version": 3, "percent": 100.0}]
+    assert run("shadow", "m", "--end", "--json").json["shadow"] == []
+    assert run("rollback", "m", "--reason", "biased").out == "'stable' of m is version 1 again\n"
+    assert server.reasons == ["a try", "", "", "", "biased"]
+
+
+def test_pins_are_set_listed_and_removed(run: Run, server: FakeServer) -> None:
+    server.add_version("m", {})
+    assert run("pin", "shop", "m", "1").out == "shop is answered by m version 1\n"
+    (listed,) = run("pins", "--application", "shop", "--json").json
+    assert (listed["application"], listed["version"]) == ("shop", 1)
+    assert "shop\tm\t1\tpublisher" in run("pins", "--model", "m").out
+    assert run("unpin", "shop", "m", "--json").json["deleted"] is True
+    assert run("unpin", "shop", "m").code == 1
 
 
 def test_every_command_takes_json(run: Run, server: FakeServer) -> None:

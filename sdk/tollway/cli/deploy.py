@@ -90,6 +90,8 @@ def deploy(
                 credential=credential,
                 timeout_ms=remote_timeout_ms,
                 stage=stage,
+                force=force,
+                reason=reason,
                 description=description,
                 metrics=metrics,
                 progress=progress,
