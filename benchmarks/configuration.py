@@ -26,7 +26,7 @@ from protocol.manifest import (
     canonical_json,
     sha256_digest,
 )
-from protocol.seals import Grounds, Seal, seal_statement
+from protocol.seals import Grounds, Seal, encoded_digest, seal_statement
 from runtime.follower import ChangeFollower
 from runtime.signatures import SigningKey, new_signing_key
 
@@ -60,7 +60,9 @@ class Configuration:
 
     def _add_model(self, name: str) -> None:
         columns = tuple(
-            Column(name=f"feature_{i}", type="float", input="input", index=i, minimum=0, maximum=1)
+            Column(
+                name=f"feature_{i}", type="float", input="input", index=i, minimum=0.0, maximum=1.0
+            )
             for i in range(COLUMNS)
         )
         manifest = Manifest(
@@ -72,7 +74,7 @@ class Configuration:
             opsets={"": 21},
             ir_version=10,
         )
-        digest = sha256_digest(canonical_json(manifest))
+        digest, encoded = sha256_digest(canonical_json(manifest)), encoded_digest(manifest)
         for number in range(1, VERSIONS + 1):
             version = VersionDoc(
                 model=name,
@@ -81,15 +83,20 @@ class Configuration:
                 state="published",
                 loaded=number == VERSIONS,
                 manifest=manifest,
-                seal=self._seal(name, number, digest),
+                seal=self._seal(name, number, digest, encoded),
             )
             self._add("version", f"{name}/{number}", version)
         self._add("model", name, ModelDoc(name=name, aliases={"stable": VERSIONS}))
 
-    def _seal(self, model: str, number: int, digest: str) -> Seal:
+    def _seal(self, model: str, number: int, digest: str, encoded: str) -> Seal:
         grounds = Grounds()
-        statement = seal_statement(model, number, digest, "published", grounds)
-        return Seal(grounds=grounds, signer=self._key.id, signature=self._key.sign(statement))
+        statement = seal_statement(model, number, digest, "published", grounds, encoded)
+        return Seal(
+            grounds=grounds,
+            encoded=encoded,
+            signer=self._key.id,
+            signature=self._key.sign(statement),
+        )
 
     def _add_key(self, number: int, pepper: bytes) -> None:
         owner, nth = divmod(number, KEYS_OF_AN_APPLICATION)

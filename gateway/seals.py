@@ -24,7 +24,7 @@ from protocol.configuration import CALLABLE_STATES, VersionDoc
 from protocol.errors import TollwayError
 from protocol.gateways import UnverifiedReport
 from protocol.manifest import canonical_json, sha256_digest
-from protocol.seals import seal_statement
+from protocol.seals import encoded_digest, seal_statement
 from runtime.files import write_atomically
 from runtime.logs import logger
 from runtime.signatures import PublicKeys
@@ -146,12 +146,19 @@ class Seals:
             document.manifest,
         )
         try:
-            if not unchanged and sha256_digest(canonical_json(document.manifest)) != (
-                document.digest
-            ):
+            genuine = unchanged or (
+                encoded_digest(document.manifest) == seal.encoded
+                or sha256_digest(canonical_json(document.manifest)) == document.digest
+            )
+            if not genuine:
                 return "its manifest has another digest"
             statement = seal_statement(
-                document.model, document.number, document.digest, document.state, seal.grounds
+                document.model,
+                document.number,
+                document.digest,
+                document.state,
+                seal.grounds,
+                seal.encoded,
             )
         except (rfc8785.CanonicalizationError, UnicodeEncodeError):
             return "its manifest has no canonical form"

@@ -33,10 +33,17 @@ class Sealer:
         """The key that seals are verified with."""
         return self._key.public_pem
 
-    def seal(self, model: str, number: int, digest: str, state: str, grounds: Grounds) -> Seal:
+    def seal(
+        self, model: str, number: int, digest: str, state: str, grounds: Grounds, encoded: str
+    ) -> Seal:
         """A seal of these."""
-        statement = seal_statement(model, number, digest, state, grounds)
-        return Seal(grounds=grounds, signer=self._key.id, signature=self._key.sign(statement))
+        statement = seal_statement(model, number, digest, state, grounds, encoded)
+        return Seal(
+            grounds=grounds,
+            encoded=encoded,
+            signer=self._key.id,
+            signature=self._key.sign(statement),
+        )
 
     def check(self, model: str, number: int, digest: str, state: str, seal: Seal | None) -> None:
         """Raise ``CONFLICT`` unless ``seal`` is a genuine one of these."""
@@ -51,7 +58,7 @@ class Sealer:
 
     def doubt(self, model: str, number: int, digest: str, state: str, seal: Seal) -> str | None:
         """Why the seal is not to be believed; None when it is genuine."""
-        statement = seal_statement(model, number, digest, state, seal.grounds)
+        statement = seal_statement(model, number, digest, state, seal.grounds, seal.encoded)
         return self._believed.doubt(seal.signer, seal.signature, statement)
 
     def sign(self, statement: bytes) -> tuple[str, str]:

@@ -13,8 +13,10 @@ _OPTION: Final = "tollway_sealer"
 class Sealing(Protocol):
     """Makes and checks seals."""
 
-    def seal(self, model: str, number: int, digest: str, state: str, grounds: Grounds) -> Seal:
-        """A seal of these."""
+    def seal(
+        self, model: str, number: int, digest: str, state: str, grounds: Grounds, encoded: str
+    ) -> Seal:
+        """A seal of these; ``encoded`` is ``protocol.seals.encoded_digest`` of the manifest."""
         ...
 
     def check(self, model: str, number: int, digest: str, state: str, seal: Seal | None) -> None:

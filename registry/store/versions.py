@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, VersionState
 from protocol.manifest import Manifest
-from protocol.seals import Grounds, Seal
+from protocol.seals import Grounds, Seal, encoded_digest
 from registry.store.changes import append
 from registry.store.sealing import sealer_of
 from registry.store.tables import transitions, version_blobs, versions
@@ -74,7 +74,7 @@ def next_number(connection: Connection, model: str) -> int:
 def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) -> VersionRecord:
     """Add a version, sealed, and its blob references. Raises ``AlreadyThere`` when the number
     or the idempotency key is taken."""
-    record = _sealed(connection, record, Grounds())
+    record = _sealed(connection, record, Grounds(), encoded_digest(record.manifest))
     row = msgspec.structs.asdict(record) | {
         "manifest": manifest_json.decode(),
         "deprecation": _text(record.deprecation),
@@ -186,7 +186,8 @@ def set_state(
     assert seal is not None
     known = deprecation or record.deprecation
     changed = msgspec.structs.replace(record, state=state, loaded=loaded, deprecation=known)
-    changed = _sealed(connection, changed, grounds or seal.grounds)
+    # Not of the manifest as it is stored now: only its first writer knows that it is the one.
+    changed = _sealed(connection, changed, grounds or seal.grounds, seal.encoded)
     _write(connection, changed)
     return changed
 
@@ -194,14 +195,16 @@ def set_state(
 def set_seal(connection: Connection, record: VersionRecord, grounds: Grounds) -> VersionRecord:
     """Seal a version as it is stored, and announce. The caller holds the version's lock, and knows
     that the record is genuine."""
-    changed = _sealed(connection, record, grounds)
+    changed = _sealed(connection, record, grounds, encoded_digest(record.manifest))
     _write(connection, changed)
     return changed
 
 
-def _sealed(connection: Connection, record: VersionRecord, grounds: Grounds) -> VersionRecord:
+def _sealed(
+    connection: Connection, record: VersionRecord, grounds: Grounds, encoded: str
+) -> VersionRecord:
     sealer = sealer_of(connection)
-    seal = sealer.seal(record.model, record.number, record.digest, record.state, grounds)
+    seal = sealer.seal(record.model, record.number, record.digest, record.state, grounds, encoded)
     return msgspec.structs.replace(record, seal=seal)
 
 

@@ -111,7 +111,9 @@ async def test_every_version_is_announced_with_a_seal_that_gateways_can_verify(
     assert [one.state for one in found] == ["registered", "validated"]
     for one in found:
         assert one.seal is not None
-        statement = seal_statement(one.model, one.number, one.digest, one.state, one.seal.grounds)
+        statement = seal_statement(
+            one.model, one.number, one.digest, one.state, one.seal.grounds, one.seal.encoded
+        )
         keys = PublicKeys([pem])
         assert keys.doubt(one.seal.signer, one.seal.signature, statement) is None
 

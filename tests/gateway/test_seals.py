@@ -10,7 +10,7 @@ from gateway.app import Gateway
 from gateway.seals import KEPT, Seals
 from gateway.settings import GatewaySettings
 from protocol.configuration import VersionDoc
-from protocol.seals import Grounds
+from protocol.seals import Grounds, Seal, encoded_digest
 from registry.seals import Sealer
 from runtime.start import StartError
 from tests.fixtures.seals import KEYS, SEALER, sealed
@@ -36,7 +36,8 @@ def _forged_grounds() -> VersionDoc:
 
 def _by_another_key() -> VersionDoc:
     document = version("iris", 2)
-    seal = Sealer.for_itself().seal("iris", 2, document.digest, "published", Grounds())
+    encoded = encoded_digest(document.manifest)
+    seal = Sealer.for_itself().seal("iris", 2, document.digest, "published", Grounds(), encoded)
     return msgspec.structs.replace(document, seal=seal)
 
 
@@ -55,12 +56,20 @@ def _other_manifest() -> VersionDoc:
     return msgspec.structs.replace(document, manifest=manifest)
 
 
+def _with_encoding_of(document: VersionDoc) -> Seal:
+    assert document.seal is not None
+    return msgspec.structs.replace(document.seal, encoded=encoded_digest(document.manifest))
+
+
 TAMPERED = {
     "a seal that was taken away": msgspec.structs.replace(version("iris", 2), seal=None),
     "a state that was not sealed": msgspec.structs.replace(
         version("iris", 2, "registered"), state="published"
     ),
     "another manifest under the digest": _other_manifest(),
+    "an encoding that was not sealed": msgspec.structs.replace(
+        _other_manifest(), seal=_with_encoding_of(_other_manifest())
+    ),
     "another digest": msgspec.structs.replace(version("iris", 2), digest=version("iris", 1).digest),
     "another version's manifest and seal": msgspec.structs.replace(version("iris", 1), number=2),
     "another model's": msgspec.structs.replace(version("rose", 2), model="iris"),
@@ -125,16 +134,25 @@ async def test_a_disk_copy_that_was_edited_is_not_believed(
     assert not seals.believes(msgspec.json.decode(edited, type=VersionDoc), document)
 
 
-def test_a_manifest_is_read_once_as_long_as_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[object] = []
-    monkeypatch.setattr(
-        "gateway.seals.canonical_json", lambda manifest: read.append(manifest) or b""
-    )
+def test_a_manifest_that_this_release_encodes_as_the_other_did_needs_no_canonical_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unread(_manifest: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr("gateway.seals.canonical_json", unread)
     seals = Seals(KEYS, Path("unused"))
-    before = version("iris", 2, "validated")
-    assert seals.believes(version("iris", 2), before)
-    assert not seals.believes(version("iris", 2), None)
-    assert len(read) == 1
+    assert seals.believes(version("iris", 2), None)
+    assert seals.believes(version("iris", 2), version("iris", 2, "validated"))
+
+
+def test_a_manifest_that_another_release_encoded_is_known_by_its_digest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document = version("iris", 2)
+    monkeypatch.setattr("gateway.seals.encoded_digest", lambda _manifest: "another")
+    assert Seals(KEYS, Path("unused")).believes(document, None)
+    assert not Seals(KEYS, Path("unused")).believes(_other_manifest(), None)
 
 
 async def test_control_is_asked_for_the_key_once_and_no_other_is_believed_later(
