@@ -170,6 +170,9 @@ class Version:
     description: str | None = None
     deprecation: Deprecation | None = None
     """Of versions that are deprecated or retired."""
+    approval: str | None = None
+    """How the sponsor's word stands, see :class:`tollway.ApprovalStanding`; None for those who do
+    not manage the model."""
 
     @property
     def parity(self) -> Parity | None:

@@ -118,6 +118,7 @@ def _show(version: Version, as_json: bool) -> None:
             "model": version.model,
             "version": version.number,
             "state": version.state,
+            "approval": version.approval,
             "engines": version.serving.state if version.loaded else "unloaded",
             "error": version.serving.error or None,
             "digest": version.digest,
