@@ -78,6 +78,12 @@ class RemoteBodies:
 
         Raises ``MALFORMED``, ``INVALID_TENSOR``, and ``TOO_LARGE`` for more rows than that.
         """
+        if operation == Operation.V1_EXPLAIN:
+            raise TollwayError(
+                Code.UNEXPLAINABLE,
+                f"'{self._model}' version {self._version} is on a remote server: only versions "
+                "that run here are explained",
+            )
         if operation != Operation.V2_INFER:
             raise TollwayError(
                 Code.MALFORMED,

@@ -5,6 +5,7 @@ from typing import Final
 from protocol.configuration import ContractDoc, DeprecationDoc, VersionState
 from protocol.errors import STATUS
 from protocol.manifest import Manifest
+from protocol.model_explaining import explain_schemas
 from protocol.model_samples import LANGUAGES, Language, samples
 from protocol.model_schema import (
     Json,
@@ -77,8 +78,10 @@ def document(
         asked: dict[str, object] = {"instances": [_instance(manifest, row)]}
         path = f"/v1/models/{manifest.model}{version}:predict"
         paths[path] = {"post": common | _predict(asked, samples(url + path, asked, "predictions"))}
-        explained = f"/v1/models/{manifest.model}{version}:explain"
-        paths[explained] = {"post": common | _explain(asked)}
+        if manifest.background:
+            schemas |= explain_schemas()
+            explained = f"/v1/models/{manifest.model}{version}:explain"
+            paths[explained] = {"post": common | _explain(asked)}
     path = f"/v2/models/{manifest.model}{version}/infer"
     schemas |= _v2_schemas(manifest)
     tensors: dict[str, object] = {"inputs": example_tensors(manifest, rules)}
@@ -257,7 +260,9 @@ def _predict(asked: Json, code: dict[Language, str]) -> Json:
 
 
 def _explain(asked: Json) -> Json:
-    operation = _operation("explain", "Explain predictions", "PredictRequest", "", asked, {})
+    operation = _operation(
+        "explain", "Explain predictions", "ExplainRequest", "ExplainResponse", asked, {}
+    )
     operation["description"] = "Contributions of each column to each row's prediction."
     return operation
 

@@ -22,7 +22,7 @@ TOLERANCE: Final = 1e-4
 """What base value and contributions may miss the prediction by, as a share of the largest of the
 prediction, the base value and the sum of the contributions' magnitudes. Runs of FP32 differ by
 1e-6 or so with their number of rows."""
-MAX_CELLS: Final = 1 << 20
+MAX_CELLS: Final = 1 << 17
 """Columns times rows of one run: mixing them takes time as well."""
 Link = Literal["none", "identity", "logistic", "softmax"]
 _BINARY: Final = 2

@@ -22,7 +22,7 @@ from serving.v1 import V1
 Label = str | int | float | bool
 PREFERRED: Final = ("probabilities", "scores", "prediction", "transformed")
 """What is explained where nothing is said; else the only output of floats."""
-MAX_NUMBERS: Final = 1 << 20
+MAX_NUMBERS: Final = 1 << 16
 """Contributions that one answer may have."""
 _FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
 _SEVERAL: Final = 2

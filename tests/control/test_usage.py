@@ -243,6 +243,14 @@ def test_aggregating_loses_nothing(shapes: list[tuple[int, int]]) -> None:
     assert {key.minute - MINUTE for key in rollups} == {minute for minute, _ in shapes}
 
 
+def test_explanations_are_counted_as_calls_and_not_in_latency() -> None:
+    explained = msgspec.structs.replace(record(0, total_us=900_000), explanation=True)
+    records = [record(0, total_us=1000), explained]
+    [rollup] = usage.aggregate(records).values()
+    assert (rollup.requests, rollup.total_us) == (2, 901_000)
+    assert sum(rollup.latency.values()) == 1
+
+
 async def ship(control: Control, records: list[UsageRecord]) -> None:
     answer = await control.cluster.post(
         "/internal/v1/usage",

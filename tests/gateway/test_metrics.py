@@ -147,3 +147,20 @@ async def test_statistics_without_a_version_are_of_every_version_that_answers(
     assert answer.json() == {"model_stats": []}
     unknown = await client.get("/v2/models/stats", headers={"x-api-key": "tw_live_no"})
     assert unknown.status_code == 401
+
+
+async def test_explanations_are_counted_apart_from_predictions(
+    client: httpx.AsyncClient,
+) -> None:
+    before = await samples(client)
+    answer = await client.post("/v1/models/iris:explain", content=b"{}")
+    assert answer.status_code == 200
+    after = await samples(client)
+
+    def grew(sample: tuple[str, frozenset[tuple[str, str]]]) -> float:
+        return after.get(sample, 0.0) - before.get(sample, 0.0)
+
+    assert grew(iris("tollway_explain_requests_total", status="200")) == 1
+    assert grew(iris("tollway_explain_seconds_total")) > 0
+    assert grew(iris("tollway_requests_total", status="200")) == 0
+    assert grew(iris("tollway_request_seconds_count")) == 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import STATUS, Code, TollwayError
-from protocol.manifest import Blob, Manifest, Tensor, canonical_json, sha256_digest
+from protocol.manifest import Additive, Blob, Manifest, Tensor, canonical_json, sha256_digest
 from protocol.names import check_name
 
 
@@ -34,6 +34,19 @@ def test_a_manifest_without_named_dimensions_has_the_digest_it_always_had() -> N
     assert msgspec.convert(plain, Tensor) == tensor
     named = msgspec.structs.replace(tensor, symbols=("rows", None))
     assert msgspec.json.decode(msgspec.json.encode(named), type=Tensor) == named
+
+
+def test_a_manifest_without_background_rows_has_the_digest_it_always_had() -> None:
+    blob = Blob(digest=sha256_digest(b"x"), size=1)
+    plain = Manifest(model="m", artifact=blob, inputs=(), outputs=())
+    fields = msgspec.to_builtins(plain)
+    assert not {"background", "additive", "remote"} & set(fields)
+    assert msgspec.convert(fields, Manifest) == plain
+    explained = msgspec.structs.replace(
+        plain, background=blob, additive=(Additive(output="y", link="logistic"),)
+    )
+    assert msgspec.json.decode(canonical_json(explained), type=Manifest) == explained
+    assert explained.blobs() == [("artifact", blob), ("background", blob)]
 
 
 @given(metrics=st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False), max_size=5))

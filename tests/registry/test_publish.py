@@ -9,7 +9,7 @@ import pytest
 
 from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
-from protocol.manifest import Blob, Column, Tensor, canonical_json, sha256_digest
+from protocol.manifest import Additive, Blob, Column, Tensor, canonical_json, sha256_digest
 from registry import publish
 from registry.publish import VersionRequest
 from registry.store import changes
@@ -186,6 +186,52 @@ def test_columns_must_have_a_place_in_the_graph(small_bench: Bench) -> None:
         assert reason in error.public
     twice = (age, msgspec.structs.replace(age, name="other"))
     assert "twice" in refusal(small_bench, VersionRequest(artifact=artifact, columns=twice)).public
+
+
+def test_background_rows_and_what_the_graph_is_found_to_be_are_in_the_manifest(
+    small_bench: Bench,
+) -> None:
+    artifact = small_bench.upload(models_onnx.linear().SerializeToString())
+    rows = small_bench.upload(
+        b'{"request": {"inputs": [{"name": "input", "shape": [1, 3], "datatype": "FP32", '
+        b'"data": [1, 2, 3]}]}}'
+    )
+    columns = tuple(
+        Column(name=name, type="float", input="input", index=index)
+        for index, name in enumerate("abc")
+    )
+    small_bench.registry.models.put("credit")
+    request = VersionRequest(artifact=artifact, background=rows, columns=columns)
+    version, _ = small_bench.registry.publisher.publish("credit", request, actor="ann")
+    assert version.manifest.background == rows
+    assert version.manifest.additive == (Additive(output="prediction"),)
+    assert ("background", rows) in version.manifest.blobs()
+    assert small_bench.registry.collector.collect().marked == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        (b"{}", "abc", "the background blob is not {request} with a V2 request"),
+        (b'{"request": {"inputs": [{"name": "other"}]}}', "abc", "the background rows' inputs"),
+        (b'{"request": {"inputs": [{"name": "input"}]}}', "", "input 'input' has no columns"),
+    ],
+)
+def test_background_rows_must_fit_the_graph_and_its_columns(
+    small_bench: Bench, rows: bytes, columns: str, message: str
+) -> None:
+    small_bench.registry.models.put("credit")
+    request = VersionRequest(
+        artifact=small_bench.upload(models_onnx.linear().SerializeToString()),
+        background=small_bench.upload(rows),
+        columns=tuple(
+            Column(name=name, type="float", input="input", index=index)
+            for index, name in enumerate(columns)
+        ),
+    )
+    error = refusal(small_bench, request)
+    assert error.code is Code.INVALID
+    assert message in error.public
 
 
 def test_golden_rows_must_name_the_graph_s_tensors(small_bench: Bench) -> None:
