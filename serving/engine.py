@@ -92,6 +92,7 @@ class Engine:
             report_defect=report_defect,
         )
         self.shadows = self._low.shadows
+        self.shadows.wake = self._schedule
         self._scheduled = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread = False

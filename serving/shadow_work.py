@@ -1,10 +1,12 @@
 """An engine's work as a shadow: requests that other versions have answered, below predictions.
 
 Batches wait in a queue of their own, as they came: nothing is decoded before the engine has no
-prediction to run. Work is done in slices, between which the loop reads; where the queue is full the
-oldest goes, and what has waited for too long is not done.
+prediction to run. Work is done in slices, and after each the engine rests for as long: it never
+holds a processor that a gateway or another engine of the same machine may need for longer than a
+slice. Where the queue is full the oldest goes, and what has waited for too long is not done.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +31,8 @@ from serving.tensors import exact_floats
 SLICE_NS: Final = 500_000
 """Decoding of one slice ends after this; its run is kept as short, as far as a run can be."""
 SLICE_S: Final = SLICE_NS * 1e-9
+REST_S: Final = (0.001, 0.010)
+"""Least and longest rest."""
 MAX_REQUESTS: Final = 2_048
 MAX_BYTES: Final = 64 << 20
 KNOWN_SEGMENTS: Final = 16
@@ -95,12 +99,15 @@ class ShadowWork:
         self._running: dict[int, _Waiting] = {}
         self._next_id = 0
         self._closed = False
+        self._resting = False
+        self.wake: Callable[[], None] = lambda: None
+        """Called when there is something to do again."""
         self._batches = msgspec.msgpack.Decoder(MirrorBatch)
 
     @property
     def due(self) -> bool:
         """Whether there is something to do."""
-        return bool(self._queue) or len(self._batcher) > 0
+        return not self._resting and (bool(self._queue) or len(self._batcher) > 0)
 
     def take(self, connection: Connection, frame: Frame) -> None:
         """Queue a frame's requests. Cuts off a peer that sends what is no batch."""
@@ -137,19 +144,30 @@ class ShadowWork:
         """Do one slice; runs that are predicted to take longer than ``inline_s`` in the thread."""
         if not self.due:
             return
+        begun = self._clock_ns()
         batcher = self._batcher
         if batcher.merging and not self._predictions.merging:
             batcher.stop_merging("the engine shares no runs")
         if not len(batcher):
             self._decode_some()
         group, _ = batcher.take()
-        if not group:
-            return
-        if batcher.predict(group) >= inline_s:
-            begin(partial(self._run, group), partial(self._compare_all, group))
+        if group and batcher.predict(group) >= inline_s:
+            begin(partial(self._run, group), partial(self._finish, group, begun))
         else:
             self._run(group)
-            self._compare_all(group)
+            self._finish(group, begun)
+
+    def _finish(self, group: list[Call], begun_ns: int) -> None:
+        self._compare_all(group)
+        if self.due:
+            spent_s = (self._clock_ns() - begun_ns) * 1e-9
+            self._resting = True
+            rest_s = min(max(spent_s, REST_S[0]), REST_S[1])
+            asyncio.get_running_loop().call_later(rest_s, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self.wake()
 
     def _run(self, group: list[Call]) -> None:
         for defect in self._batcher.run(group):

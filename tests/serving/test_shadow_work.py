@@ -325,3 +325,14 @@ async def test_requests_that_share_a_run_count_as_they_would_alone(rig: MakeRig)
         send(connection, id + 1, [item], young="age<30")
         await done(1, replies)
     assert await summary(together) == await summary(alone)
+
+
+async def test_after_a_slice_the_engine_rests(rig: MakeRig) -> None:
+    engine = table(rig).engine()
+    connection, _, replies = connected(engine)
+    send(connection, 1, [mirrored([[1.0, 1.0]], [1.5])] * 2_000)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not engine.shadows.due, "there is work, and it has to wait"
+    [frame] = await done(1, replies)
+    assert (frame.a, frame.b) == (2_000, 0)
