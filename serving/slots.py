@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from protocol.configuration import AlertDoc, ContractDoc, EngineDoc, EngineState, VersionDoc
+from protocol.manifest import canonical_json, sha256_digest
 from runtime.logs import logger
 from serving.fetch import BlobCache, FetchError
 from serving.findings import Findings
@@ -167,6 +168,7 @@ class Slot:
         folder = Path(self._order.folder)
         async with self._loading:
             try:
+                await asyncio.to_thread(_check_manifest, self.version)
                 await self._blobs.stage(self.version.manifest, folder)
                 process = await self._begin()
                 word = await asyncio.wait_for(process.word(), self._load_timeout_s)
@@ -230,3 +232,10 @@ class _Outcome(EngineWord, frozen=True, kw_only=True):
 
     final: bool = False
     """Whether the engine itself said no."""
+
+
+def _check_manifest(version: VersionDoc) -> None:
+    """Raise :class:`FetchError` unless the manifest is the one that the digest is of: what blobs it
+    names is not to be believed then."""
+    if sha256_digest(canonical_json(version.manifest)) != version.digest:
+        raise FetchError("the version's manifest is not the one that its digest is of")

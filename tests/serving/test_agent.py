@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from structlog.testing import capture_logs
@@ -164,6 +165,19 @@ async def test_a_failed_golden_check_keeps_the_version_out_until_its_document_ch
         assert failed.error == "golden rows: output 'prediction'[0, 0] is 2.5, expected 9.0"
         control.put("m/1", version_of(models.manifest_of(graph)))
         await control.until("m", "ready")
+
+
+async def test_a_manifest_that_is_not_the_one_of_its_digest_is_not_loaded(place: Place) -> None:
+    control = FakeControl()
+    graph = models.linear(2)
+    control.add_model(graph)
+    genuine = version_of(models.manifest_of(graph))
+    manifest = msgspec.structs.replace(genuine.manifest, labels=("no", "yes"))
+    async with place.working(control):
+        control.put("m/1", msgspec.structs.replace(genuine, manifest=manifest))
+        failed = await control.until("m", "failed")
+        assert failed is not None
+        assert failed.error == "the version's manifest is not the one that its digest is of"
 
 
 async def test_a_worker_starts_from_its_disk_while_control_is_away(place: Place) -> None:
