@@ -5,6 +5,7 @@ from typing import Final
 from protocol.configuration import ContractDoc, DeprecationDoc, VersionState
 from protocol.errors import STATUS
 from protocol.manifest import Manifest
+from protocol.model_bodies import v1_schemas, v2_schemas
 from protocol.model_explaining import explain_schemas
 from protocol.model_samples import LANGUAGES, Language, samples
 from protocol.model_schema import (
@@ -13,9 +14,6 @@ from protocol.model_schema import (
     example_row,
     example_tensors,
     has_rows,
-    list_schema,
-    prediction_schema,
-    row_schema,
     speaks_json,
 )
 
@@ -73,7 +71,7 @@ def document(
     version = f"/versions/{number}" if named else ""
     common = {"deprecated": True} if state in {"deprecated", "retired"} else {}
     if has_rows(manifest):
-        schemas |= _v1_schemas(manifest, contract)
+        schemas |= v1_schemas(manifest, contract)
         row = example_row(manifest, rules)
         asked: dict[str, object] = {"instances": [_instance(manifest, row)]}
         path = f"/v1/models/{manifest.model}{version}:predict"
@@ -83,7 +81,7 @@ def document(
             explained = f"/v1/models/{manifest.model}{version}:explain"
             paths[explained] = {"post": common | _explain(asked)}
     path = f"/v2/models/{manifest.model}{version}/infer"
-    schemas |= _v2_schemas(manifest)
+    schemas |= v2_schemas(manifest)
     tensors: dict[str, object] = {"inputs": example_tensors(manifest, rules)}
     paths[path] = {
         "post": common
@@ -160,101 +158,6 @@ def _about(manifest: Manifest, state: str, deprecation: DeprecationDoc | None) -
     return "\n\n".join(parts)
 
 
-def _v1_schemas(manifest: Manifest, contract: ContractDoc | None) -> Json:
-    rules = enforced(contract)
-    listed = list_schema(manifest, rules)
-    forms: list[Json] = [{"$ref": "#/components/schemas/Row"}]
-    found: Json = {"Row": row_schema(manifest, rules), "Prediction": prediction_schema(manifest)}
-    if listed is not None:
-        found["RowList"] = listed | {"description": "The row as a list, in this order."}
-        forms.append({"$ref": "#/components/schemas/RowList"})
-    found["PredictRequest"] = {
-        "oneOf": [
-            {
-                "type": "object",
-                "title": "by row",
-                "properties": {
-                    "instances": {"type": "array", "minItems": 1, "items": {"anyOf": forms}}
-                },
-                "required": ["instances"],
-            },
-            {
-                "type": "object",
-                "title": "by column",
-                "properties": {
-                    "inputs": {"description": "Values by column or input, a list each."}
-                },
-                "required": ["inputs"],
-            },
-        ]
-    }
-    found["PredictResponse"] = {
-        "type": "object",
-        "properties": {
-            "predictions": {
-                "type": "array",
-                "description": "One for each instance.",
-                "items": {"$ref": "#/components/schemas/Prediction"},
-            },
-            "outputs": {"description": "Of a request by column: whole tensors."},
-        },
-    }
-    return found
-
-
-def _v2_schemas(manifest: Manifest) -> Json:
-    def tensor(names: list[str], datatypes: list[str], *, data: bool) -> Json:
-        properties: Json = {
-            "name": {"type": "string", "enum": names},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "datatype": {"type": "string", "enum": sorted(set(datatypes))},
-            "parameters": {"type": "object"},
-            "data": {"type": "array", "description": "Row-major, nested or flat."},
-        }
-        required = ["name", "shape", "datatype", *(["data"] if data else [])]
-        return {"type": "object", "properties": properties, "required": required}
-
-    inputs = tensor(
-        [t.name for t in manifest.inputs], [t.datatype for t in manifest.inputs], data=False
-    )
-    outputs = tensor(
-        [t.name for t in manifest.outputs], [t.datatype for t in manifest.outputs], data=False
-    )
-    named: Json = {"type": "object", "properties": {"name": {"type": "string"}}}
-    return {
-        "InferInput": inputs,
-        "InferOutput": outputs,
-        "InferRequest": {
-            "type": "object",
-            "properties": {
-                "id": {"type": "string"},
-                "parameters": {"type": "object"},
-                "inputs": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"$ref": "#/components/schemas/InferInput"},
-                },
-                "outputs": {"type": "array", "items": named},
-            },
-            "required": ["inputs"],
-        },
-        "InferResponse": {
-            "type": "object",
-            "properties": {
-                "model_name": {"type": "string", "const": manifest.model},
-                "model_version": {"type": "string"},
-                "id": {"type": "string"},
-                "parameters": {"type": "object"},
-                "outputs": {
-                    "type": "array",
-                    "items": {"$ref": "#/components/schemas/InferOutput"},
-                },
-            },
-            "required": ["model_name", "outputs"],
-        },
-    }
-
-
 def _predict(asked: Json, code: dict[Language, str]) -> Json:
     return _operation("predict", "Predict rows", "PredictRequest", "PredictResponse", asked, code)
 
@@ -282,7 +185,7 @@ def _infer(asked: Json, code: dict[Language, str]) -> Json:
 def _operation(
     name: str, summary: str, request: str, response: str, asked: Json, code: dict[Language, str]
 ) -> Json:
-    schema: Json = {"$ref": f"#/components/schemas/{response}"} if response else {"type": "object"}
+    schema: Json = {"$ref": f"#/components/schemas/{response}"}
     answered = {
         "description": "Answered.",
         "headers": {

@@ -26,6 +26,7 @@ from protocol.errors import Code, TollwayError
 from protocol.names import check_name
 from registry.acting import acting
 from registry.clock import Clock
+from registry.deprecation import check_takes_pins
 from registry.status import ServingStatusOf
 from registry.store import audit
 from registry.store import models as model_store
@@ -60,8 +61,8 @@ class Pins:
         """Pin an application that subscribes to the model to a version that it may call.
 
         Raises ``NOT_FOUND`` for what is not within reach, ``VERSION_NOT_FOUND`` for a version that
-        the caller may not know of, and ``CONFLICT`` for one that is not in service, or without an
-        active subscription.
+        the caller may not know of, and ``CONFLICT`` for one that is not in service or is on its way
+        out, or without an active subscription.
         """
         check_name(application, "application")
         check_name(model, "model")
@@ -82,7 +83,8 @@ class Pins:
             if current is not None and current.version == version:
                 return Put(current, False)
             _check_known(connection, model, version, reach)
-            callable_version(connection, model, version, status, "the pinned version")
+            target = callable_version(connection, model, version, status, "the pinned version")
+            check_takes_pins(target)
             side = "consumer" if acting().role == "consumer" else "publisher"
             row = {"version": version, "set_by": side, "reason": reason, "updated_ms": now}
             if current is None:

@@ -75,6 +75,21 @@ async def test_a_consumer_pins_their_application_and_takes_the_pin_away(
     assert (await consumer.delete(PIN)).status_code == 404
 
 
+async def test_a_version_on_its_way_out_takes_no_new_pins_and_keeps_those_that_it_has(
+    ready: Control, consumer: httpx.AsyncClient
+) -> None:
+    assert (await consumer.put(PIN, json={"version": 1})).status_code == 201
+    ending = await ready.admin.put(
+        "/api/v1/models/risk/versions/1/deprecation", json={"successor": 2}
+    )
+    assert ending.status_code == 200
+    assert (await consumer.put(PIN, json={"version": 1})).status_code == 200
+    assert (await consumer.delete(PIN)).status_code == 204
+    refused = await consumer.put(PIN, json={"version": 1})
+    assert refused.status_code == 409
+    assert "pin its successor, version 2" in refused.json()["detail"]
+
+
 async def test_who_manages_the_model_pins_applications_that_call_it(ready: Control) -> None:
     async with await user(ready, "paul", role="publisher") as paul:
         assert (await paul.put(PIN, json={"version": 1})).status_code == 404

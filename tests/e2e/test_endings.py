@@ -161,6 +161,17 @@ def test_samples_run_as_they_are_printed_and_get_a_prediction_of_the_documents_s
     Draft202012Validator(schema).validate(predictions[0])
 
 
+def test_an_explanation_is_what_the_document_says(stack: RunningStack, hostile_key: str) -> None:
+    with stack.api(hostile_key) as caller:
+        document = caller.get("/v1/models/hostile/openapi.json").json()
+        path = "/v1/models/hostile:explain"
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        answer = caller.post(path, json=body["example"])
+    assert answer.status_code == 200, answer.text
+    schema = {"$ref": "#/components/schemas/ExplainResponse", "components": document["components"]}
+    Draft202012Validator(schema).validate(answer.json())
+
+
 def test_the_documents_v2_example_is_answered_too(stack: RunningStack, hostile_key: str) -> None:
     with stack.api(hostile_key) as caller:
         document = caller.get("/v1/models/hostile/versions/1/openapi.json").json()
