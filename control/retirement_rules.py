@@ -58,7 +58,7 @@ def advise(version: Weighed, others: list[Weighed], days: int) -> tuple[Advice, 
 def _deprecated(version: Weighed, days: int) -> tuple[Advice, str]:
     if not version.requests:
         return "retire", f"it is deprecated and nobody has called it for {days} days"
-    calling = f"{_applications(version)} still call it ({version.requests} requests)"
+    calling = f"it is still called ({version.requests} times) by {_applications(version)}"
     if version.sunset_days is None:
         return "keep", f"{calling}, and no sunset is decided: give it one"
     if version.sunset_days <= 0:
@@ -82,7 +82,10 @@ def _published(version: Weighed, others: list[Weighed], days: int) -> tuple[Advi
             f"{best.quality.value:.6g} against {version.quality.value:.6g}; "
             f"{_applications(version)} should move there"
         )
-    return "keep", f"{_applications(version)} call it, and no published version is known as better"
+    return (
+        "keep",
+        f"it is called by {_applications(version)}, and no published version is known as better",
+    )
 
 
 def _unpublished(version: Weighed) -> tuple[Advice, str]:

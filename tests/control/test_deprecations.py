@@ -293,7 +293,9 @@ async def test_versions_are_weighed_by_traffic_labels_and_cost(control: Control)
 
     one, two, three = found["versions"]
     assert [v["recommendation"] for v in found["versions"]] == ["keep", "deprecate", "keep"]
-    assert one["reason"] == ("1 application still call it (1 requests); its sunset is in 49 days")
+    assert one["reason"] == (
+        "it is still called (1 times) by 1 application; its sunset is in 49 days"
+    )
     assert (one["traffic"]["callers"], one["cost"]["artifact_bytes"]) == (1, len(MODEL))
     assert one["cost"]["compute_ms"] == 0.1
     assert two["reason"] == "nobody has called it for 30 days"
@@ -388,5 +390,5 @@ async def test_the_command_line_deprecates_reports_and_retires(
     assert len(ending["brownouts"]) == 1
     assert "shop\tof-shop\t1\tstable 1" in report_text
     assert msgspec.json.decode(report_json)["callers"][0]["application"] == "shop"
-    assert "keep\t1 application still call it" in weighed_text
+    assert "keep\tit is still called (1 times) by 1 application" in weighed_text
     assert "is retired" in retired
