@@ -55,6 +55,7 @@ bench: setup-dev $(PEERS:%=build/peers/%/setup.stamp) ## requests per CPU-second
 	@$(BIN)/python -m benchmarks.policies
 	@$(BIN)/python -m benchmarks.admission
 	@$(BIN)/python -m benchmarks.shadowing
+	@$(BIN)/python -m benchmarks.explaining
 
 lock: ## compile the requirement files again
 	@test -x build/lock-venv/bin/uv || ($(PYTHON) -m venv build/lock-venv && build/lock-venv/bin/pip install --quiet uv)

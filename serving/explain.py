@@ -217,21 +217,25 @@ class Explainer:
     def _rows(self, output: Output, link: Link, rows: Feeds, count: int) -> Steps[Numbers]:
         """The answers for rows as they are."""
         parts = []
-        chunk = self._chunk()
-        for start in range(0, count, chunk):
-            part = [None if feed is None else feed[start : start + chunk] for feed in rows]
-            size = min(chunk, count - start)
+        start = 0
+        while start < count:
+            size = min(self._chunk(), count - start)
+            part = [None if feed is None else feed[start : start + size] for feed in rows]
             outputs = yield Run(part, size, _is_scored(link))
             parts.append(_read(output, link, outputs, size))
+            start += size
         return np.concatenate(parts)
 
     def _mixes(self, output: Output, link: Link, total: int, mix: Mix, take: Take) -> Steps[None]:
         """The answers for ``total`` mixed rows, a bounded run at a time."""
-        chunk = min(self._chunk(), max(MAX_CELLS // len(self.background.columns), 1))
-        for start in range(0, total, chunk):
-            at = np.arange(start, min(start + chunk, total))
-            outputs = yield Run(self.background.mixed(*mix(at)), len(at), _is_scored(link))
-            take(at, _read(output, link, outputs, len(at)))
+        most = max(MAX_CELLS // len(self.background.columns), 1)
+        start = 0
+        while start < total:
+            size = min(self._chunk(), most, total - start)
+            at = np.arange(start, start + size)
+            outputs = yield Run(self.background.mixed(*mix(at)), size, _is_scored(link))
+            take(at, _read(output, link, outputs, size))
+            start += size
 
 
 def _read(output: Output, link: Link, outputs: list[Array | None], rows: int) -> Numbers:

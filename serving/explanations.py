@@ -30,8 +30,9 @@ from serving.v1 import V1
 SLICE_S: Final = 0.0005
 """Runs are kept about this short, as far as a run of one row is: predictions that come meanwhile
 wait for its end."""
-SLOW: Final = 4.0
-"""A run that takes so many slices makes the next ones shorter."""
+LONG: Final = 1.5
+SHORT: Final = 0.5
+"""Runs that take more, or less, of a slice make the next ones half as long, or twice."""
 MAX_RUN_ROWS: Final = 1024
 MAX_WAITING: Final = 64
 MAX_WAITING_BYTES: Final = 64 << 20
@@ -117,7 +118,8 @@ class Explanations:
         self._report_defect = report_defect
         self._queue: deque[_Job] = deque()
         self._queued_bytes = 0
-        self._most_rows = MAX_RUN_ROWS
+        self._run_rows = 0
+        """Rows of the next run, a power of two; 0: none was run yet."""
         self._lately_rows = self._lately_ns = 0.0
         self._stretch = 1.0
         self._ran_ns = 0
@@ -251,14 +253,14 @@ class Explanations:
     # one run after the other
 
     def _chunk(self) -> int:
-        """Rows of a run, a power of two: by what runs cost, and what the last ones took."""
+        """Rows of a run: first by what predictions' runs cost, then by what the last ones took."""
         if not self._predictions.merging:
             return 1
-        cost = self._predictions.cost
-        rows = self._most_rows
-        if cost.row_s > 0:
-            rows = min(rows, max(int((SLICE_S - cost.fixed_s) / cost.row_s), 1))
-        return int(1 << (rows.bit_length() - 1))
+        if not self._run_rows:
+            cost = self._predictions.cost
+            most = int((SLICE_S - cost.fixed_s) / cost.row_s) if cost.row_s > 0 else MAX_RUN_ROWS
+            self._run_rows = 1 << (min(max(most, 1), MAX_RUN_ROWS).bit_length() - 1)
+        return self._run_rows
 
     def _next(self) -> _Job | None:
         """The first job that somebody still waits for, with its next run's inputs."""
@@ -294,10 +296,10 @@ class Explanations:
         seconds = job.run_ns * 1e-9
         self.stats.rows_run += rows
         self.stats.run_ns += job.run_ns
-        if rows > 1 and seconds > SLOW * SLICE_S:
-            self._most_rows = max(rows // 2, 1)
-        elif rows >= self._most_rows and seconds < SLICE_S:
-            self._most_rows = min(2 * rows, MAX_RUN_ROWS)
+        if seconds > LONG * SLICE_S:
+            self._run_rows = max(self._run_rows // 2, 1)
+        elif seconds < SHORT * SLICE_S and rows == self._run_rows:
+            self._run_rows = min(2 * rows, MAX_RUN_ROWS)
         job.left = max(job.left - rows, 0)
         begun = self._clock_ns()
         spent_ns = job.run_ns
