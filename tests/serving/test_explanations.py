@@ -349,3 +349,48 @@ def test_a_ridge_needs_few_runs(tmp_path: Path) -> None:
     assert (first["method"], first["space"]) == ("additive", "output")
     assert first["evaluations"] == 40 * 11 + 11
     assert explained(engine, {"instances": ROWS[:3].tolist()})["evaluations"] == 3 * 11
+
+
+def test_long_runs_are_in_a_thread_and_answer_the_same(
+    wide: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {"instances": ROWS[:2].tolist(), "parameters": {"permutations": 1}}
+    expected = explained(wide, request)["explanations"]
+    monkeypatch.setattr("serving.engine.INLINE_S", 0.0)
+    assert explained(wide, request)["explanations"] == expected
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_asked_a_row_at_a_time(tmp_path: Path) -> None:
+    graph = models.model(
+        [
+            helper.make_node("ReduceMax", ["input"], ["most"], axes=[0], keepdims=1),
+            helper.make_node("Div", ["input", "most"], ["shares"]),
+            helper.make_node("ReduceSum", ["shares"], ["prediction"], keepdims=1),
+        ],
+        [models.tensor("input", "FP32", (None, 2))],
+        [models.tensor("prediction", "FP32", (None, 1))],
+    )
+    engine = engine_of_graph(
+        graph,
+        matrix_background(GENERATOR.uniform(1, 2, (6, 2))),
+        tmp_path,
+        additive=(Additive(output="prediction"),),
+        columns=matrix_columns("a", "b"),
+    )
+    answer = explained(engine, {"instances": [[1.0, 3.0], [2.0, 1.0]]})
+    assert answer["method"] == "enumeration", "what was found of single rows is not believed"
+    assert [row["prediction"] for row in answer["explanations"]] == [2.0, 2.0]
+    assert not contributions(answer).any()
+
+
+async def test_an_engine_that_drains_answers_what_it_explains(forest: Engine) -> None:
+    connection, transport, _ = connected(forest)
+    body = json.dumps({"instances": IRIS[:2].tolist()}).encode()
+    connection.data_received(frame_bytes(infer_frame(7, body, flags=Operation.V1_EXPLAIN)))
+    connection.drain()
+    async with asyncio.timeout(30):
+        while not forest.idle:  # noqa: ASYNC110 -- the engine's turns
+            await asyncio.sleep(0)
+    kinds = [(frame.kind, frame.id) for frame in FrameDecoder().feed(b"".join(transport.writes))]
+    assert kinds[-1] == (Kind.REPLY, 7)
+    assert Kind.DRAIN in [kind for kind, _ in kinds]
