@@ -107,7 +107,10 @@ def _single(place: Place) -> Element:
 def _union(elements: Iterable[Element], *, linear: bool) -> Element:
     """What depends on all of ``elements``; ``linear``: as their weighted sum."""
     parts = list(elements)
-    places = frozenset().union(*(element.places for element in parts))
+    if len(parts) == 1:
+        places = parts[0].places
+    else:
+        places = frozenset().union(*(element.places for element in parts))
     sums = linear and all(element.additive for element in parts)
     return Element(places, sums or len(places) <= 1)
 
@@ -122,7 +125,7 @@ def _paired(values: list[Value], *, linear: bool) -> Value:
     widths = {len(value.elements) for value in values if not value.alike}
     width = max(widths, default=1)
     variable = [value for value in values if not value.constant]
-    if width == 1 or any(value.alike for value in variable):
+    if width == 1 or not widths <= {1, width} or any(value.alike for value in variable):
         return _mixed(values, linear=linear)
     rows = [
         value.elements if len(value.elements) == width else value.elements * width
