@@ -23,10 +23,10 @@ Sketch = dict[int, int]
 
 
 def bucket(value: float) -> int:
-    """The bucket of a magnitude (not negative, not NaN)."""
+    """The bucket of a magnitude (not negative, not NaN; infinity is in the last)."""
     if value < SMALLEST:
         return 0
-    return 1 + min(floor((log(value) - LOG_SMALLEST) / LOG_GAMMA), MOST - 1)
+    return 1 + floor(min((log(value) - LOG_SMALLEST) / LOG_GAMMA, MOST - 1))
 
 
 def representative(index: int) -> float:

@@ -1,6 +1,6 @@
 """Quantile sketches: their error is bounded, and merging is exact."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol import sketch
@@ -40,5 +40,6 @@ def test_an_empty_sketch_has_no_quantile() -> None:
 
 
 @given(st.floats(0, allow_nan=False))
+@example(float("inf"))
 def test_every_magnitude_has_one_of_a_bounded_number_of_buckets(value: float) -> None:
     assert 0 <= sketch.bucket(value) <= sketch.MOST
