@@ -24,7 +24,7 @@ from control.rollouts.comparisons import from_shadows
 from control.rollouts.controller import Controller
 from control.rollouts.operations import Canaries
 from control.rollouts.output import guarded_by
-from control.seal_keys import open_sealer
+from control.seal_keys import SealKeys
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.captures import Captures
@@ -55,7 +55,6 @@ from registry.blobstore import BlobStore, open_blob_store
 from registry.clock import Clock
 from registry.integrity import Integrity
 from registry.remote import RemoteInspector
-from registry.seals import seal_all
 from registry.service import Registry, create_registry
 from registry.settings import RegistrySettings
 from runtime.files import secret_file
@@ -157,7 +156,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000), gateways.remotes)
     canaries = Canaries(database, clock, workers.status)
     store = open_blob_store(settings.blobs)
-    sealer = open_sealer(settings.seal_key_path, settings.seal_dir)
+    seals = SealKeys(settings.seal_key_path, settings.seal_dir)
     registry = create_registry(
         database,
         store,
@@ -178,11 +177,11 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         owners=ModelOwners(),
         held_by=pinned_by,
         sponsors=ModelSponsors(),
-        sealer=sealer,
+        sealer=seals.sealer,
         guarded=guarded_by(canaries),
     )
     epochs = Epochs(database)
-    seal_all(database, sealer, clock)
+    seals.start(database, clock)
     captures = Captures(database, clock, settings.capture_model_bytes)
     metrics = Metrics()
     webhooks = build_webhooks(settings, database, clock, metrics)
@@ -198,7 +197,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         clock=clock,
         database=database,
         registry=registry,
-        seal_public_pem=sealer.public_pem,
+        seal_public_pem=seals.sealer.public_pem,
         directory=Directory(database, clock),
         issuers=issuers,
         issuer_tokens=issuer_tokens,

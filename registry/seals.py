@@ -2,7 +2,6 @@
 
 import msgspec
 
-from protocol.errors import Code, TollwayError
 from protocol.manifest import canonical_json, sha256_digest
 from protocol.seals import Grounds, Seal, seal_statement
 from registry.clock import Clock
@@ -10,7 +9,8 @@ from registry.store import audit
 from registry.store import models as model_store
 from registry.store import versions as store
 from registry.store.database import Database, Transaction
-from registry.store.versions import VersionRecord, VersionStanding
+from registry.store.sealing import changed_past_this_server
+from registry.store.versions import VersionRecord
 from runtime.logs import logger
 from runtime.signatures import PublicKeys, SigningKey, new_signing_key
 
@@ -49,12 +49,7 @@ class Sealer:
         """Raise ``CONFLICT`` unless ``seal`` is a genuine one of these."""
         doubt = "has no seal" if seal is None else self.doubt(model, number, digest, state, seal)
         if doubt is not None:
-            raise TollwayError(
-                Code.CONFLICT,
-                f"version {number} of model {model!r} {doubt}: its record was changed past this "
-                "server, and gateways do not route to it. Restore it from a backup, or register "
-                "the version again",
-            )
+            raise changed_past_this_server(model, number, doubt)
 
     def doubt(self, model: str, number: int, digest: str, state: str, seal: Seal) -> str | None:
         """Why the seal is not to be believed; None when it is genuine."""
@@ -82,57 +77,86 @@ class Resealed(msgspec.Struct, frozen=True):
     """Versions whose record is not what this server wrote; no gateway routes to them."""
 
 
-def seal_all(database: Database, sealer: Sealer, clock: Clock) -> Resealed:
+def seal_all(database: Database, sealer: Sealer, clock: Clock, *, first: bool) -> Resealed:
     """Seal versions from before there were seals, and those sealed with an earlier key.
 
-    A version without a seal is believed where the audit log's newest entry about it says the same;
-    one that the log has no entry of is older than the log. Nothing else is sealed here, or whoever
-    takes a seal away would be given a new one.
+    ``first``: this server never had a key to seal with. Only then, and only while no version of
+    the database has a seal, may one be without: it is believed where the audit log's newest entry
+    about it says the same; one that the log has no entry of is older than the log. All these are
+    sealed in one transaction. Later nothing gets a first seal here, or whoever writes a row, and an
+    entry of the log beside it, would be given one.
     """
     sealed = doubted = 0
+    if first:
+        with database.read() as connection:
+            every = [(record.model, record.number) for record in store.all_of(connection)]
+        with database.write() as connection:
+            for model in sorted({model for model, _ in every}):
+                model_store.lock(connection, model)
+            if not store.has_seals(connection):
+                with audit.gathered(connection):
+                    return _seal(connection, every, sealer, clock(), without_seal=True)
     with database.read() as connection:
         wanting = [
             (record.model, record.number)
             for record in store.all_of(connection)
             if record.seal is None or not sealer.is_own(record.seal)
         ]
-    for model, number in wanting:
+    for one in wanting:
         with database.write() as connection:
-            model_store.lock(connection, model)
-            record = store.get(connection, model, number, lock=True)
-            if record is None or (record.seal is not None and sealer.is_own(record.seal)):
-                continue  # another process was faster
-            doubt = _doubt(connection, record, sealer)
-            if doubt is not None:
-                doubted += 1
-                log = logger("registry")
-                log.error("a version is not sealed", model=model, version=number, problem=doubt)
-                continue
-            grounds = Grounds() if record.seal is None else record.seal.grounds
-            changed = store.set_seal(connection, record, grounds)
-            audit.record(
-                connection,
-                "version.sealed",
-                "version",
-                f"{model}/{number}",
-                at_ms=clock(),
-                after=store.standing(changed),
-            )
-            sealed += 1
+            model_store.lock(connection, one[0])
+            done = _seal(connection, [one], sealer, clock(), without_seal=False)
+        sealed, doubted = sealed + done.sealed, doubted + done.doubted
     return Resealed(sealed, doubted)
 
 
-def _doubt(connection: Transaction, record: VersionRecord, sealer: Sealer) -> str | None:
+def _seal(
+    connection: Transaction,
+    wanting: list[tuple[str, int]],
+    sealer: Sealer,
+    now: int,
+    *,
+    without_seal: bool,
+) -> Resealed:
+    """Seal those of these that are to be believed; ``without_seal``: also one that has none. The
+    caller holds their models' locks."""
+    sealed = doubted = 0
+    found = [store.get(connection, model, number, lock=True) for model, number in sorted(wanting)]
+    for record in found:
+        if record is None or (record.seal is not None and sealer.is_own(record.seal)):
+            continue  # another process was faster
+        doubt = _doubt(connection, record, sealer, without_seal=without_seal)
+        if doubt is not None:
+            doubted += 1
+            log = logger("registry")
+            log.error(
+                "a version is not sealed", model=record.model, version=record.number, problem=doubt
+            )
+            continue
+        grounds = Grounds() if record.seal is None else record.seal.grounds
+        changed = store.set_seal(connection, record, grounds)
+        audit.record(
+            connection,
+            "version.sealed",
+            "version",
+            f"{record.model}/{record.number}",
+            at_ms=now,
+            after=store.standing(changed),
+        )
+        sealed += 1
+    return Resealed(sealed, doubted)
+
+
+def _doubt(
+    connection: Transaction, record: VersionRecord, sealer: Sealer, *, without_seal: bool
+) -> str | None:
     """Why the record is not to be sealed; None when it is what this server wrote."""
     if sha256_digest(canonical_json(record.manifest)) != record.digest:
-        return "its manifest has another digest"
-    if record.seal is not None:
-        model, number, digest = record.model, record.number, record.digest
-        return sealer.doubt(model, number, digest, record.state, record.seal)
-    entry = audit.newest_after(connection, "version", f"{record.model}/{record.number}")
-    if entry is None:
-        return None
-    said = msgspec.json.decode(entry, type=VersionStanding)
-    if (said.digest, said.state) != (record.digest, record.state):
-        return f"the audit log says that it is {said.state}, not {record.state}"
-    return None
+        return "has a manifest of another digest"
+    model, number, digest = record.model, record.number, record.digest
+    if record.seal is None:
+        if not without_seal:
+            return "has no seal, and this server seals whatever it writes"
+    elif (doubt := sealer.doubt(model, number, digest, record.state, record.seal)) is not None:
+        return doubt
+    return store.contradiction(connection, record)

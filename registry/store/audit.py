@@ -169,10 +169,15 @@ def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def newest_after(connection: Connection, kind: str, key: str) -> bytes | None:
-    """The ``after`` of the newest entry about this resource; None where there is none."""
+    """The ``after`` of the newest entry that says what this resource is; None where there is
+    none."""
+    waiting: _Gathered | None = connection.info.get(_GATHERED)
+    for row in reversed(waiting.rows if waiting is not None else []):
+        if (row["kind"], row["key"]) == (kind, key) and row["after"] is not None:
+            return str(row["after"]).encode()
     query = (
         sa.select(audit.c.after)
-        .where(audit.c.kind == kind, audit.c.key == key)
+        .where(audit.c.kind == kind, audit.c.key == key, audit.c.after.is_not(None))
         .order_by(audit.c.seq.desc())
         .limit(1)
     )

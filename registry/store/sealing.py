@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.engine import Connection
 
+from protocol.errors import Code, TollwayError
 from protocol.seals import Grounds, Seal
 from registry.store.database import Database
 
@@ -26,6 +27,15 @@ class Sealing(Protocol):
     def believes(self, signer: str, signature: str, statement: bytes) -> bool:
         """Whether this server signed the statement."""
         ...
+
+
+def changed_past_this_server(model: str, number: int, doubt: str) -> TollwayError:
+    """``CONFLICT`` for a version whose record is not what was written here; ``doubt`` says why."""
+    return TollwayError(
+        Code.CONFLICT,
+        f"version {number} of model {model!r} {doubt}: its record was changed past this server, "
+        "and gateways do not route to it. Restore it from a backup, or register the version again",
+    )
 
 
 def seal_with(database: Database, sealer: Sealing) -> None:

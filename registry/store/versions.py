@@ -10,8 +10,9 @@ from sqlalchemy.engine import Connection
 from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, VersionState
 from protocol.manifest import Manifest
 from protocol.seals import Grounds, Seal, encoded_digest
+from registry.store import audit
 from registry.store.changes import append
-from registry.store.sealing import sealer_of
+from registry.store.sealing import changed_past_this_server, sealer_of
 from registry.store.tables import transitions, version_blobs, versions
 
 
@@ -153,6 +154,12 @@ def ending(connection: Connection, model: str) -> list[VersionRecord]:
     return [version_record(row) for row in connection.execute(query)]
 
 
+def has_seals(connection: Connection) -> bool:
+    """Whether any version has a seal."""
+    query = sa.select(versions.c.number).where(versions.c.seal.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def all_of(connection: Connection) -> Iterator[VersionRecord]:
     """Every version of every model."""
     for row in connection.execute(sa.select(versions).execution_options(yield_per=100)):
@@ -179,17 +186,43 @@ def set_state(
     The caller holds the version's lock.
 
     ``grounds``: why it may take the state; None: those that it had. Raises ``CONFLICT`` when what
-    is stored is not what was sealed: a new seal must not make it good.
+    is stored is not what was sealed, or what was sealed last: a new seal must not make it good.
     """
     seal = record.seal
     sealer_of(connection).check(record.model, record.number, record.digest, record.state, seal)
     assert seal is not None
+    if (doubt := contradiction(connection, record)) is not None:
+        raise changed_past_this_server(record.model, record.number, doubt)
     known = deprecation or record.deprecation
     changed = msgspec.structs.replace(record, state=state, loaded=loaded, deprecation=known)
     # Not of the manifest as it is stored now: only its first writer knows that it is the one.
     changed = _sealed(connection, changed, grounds or seal.grounds, seal.encoded)
     _write(connection, changed)
     return changed
+
+
+def contradiction(connection: Connection, record: VersionRecord) -> str | None:
+    """What the version's history, or the audit log, says other than its record; None where they
+    agree. An earlier record with its seal is genuine, and is not what the version is now.
+
+    The history tells every step since the registration; the audit log those since there is one.
+    """
+    query = (
+        sa.select(transitions.c.to_state)
+        .where(transitions.c.model == record.model, transitions.c.number == record.number)
+        .order_by(transitions.c.id.desc())
+        .limit(1)
+    )
+    newest = connection.execute(query).scalar()
+    if newest != record.state:
+        return f"is {newest or 'nothing'} by its history, not {record.state}"
+    entry = audit.newest_after(connection, "version", f"{record.model}/{record.number}")
+    if entry is None:
+        return None
+    said = msgspec.json.decode(entry, type=VersionStanding)
+    if (said.digest, said.state) != (record.digest, record.state):
+        return f"is {said.state} with digest {said.digest} by the audit log"
+    return None
 
 
 def set_seal(connection: Connection, record: VersionRecord, grounds: Grounds) -> VersionRecord:

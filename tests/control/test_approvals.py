@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from control.seal_keys import open_sealer
+from control.seal_keys import SealKeys
 from protocol.configuration import VersionDoc
 from protocol.seals import seal_statement
 from runtime.signatures import PublicKeys
@@ -121,5 +121,5 @@ async def test_every_version_is_announced_with_a_seal_that_gateways_can_verify(
 def test_the_key_that_seals_is_for_control_alone_and_stays(control: Control) -> None:
     path = control.settings.seal_key_path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    again = open_sealer(path, control.settings.seal_dir)
+    again = SealKeys(path, control.settings.seal_dir).sealer
     assert again.public_pem == control.services.seal_public_pem
