@@ -149,6 +149,9 @@ class Everything:
     def clear(self) -> None:
         """Nothing is kept."""
 
+    def keep(self) -> None:
+        """Nothing is kept."""
+
 
 class PolicyPath:
     """The policies of a gateway in their order, over one store of counters."""

@@ -91,6 +91,9 @@ class Beliefs(Protocol):
     def clear(self) -> None:
         """Nothing is in the stream."""
 
+    def keep(self) -> None:
+        """A page of the stream was applied: write down what the next process must know."""
+
 
 class Catalog:
     """Applies the change stream. Documents go to whoever decides by them; nothing is copied."""
@@ -145,6 +148,7 @@ class Catalog:
             workers_changed = workers_changed or kind in {"worker", "version"}
             versions_changed = versions_changed or kind in {"model", "version"}
         if versions_changed:
+            self._seals.keep()
             self._versions_changed(
                 version for entry in self.models.values() for version in entry.versions.values()
             )

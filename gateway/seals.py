@@ -1,5 +1,8 @@
 """Which versions this gateway believes in: those whose seal verifies under control's public key.
 
+States only go forward: a record that lies behind what this gateway has believed of the version is
+an earlier one, whose seal is genuine, and which is not what the version is now.
+
 A version that does not verify is as if it were not there: it is not in the catalogue, and calls to
 it are answered as those to a version that does not exist. Nothing of it is taken from the change
 stream, so that neither the stream nor the database behind it can make a version answer.
@@ -20,6 +23,7 @@ import rfc8785
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from gateway.reached import FILE, Reached
 from protocol.configuration import CALLABLE_STATES, VersionDoc
 from protocol.errors import TollwayError
 from protocol.gateways import UnverifiedReport
@@ -41,11 +45,16 @@ class Seals:
     """Judges versions' documents, once each."""
 
     def __init__(
-        self, keys: PublicKeys | None, kept: Path, now: Callable[[], float] = time.time
+        self,
+        keys: PublicKeys | None,
+        kept: Path,
+        now: Callable[[], float] = time.time,
+        reached: Reached | None = None,
     ) -> None:
         """``kept``: the file for a key that control gives, where there are no ``keys``. ``now``
-        gives UNIX seconds."""
+        gives UNIX seconds. ``reached``: None begins without, and keeps nothing."""
         self._now = now
+        self._reached = reached or Reached()
         self._keys = keys
         self._kept = kept
         self._doubted: dict[tuple[str, int], tuple[VersionDoc, UnverifiedReport]] = {}
@@ -59,7 +68,7 @@ class Seals:
         kept = folder / KEPT
         path = configured or kept
         known = configured is not None or kept.exists()
-        return cls(_read(path) if known else None, kept, now)
+        return cls(_read(path) if known else None, kept, now, Reached(folder / FILE))
 
     def believes(self, document: VersionDoc, earlier: VersionDoc | None) -> bool:
         """Whether the version may be in the catalogue. ``earlier``: what was believed of it before,
@@ -67,6 +76,7 @@ class Seals:
         key = (document.model, document.number)
         doubt = self._doubt(document, earlier)
         if doubt is None:
+            self._reached.note(document)
             self._doubted.pop(key, None)
             return True
         told = self._doubted.get(key)
@@ -87,12 +97,16 @@ class Seals:
         return False
 
     def forget(self, model: str, number: int) -> None:
-        """The version is no longer in the stream."""
+        """The version is no longer in the stream. What it had reached is not forgotten."""
         self._doubted.pop((model, number), None)
 
     def clear(self) -> None:
-        """Nothing is in the stream."""
+        """Nothing is in the stream. What versions had reached is not forgotten."""
         self._doubted.clear()
+
+    def keep(self) -> None:
+        """Write down what versions have reached, for the next process."""
+        self._reached.keep()
 
     def reports(self) -> tuple[UnverifiedReport, ...]:
         """What control should know, at most :data:`MAX_REPORTED`; nothing while there is no key."""
@@ -167,6 +181,8 @@ class Seals:
         grounds = seal.grounds
         if document.state in CALLABLE_STATES and grounds.approver != grounds.sponsor:
             return f"the sponsor {grounds.sponsor!r} has not approved it"
+        if (reached := self._reached.before(document)) is not None:
+            return f"it is {document.state}, and was {reached} before: no version goes back"
         return None
 
 

@@ -4,7 +4,7 @@ A change is ``(seq, kind, key, doc)``; ``doc`` is the whole new document, or nul
 deleted. The state of the world is the newest document of each (kind, key).
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,6 +16,23 @@ VersionState = Literal[
 ]
 CALLABLE_STATES: frozenset[str] = frozenset({"published", "deprecated"})
 """States in which consumers may call a version."""
+
+LEGAL: Final[dict[VersionState, tuple[VersionState, ...]]] = {
+    "registered": ("validated", "rejected"),
+    "validated": ("approved", "rejected"),
+    "approved": ("published", "rejected"),
+    "published": ("deprecated",),
+    "deprecated": ("retired",),
+    "retired": (),
+    "rejected": (),
+}
+"""State -> states that may follow it."""
+
+
+def may_follow(earlier: VersionState, later: VersionState) -> bool:
+    """Whether a version that was ``earlier`` may be ``later`` now, after any number of steps."""
+    return earlier == later or any(may_follow(step, later) for step in LEGAL[earlier])
+
 
 EngineState = Literal["starting", "ready", "cold", "failed", "stopped"]
 """``cold``: nobody called for a while, so that there is no process; a call starts one."""

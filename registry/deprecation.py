@@ -1,7 +1,7 @@
 """Deprecating versions: since when, until when, in favour of which, with which warnings.
 
-A deprecated version cannot be published again (see ``registry.lifecycle.LEGAL``): its sunset and
-its brown-outs can be moved and taken back, the deprecation itself cannot.
+A deprecated version cannot be published again (see ``protocol.configuration.LEGAL``): its sunset
+and its brown-outs can be moved and taken back, the deprecation itself cannot.
 """
 
 import msgspec

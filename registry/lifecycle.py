@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.configuration import DeprecationDoc, VersionState
+from protocol.configuration import LEGAL, DeprecationDoc, VersionState
 from protocol.errors import Code, TollwayError
 from protocol.seals import Grounds
 from registry.clock import Clock
@@ -20,17 +20,6 @@ from registry.store import versions as store
 from registry.store.database import Database, Transaction
 from registry.store.versions import VersionRecord
 from registry.versions import Versions, version_etag, version_not_found
-
-LEGAL: Final[dict[VersionState, tuple[VersionState, ...]]] = {
-    "registered": ("validated", "rejected"),
-    "validated": ("approved", "rejected"),
-    "approved": ("published", "rejected"),
-    "published": ("deprecated",),
-    "deprecated": ("retired",),
-    "retired": (),
-    "rejected": (),
-}
-"""State -> states that may follow it."""
 
 FINAL: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
 """States that nothing follows; no worker holds a version in them."""

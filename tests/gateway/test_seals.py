@@ -9,7 +9,7 @@ import pytest
 from gateway.app import Gateway
 from gateway.seals import KEPT, Seals
 from gateway.settings import GatewaySettings
-from protocol.configuration import VersionDoc
+from protocol.configuration import DeprecationDoc, VersionDoc
 from protocol.seals import Grounds, Seal, encoded_digest
 from registry.seals import Sealer
 from runtime.start import StartError
@@ -132,6 +132,52 @@ async def test_a_disk_copy_that_was_edited_is_not_believed(
     edited = msgspec.json.encode(document).replace(b'"validated"', b'"published"')
     assert seals.believes(document, None)
     assert not seals.believes(msgspec.json.decode(edited, type=VersionDoc), document)
+
+
+async def test_a_withdrawn_version_does_not_come_back_by_its_earlier_record(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    """Not in the stream, not when the stream starts over, and not when it was deleted from it."""
+    published = version("iris", 2)
+    assert (await client.post(INFER, content=b"{}")).status_code == 200
+    put(gateway, version("iris", 2, "retired"))
+    put(gateway, published)
+    assert (await client.post(INFER, content=b"{}")).status_code == 404
+    [report] = gateway.seals.reports()
+    assert report.problem == "it is published, and was retired before: no version goes back"
+    gateway.catalog.apply([("version", "iris/2", None)], False)
+    put(gateway, published)
+    assert (await client.post(INFER, content=b"{}")).status_code == 404
+    gateway.catalog.apply([("version", "iris/2", published)], True)
+    assert gateway.catalog.version("iris", 2) is None
+
+
+async def test_a_withdrawn_version_does_not_come_back_by_a_restart(
+    gateway: Gateway, settings: GatewaySettings
+) -> None:
+    """Whatever the disk copy of the stream has become."""
+    put(gateway, version("iris", 2, "retired"))
+    put(gateway, version("iris", 2))
+    seals = Seals.open(settings.seal_public_key_file, settings.data_dir / "gateway")
+    assert not seals.believes(version("iris", 2), None)
+    assert seals.believes(version("iris", 2, "retired"), None)
+    assert seals.believes(version("iris", 1), None)
+
+
+def test_what_changes_within_a_state_is_taken() -> None:
+    seals = Seals(KEYS, Path("unused"))
+    ending = version("iris", 2, "deprecated")
+    noted = msgspec.structs.replace(ending, deprecation=DeprecationDoc(since=1, note="soon"))
+    unloaded = msgspec.structs.replace(noted, loaded=False)
+    for document in (version("iris", 2), ending, noted, unloaded, noted, ending):
+        assert seals.believes(document, None)
+
+
+def test_a_number_that_another_manifest_has_after_a_restored_backup_begins_anew() -> None:
+    seals = Seals(KEYS, Path("unused"))
+    assert seals.believes(version("iris", 2, "retired"), None)
+    other = sealed(_other_manifest())
+    assert seals.believes(other, None)
 
 
 def test_a_manifest_that_this_release_encodes_as_the_other_did_needs_no_canonical_form(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.configuration import CALLABLE_STATES, VersionState
+from protocol.configuration import CALLABLE_STATES, LEGAL, VersionState
 from protocol.errors import Code, TollwayError
-from registry.lifecycle import FINAL, LEGAL, check_legal
+from registry.lifecycle import FINAL, check_legal
 from registry.status import EngineStatus, ServingStatus
 from tests.registry.conftest import Bench, Crowd
 
