@@ -74,6 +74,17 @@ class Tally(msgspec.Struct, kw_only=True, omit_defaults=True):
     shift: float = 0.0
     """Sum over ``measured`` rows of the difference of their scores."""
     shift_squares: float = 0.0
+    labelled_requests: int = 0
+    """Requests with rows in ``labelled``."""
+    flip_shares: float = 0.0
+    """Sum over these requests of the share of their rows that flipped: each is from 0 to 1, however
+    many rows it has. Tests take requests, not rows, for their observations."""
+    measured_requests: int = 0
+    """Requests with rows in ``measured``."""
+    request_shifts: float = 0.0
+    """Sum over these requests of the mean shift of their ``measured`` rows."""
+    request_shift_squares: float = 0.0
+    """Sum of the squares of these means."""
     largest: float = 0.0
     """Largest magnitude of any difference."""
     differences: sketch.Sketch = {}
@@ -95,6 +106,11 @@ class Tally(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.missing += other.missing
         self.shift += other.shift
         self.shift_squares += other.shift_squares
+        self.labelled_requests += other.labelled_requests
+        self.flip_shares += other.flip_shares
+        self.measured_requests += other.measured_requests
+        self.request_shifts += other.request_shifts
+        self.request_shift_squares += other.request_shift_squares
         self.largest = max(self.largest, other.largest)
         for failure, count in other.failures.items():
             self.failures[failure] = self.failures.get(failure, 0) + count
@@ -134,7 +150,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     """The version that answered."""
     application: str
     segment: str
-    """Name of the segment; empty for all rows. Requests and failures count there alone."""
+    """Name of the segment; empty for all rows. Whatever counts requests counts there alone."""
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):

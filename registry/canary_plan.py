@@ -29,11 +29,13 @@ class CanaryGuard(msgspec.Struct, frozen=True, kw_only=True):
     max_p99_ms: float | None = None
     """At most one in a hundred of its answers may take longer, in milliseconds."""
     max_disagreement: float | None = None
-    """Share of compared requests whose rows it may answer otherwise than stable."""
+    """Share of rows that it may answer otherwise than stable, in the mean over requests."""
     max_score_shift: float | None = None
-    """By how much its scores may be above or below stable's, in the mean."""
+    """By how much its scores may be above or below stable's, in the mean over requests, of each of
+    which counts the mean of its rows."""
     score_scale: float = 1.0
-    """Greatest difference of two scores: 1 for probabilities. Greater ones count as this."""
+    """Greatest difference of two scores: 1 for probabilities. From the first that is greater,
+    shifts prove nothing, and the canary is held."""
     min_requests: int = 20
     """Nothing is rolled back before the canary has answered so many."""
 

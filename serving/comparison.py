@@ -14,7 +14,7 @@ in the first output of numbers. Numbers that are missing (or not finite: JSON wr
 in both answers are equal. A classifier whose answer has no classes flips by its probabilities.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -43,6 +43,16 @@ class Compared(NamedTuple):
     """Largest magnitudes; NaN where a number is missing in one answer alone."""
     shifts: Array | None
     """Differences of the scores; NaN likewise."""
+
+
+class RequestMeans(NamedTuple):
+    """What was found of one request over its rows: it counts once, however many they are. None:
+    it has no rows of which that is known."""
+
+    flip_share: float | None
+    """Share of its rows that flipped."""
+    shift: float | None
+    """Mean of the shifts of its rows."""
 
 
 class Comparison:
@@ -212,8 +222,52 @@ def part_of(compared: Compared, start: int, stop: int) -> Compared:
     )
 
 
+def means_of(compared: Compared, sizes: Sequence[int]) -> list[RequestMeans]:
+    """What was found of each of the requests whose rows follow on one another in ``compared``.
+    ``sizes``: how many rows each has."""
+    if compared.rows == len(sizes) == 1:  # most are: a third of the time
+        return [_mean_of_one(compared)]
+    requests = np.repeat(np.arange(len(sizes)), sizes)
+    nothing: list[float | None] = [None] * len(sizes)
+    flip_shares = shifts = nothing
+    if compared.flips is not None:
+        flipped = np.zeros(compared.rows)
+        flipped[list(compared.flips)] = 1
+        flip_shares = _means(requests, flipped, len(sizes))
+    if compared.differences is not None and compared.shifts is not None:
+        there = ~np.isnan(compared.differences)
+        shifts = _means(requests[there], compared.shifts[there], len(sizes))
+    return [RequestMeans(*means) for means in zip(flip_shares, shifts, strict=True)]
+
+
+def _mean_of_one(compared: Compared) -> RequestMeans:
+    flips, shift = compared.flips, None
+    if compared.differences is not None and compared.shifts is not None:
+        missing = np.isnan(compared.differences[0])
+        shift = None if missing else float(compared.shifts[0])
+    return RequestMeans(None if flips is None else float(len(flips)), shift)
+
+
+def _means(requests: Array, values: Array, count: int) -> list[float | None]:
+    sums = np.bincount(requests, values, count).tolist()
+    numbers = np.bincount(requests, minlength=count).tolist()
+    return [total / number if number else None for total, number in zip(sums, numbers, strict=True)]
+
+
+def count_request(into: Tally, means: RequestMeans) -> None:
+    """Add a request that was compared to a tally."""
+    into.requests += 1
+    if means.flip_share is not None:
+        into.labelled_requests += 1
+        into.flip_shares += means.flip_share
+    if means.shift is not None:
+        into.measured_requests += 1
+        into.request_shifts += means.shift
+        into.request_shift_squares += means.shift * means.shift
+
+
 def count(into: Tally, compared: Compared, inside: Array | None = None) -> None:
-    """Add rows to a tally; those that are ``inside``, where that is given."""
+    """Add rows to a tally, not their requests; those that are ``inside``, where that is given."""
     into.rows += compared.rows if inside is None else int(inside.sum())
     if compared.flips is not None:
         _count_flips(into, compared.rows, compared.flips, inside)

@@ -22,7 +22,7 @@ from protocol.shadowing import (
 )
 from serving.answers import Answer
 from serving.call import Call
-from serving.comparison import Compared, count, part_of
+from serving.comparison import Compared, count, count_request, means_of, part_of
 from serving.segments import Columns, Segments
 from serving.signature import Signature
 from serving.tensors import Array
@@ -111,12 +111,13 @@ class DisagreementLog:
         """Requests of one run were compared; ``found`` is about the rows of all of them."""
         inside: dict[Place, list[tuple[slice, Array | bool]]] = {}
         start = 0
-        for one in alike:
+        means = means_of(found, [one.call.rows for one in alike])
+        for one, of_request in zip(alike, means, strict=True):
             rows = one.call.rows
             part = slice(start, start + rows)
             start += rows
             place = self._place(one.item, "")
-            self._at(place).requests += 1
+            count_request(self._at(place), of_request)
             inside.setdefault(place, []).append((part, True))
             masks = one.segments.masks(one.call.feeds, rows) if one.segments else {}
             for segment, mask in masks.items():

@@ -79,17 +79,17 @@ def take(progress: Progress, plan: CanaryPlan, seen: Seen) -> Progress:
 def _compared(
     tests: dict[str, Standing], pairs: Compared, guard: CanaryGuard
 ) -> dict[str, Standing]:
-    """Bets on pairs of answers. Rows of one request may depend on one another, so that a request
-    counts once, with the mean of its rows: here that of all rows of the batch."""
+    """Bets on pairs of answers. Each request is one observation, the mean of its rows: rows of one
+    request may depend on one another, and a request of many rows proves no more than one of few."""
     found = {}
-    if guard.max_disagreement is not None and pairs.labelled > 0:
-        flips = counts(pairs.requests, pairs.requests * pairs.flips / pairs.labelled)
+    if guard.max_disagreement is not None and pairs.labelled_requests > 0:
+        flips = counts(pairs.labelled_requests, pairs.flip_shares)
         log_e = above_limit(flips, guard.max_disagreement)
         found["disagreement"] = _bet(tests.get("disagreement"), log_e)
-    if guard.max_score_shift is not None and pairs.measured > 0 and in_scale(pairs, guard):
-        # The square of a mean is at most the mean of the squares: the scatter is not understated.
-        part = pairs.requests / pairs.measured
-        shifts = differences(pairs.requests, pairs.shift * part, pairs.shift_squares * part)
+    if guard.max_score_shift is not None and pairs.measured_requests > 0 and in_scale(pairs, guard):
+        shifts = differences(
+            pairs.measured_requests, pairs.request_shifts, pairs.request_shift_squares
+        )
         log_e = beyond(shifts, guard.max_score_shift, guard.score_scale)
         found["score_shift"] = _bet(tests.get("score_shift"), log_e)
     return found
@@ -176,8 +176,16 @@ def _report(
             canary.timed,
         ),
         "p99_ms": (_share(canary.over_limit, canary.requests), None, canary.requests),
-        "disagreement": (_share(pairs.flips, pairs.labelled), None, pairs.requests),
-        "score_shift": (_share(pairs.shift, pairs.measured), None, pairs.requests),
+        "disagreement": (
+            _share(pairs.flip_shares, pairs.labelled_requests),
+            None,
+            pairs.labelled_requests,
+        ),
+        "score_shift": (
+            _share(pairs.request_shifts, pairs.measured_requests),
+            None,
+            pairs.measured_requests,
+        ),
     }
     measured, beside, requests = rates[name]
     return TestReport(

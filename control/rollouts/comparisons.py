@@ -23,11 +23,11 @@ def from_shadows(store: DisagreementStore) -> Comparisons:
         found = store.since(model, version, against, since_ms)
         return Compared(
             requests=max(found.requests - found.failed, 0),
-            labelled=found.labelled,
-            flips=found.flips,
-            measured=found.measured,
-            shift=found.shift,
-            shift_squares=found.shift_squares,
+            labelled_requests=found.labelled_requests,
+            flip_shares=found.flip_shares,
+            measured_requests=found.measured_requests,
+            request_shifts=found.request_shifts,
+            request_shift_squares=found.request_shift_squares,
             largest=found.largest,
         )
 

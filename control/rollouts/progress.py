@@ -36,31 +36,33 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers of the canary beside those of stable to the same requests, since the run began."""
+    """Answers of the canary beside those of stable to the same requests, since the run began. A
+    request counts once, with the mean of its rows: these may depend on one another in any way."""
 
     requests: int = 0
     """Requests that both answered."""
-    labelled: int = 0
-    """Rows whose classes were compared."""
-    flips: int = 0
-    """Of those: rows with another class."""
-    measured: int = 0
-    """Rows whose scores were compared."""
-    shift: float = 0
-    """Sum of their differences, canary minus stable."""
-    shift_squares: float = 0
+    labelled_requests: int = 0
+    """Requests whose classes were compared."""
+    flip_shares: float = 0
+    """Sum over these of the share of their rows that have another class."""
+    measured_requests: int = 0
+    """Requests whose scores were compared."""
+    request_shifts: float = 0
+    """Sum over these of the mean difference of their rows' scores, canary minus stable."""
+    request_shift_squares: float = 0
+    """Sum of the squares of these means."""
     largest: float = 0
-    """Greatest magnitude of any difference."""
+    """Greatest magnitude of any difference of a row, so of any mean as well."""
 
     def minus(self, earlier: "Compared") -> "Compared":
         """What came after ``earlier``."""
         return Compared(
             requests=self.requests - earlier.requests,
-            labelled=self.labelled - earlier.labelled,
-            flips=self.flips - earlier.flips,
-            measured=self.measured - earlier.measured,
-            shift=self.shift - earlier.shift,
-            shift_squares=self.shift_squares - earlier.shift_squares,
+            labelled_requests=self.labelled_requests - earlier.labelled_requests,
+            flip_shares=self.flip_shares - earlier.flip_shares,
+            measured_requests=self.measured_requests - earlier.measured_requests,
+            request_shifts=self.request_shifts - earlier.request_shifts,
+            request_shift_squares=self.request_shift_squares - earlier.request_shift_squares,
             largest=self.largest,
         )
 

@@ -39,6 +39,11 @@ disagreement_minutes = sa.Table(
     sa.Column("shift", sa.Double, nullable=False),
     sa.Column("shift_squares", sa.Double, nullable=False),
     sa.Column("largest", sa.Double, nullable=False),
+    sa.Column("labelled_requests", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("flip_shares", sa.Double, nullable=False, server_default="0"),
+    sa.Column("measured_requests", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("request_shifts", sa.Double, nullable=False, server_default="0"),
+    sa.Column("request_shift_squares", sa.Double, nullable=False, server_default="0"),
     sa.Index("ix_disagreement_minutes_minute", "minute"),
     sqlite_with_rowid=False,
 )

@@ -29,8 +29,25 @@ DAY_HOURS: Final = 24
 _LOCK: Final = 0x746F6C73  # an arbitrary number, the same in every control process
 _REMOVED_ROWS: Final = 5_000
 _NAME: Final = 63
-_COUNTS: Final = ("requests", "failed", "rows", "labelled", "flips", "measured", "missing")
-_SUMS: Final = (*_COUNTS, "shift", "shift_squares")
+_COUNTS: Final = (
+    "requests",
+    "failed",
+    "rows",
+    "labelled",
+    "flips",
+    "measured",
+    "missing",
+    "labelled_requests",
+    "measured_requests",
+)
+_NUMBERS: Final = (
+    "shift",
+    "shift_squares",
+    "flip_shares",
+    "request_shifts",
+    "request_shift_squares",
+)
+_SUMS: Final = (*_COUNTS, *_NUMBERS)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Tally).decode
@@ -41,7 +58,8 @@ Dimensions = tuple[int, str, str]
 
 class PairedCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What a shadow was found to answer otherwise than one version, over all applications. See
-    :class:`protocol.shadowing.Tally`; each of the sums never falls while ``moment`` stays."""
+    :class:`protocol.shadowing.Tally`; none of the sums falls while ``moment_ms`` stays, but for
+    those of shifts, which are signed."""
 
     requests: int = 0
     failed: int = 0
@@ -51,8 +69,12 @@ class PairedCounts(msgspec.Struct, frozen=True, kw_only=True):
     measured: int = 0
     missing: int = 0
     shift: float = 0.0
-    """This one is signed, and may fall."""
     shift_squares: float = 0.0
+    labelled_requests: int = 0
+    flip_shares: float = 0.0
+    measured_requests: int = 0
+    request_shifts: float = 0.0
+    request_shift_squares: float = 0.0
     largest: float = 0.0
 
 
@@ -139,9 +161,8 @@ class DisagreementStore:
             return PairedCounts()
         # PostgreSQL sums big integers to decimals.
         counts = {name: int(getattr(row, name)) for name in _COUNTS}
-        return PairedCounts(
-            **counts, shift=row.shift, shift_squares=row.shift_squares, largest=row.largest
-        )
+        numbers = {name: getattr(row, name) for name in _NUMBERS}
+        return PairedCounts(**counts, **numbers, largest=row.largest)
 
     def retain(self) -> int:
         """Remove what is kept no longer. Returns how many rows went."""

@@ -32,8 +32,10 @@ class Guard:
     times stable's 99th percentile."""
     max_p99_ms: float | None = None
     max_disagreement: float | None = None
-    """Share of requests that it may answer otherwise than stable: make it a shadow as well."""
+    """Share of rows that it may answer otherwise than stable, in the mean over requests: make it a
+    shadow as well."""
     max_score_shift: float | None = None
+    """By how much its scores may be above or below stable's, in the mean over requests."""
     score_scale: float = 1.0
     """Greatest difference of two scores: 1 for probabilities."""
     min_requests: int = 20

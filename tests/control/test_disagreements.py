@@ -33,6 +33,11 @@ def tally(**fields: Any) -> Tally:
         "missing": 1,
         "shift": -0.5,
         "shift_squares": 0.25,
+        "labelled_requests": 3,
+        "flip_shares": 0.75,
+        "measured_requests": 2,
+        "request_shifts": -0.25,
+        "request_shift_squares": 0.125,
         "largest": 0.25,
         "differences": {0: 3, bucket(0.25): 2},
     }
@@ -90,7 +95,8 @@ def test_a_summary_that_comes_again_is_counted_once(store: DisagreementStore) ->
     assert store.take(summary(1, (place(), tally()), instance="e2"))
     assert store.since(MODEL, 1, 2, 0) == PairedCounts(
         requests=12, failed=3, rows=18, labelled=18, flips=6, measured=15, missing=3,
-        shift=-1.5, shift_squares=0.75, largest=0.25,
+        shift=-1.5, shift_squares=0.75, labelled_requests=9, flip_shares=2.25,
+        measured_requests=6, request_shifts=-0.75, request_shift_squares=0.375, largest=0.25,
     )  # fmt: skip
 
 
@@ -111,7 +117,8 @@ def test_sums_by_hour_are_those_of_all_summaries(store: DisagreementStore) -> No
     assert found[2, "shop", ""] == tally(
         requests=8, failures={"refused": 2}, rows=12, labelled=12, flips=4,
         pairs={"good": {"bad": 4}}, measured=10, equal=6, missing=2, shift=-1.0,
-        shift_squares=0.5, differences={0: 6, bucket(0.25): 4},
+        shift_squares=0.5, labelled_requests=6, flip_shares=1.5, measured_requests=4,
+        request_shifts=-0.5, request_shift_squares=0.25, differences={0: 6, bucket(0.25): 4},
     )  # fmt: skip
     assert store.tallies(MODEL, 1, hour - 1, hour + 1)[2, "shop", ""].largest == 9.0
     assert store.tallies(MODEL, 2, hour - 1, hour + 1) == {}

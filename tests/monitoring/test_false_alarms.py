@@ -144,7 +144,7 @@ def test_a_shift_that_is_allowed_raises_at_most_alpha_false_alarms(
     assert within(shifted(-0.01, scatter, allowed=0.01))
 
 
-def test_a_shift_of_twice_what_is_allowed_is_caught_within_10_000_rows() -> None:
+def test_a_shift_of_twice_what_is_allowed_is_caught_within_10_000_requests() -> None:
     for mean in (0.02, -0.02):
         assert (shifted(mean, 0.02, allowed=0.01) >= np.log(100)).mean() >= 0.95
 

@@ -18,7 +18,16 @@ from protocol.manifest import Task
 from protocol.shadowing import MAX_PAIRS, Tally
 from serving.answers import Answer, Answers, UnreadableError
 from serving.call import Results
-from serving.comparison import Compared, Comparison, count, label_text, sketch_of
+from serving.comparison import (
+    Compared,
+    Comparison,
+    RequestMeans,
+    count,
+    count_request,
+    label_text,
+    means_of,
+    sketch_of,
+)
 from serving.signature import Signature
 from serving.tensors import Array
 from tests.serving import models
@@ -179,6 +188,44 @@ def test_outputs_of_other_classes_are_compared_as_far_as_they_are_alike() -> Non
     found = compare({"label": ["1"], "probabilities": [[0.2, 0.8]]}, ours, graph, "classification")
     assert found == Compared(1, {}, None, None)
     assert compare({"score": [1.0]}, ours, graph, "classification") is None
+
+
+SHIFTS = st.floats(-10, 10) | st.just(math.nan)
+ROWS_OF_REQUESTS = st.lists(
+    st.lists(st.tuples(st.booleans(), SHIFTS), max_size=6), min_size=1, max_size=8
+)
+"""Of each request its rows: whether they flip, and their shifts."""
+
+
+@given(ROWS_OF_REQUESTS)
+def test_each_request_counts_once_with_the_mean_of_its_rows(
+    requests: list[list[tuple[bool, float]]],
+) -> None:
+    rows = [row for request in requests for row in request]
+    shifts = np.array([shift for _, shift in rows], np.float64)
+    flips = {row: ("a", "b") for row, (flipped, _) in enumerate(rows) if flipped}
+    found = means_of(Compared(len(rows), flips, np.abs(shifts), shifts), list(map(len, requests)))
+    assert len(found) == len(requests)
+    for request, means in zip(requests, found, strict=True):
+        known = [shift for _, shift in request if not math.isnan(shift)]
+        flipped = [flip for flip, _ in request]
+        assert means.flip_share == (sum(flipped) / len(flipped) if flipped else None)
+        if known:
+            assert means.shift == pytest.approx(sum(known) / len(known), abs=1e-9)
+        else:
+            assert means.shift is None
+
+
+def test_a_request_of_many_rows_is_one_observation() -> None:
+    tally = Tally()
+    rows = 1001
+    shifts = np.full(rows, 0.5)
+    flips = dict.fromkeys(range(1000), ("a", "b"))
+    for means in means_of(Compared(rows, flips, shifts, shifts), [1000, 1]):
+        count_request(tally, means)
+    count_request(tally, RequestMeans(None, None))
+    assert (tally.requests, tally.labelled_requests, tally.measured_requests) == (3, 2, 2)
+    assert (tally.flip_shares, tally.request_shifts, tally.request_shift_squares) == (1, 1, 0.5)
 
 
 @given(st.data())

@@ -107,8 +107,12 @@ async def test_what_differs_is_counted_by_version_application_and_segment(rig: M
     shop = found[7, "shop", ""]
     assert (shop.requests, shop.rows, shop.measured, shop.equal) == (1, 3, 3, 2)
     assert (shop.shift, shop.shift_squares, shop.largest) == (-0.5, 0.25, 0.5)
+    assert (shop.labelled_requests, shop.measured_requests) == (0, 1)
+    assert shop.request_shifts == pytest.approx(-0.5 / 3)
+    assert shop.request_shift_squares == pytest.approx(0.25 / 9)
     young = found[7, "shop", "young"]
     assert (young.requests, young.rows, young.equal) == (0, 2, 2)
+    assert young.measured_requests == 0
     assert found[6, "bank", ""].shift == -1.0
 
 

@@ -261,7 +261,7 @@ def test_answers_that_differ_from_stables_roll_back(bench: Bench) -> None:
     guarded.traffic(120, 2280)
     guarded.pass_time(60)
     assert guarded.state.reason.startswith("100 more requests of 100 to be compared")
-    guarded.compared = Compared(requests=300, labelled=600, flips=60, measured=600)
+    guarded.compared = Compared(requests=300, labelled_requests=300, flip_shares=30)
     bench.clock.advance(2)
     guarded.look()
     assert guarded.state.reason.startswith("disagreement: 0.1, allowed 0.02")
@@ -271,7 +271,12 @@ def test_scores_beyond_their_scale_prove_nothing(bench: Bench) -> None:
     guarded = Guarded(bench, guard=COMPARING)
     guarded.traffic(120, 2280)
     guarded.compared = Compared(
-        requests=300, labelled=300, measured=300, shift=3000, shift_squares=30000, largest=10
+        requests=300,
+        labelled_requests=300,
+        measured_requests=300,
+        request_shifts=3000,
+        request_shift_squares=30000,
+        largest=10,
     )
     guarded.pass_time(65)
     assert guarded.state.reason.startswith("scores differ by up to 10, more than score_scale")

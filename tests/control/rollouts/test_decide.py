@@ -109,18 +109,36 @@ def test_answers_that_are_too_slow_roll_back(limits: dict[str, float], seen: See
 
 def test_answers_that_differ_and_scores_that_shift_roll_back() -> None:
     same = tally(200), tally(4000)
-    flips = Seen(
-        canary=same[0], stable=same[1], compared=Compared(requests=400, labelled=800, flips=60)
+    flips = Compared(requests=400, labelled_requests=400, flip_shares=30)
+    differing = Seen(canary=same[0], stable=same[1], compared=flips)
+    assert decided(differing, plan=COMPARING).code == "disagreement"
+    shifts = Compared(
+        requests=4000, measured_requests=4000, request_shifts=-800, request_shift_squares=200
     )
-    assert decided(flips, plan=COMPARING).code == "disagreement"
-    shifts = Compared(requests=4000, measured=4000, shift=-800, shift_squares=200)
     moved = Seen(canary=same[0], stable=same[1], compared=shifts)
     assert decided(moved, plan=COMPARING).code == "score_shift"
 
 
+def test_what_is_told_of_comparisons_is_the_mean_over_requests() -> None:
+    compared = Compared(
+        requests=100,
+        labelled_requests=80,
+        flip_shares=0.4,
+        measured_requests=50,
+        request_shifts=-1.0,
+        request_shift_squares=0.1,
+    )
+    after = take(WATCHED, COMPARING, msgspec.structs.replace(GOOD, compared=compared))
+    tests = {one.test: (one.canary, one.requests) for one in verdict(after, COMPARING).tests}
+    assert tests["disagreement"] == (0.005, 80)
+    assert tests["score_shift"] == (-0.02, 50)
+
+
 def test_a_guard_that_compares_waits_for_comparisons() -> None:
     assert decided(GOOD, plan=COMPARING).code == "comparisons"
-    compared = Compared(requests=100, measured=100, shift=0.1, shift_squares=0.01)
+    compared = Compared(
+        requests=100, measured_requests=100, request_shifts=0.1, request_shift_squares=0.01
+    )
     enough = msgspec.structs.replace(GOOD, compared=compared)
     assert decided(enough, plan=COMPARING).action == "advance"
 
