@@ -83,7 +83,7 @@ class Gateways:
     def remove(self, id: str) -> None:
         """Forget a gateway that says goodbye; fine when it is not known."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(gateways).where(gateways.c.id == id))
+            self._forget(connection, gateways.c.id == id, self._clock())
 
     def drop_lost(self) -> list[str]:
         """Forget gateways that have been silent for too long. Returns their ids."""
@@ -95,10 +95,17 @@ class Gateways:
             if connection.execute(sa.select(gateways.c.id).where(silent).limit(1)).first() is None:
                 return []
         with self._database.write() as connection:
-            dropped = connection.execute(
-                sa.delete(gateways).where(silent).returning(gateways.c.id)
-            ).scalars()
-            return list(dropped)
+            return self._forget(connection, silent, now)
+
+    @staticmethod
+    def _forget(connection: Connection, which: sa.ColumnElement[bool], now: int) -> list[str]:
+        """Delete gateways, and with them end their alerts: one that returns raises them anew."""
+        gone = sa.delete(gateways).where(which).returning(gateways.c.id, gateways.c.unverified)
+        found = connection.execute(gone).all()
+        for id, text in found:
+            earlier = msgspec.json.decode(text, type=tuple[UnverifiedReport, ...])
+            record_unverified(connection, id, earlier, (), now)
+        return [id for id, _ in found]
 
     def all(self) -> list[GatewayStatus]:
         """Gateways that are alive, by id."""

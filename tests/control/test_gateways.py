@@ -132,3 +132,27 @@ async def test_what_a_gateway_does_not_route_to_is_an_alert_until_it_does(
         ]
     entries = (await control.admin.get("/api/v1/audit?kind=alert")).json()["items"]
     assert sorted(one["action"] for one in entries) == ["alert.ended", "alert.raised"]
+
+
+@pytest.mark.parametrize("leaves", ["goodbye", "silence"])
+async def test_an_alert_ends_with_its_gateway_and_begins_anew_with_its_return(
+    control: Control, leaves: str
+) -> None:
+    found = {"model": "iris", "version": 2, "problem": "it has no seal", "since": 1_700_000_000}
+    body: dict[str, Any] = {
+        "id": "g1", "counters": "memory", "version": "1.0", "started_ms": 1, "unverified": [found],
+    }  # fmt: skip
+    await control.cluster.put("/internal/v1/gateways/g1", json=body)
+    if leaves == "goodbye":
+        for _ in range(2):
+            await control.cluster.delete("/internal/v1/gateways/g1")
+    else:
+        control.clock.advance(10)
+        assert control.services.gateways.drop_lost() == ["g1"]
+    await control.cluster.put("/internal/v1/gateways/g1", json=body)
+    entries = (await control.admin.get("/api/v1/audit?kind=alert")).json()["items"]
+    assert sorted(one["action"] for one in entries) == [
+        "alert.ended", "alert.raised", "alert.raised",
+    ]  # fmt: skip
+    ended = next(one for one in entries if one["action"] == "alert.ended")
+    assert (ended["before"]["gateway"], ended["before"]["version"]) == ("g1", 2)
