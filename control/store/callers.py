@@ -9,14 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.reach import EVERYTHING
+from control.store.pin_rows import pins
 from control.store.tables import applications, ended_applications
 from control.store.usage_reading import UsageReports
 from control.store.usage_rollups import TIERS
 from control.usage_report import MINUTE_MS, UsageQuery
 from control.usage_resources import UsageItem
-from protocol.configuration import PinDoc
 from registry.clock import Clock
-from registry.store.changes import changes
 from registry.store.database import Database
 
 DAY_MS: Final = 86_400_000
@@ -74,19 +73,11 @@ class Callers:
 
     def pinned_to(self, model: str, version: int) -> frozenset[str]:
         """The applications whose calls are pinned to the version now."""
-        table = changes.c
-        newest = (
-            sa.select(sa.func.max(table.seq))
-            .where(table.kind == "pin", table.key.endswith(f"/{model}", autoescape=True))
-            .group_by(table.key)
+        query = sa.select(pins.c.application).where(
+            pins.c.model == model, pins.c.version == version
         )
-        query = sa.select(table.doc).where(table.seq.in_(newest), table.doc.is_not(None))
         with self._database.read() as connection:
-            pins = [
-                msgspec.json.decode(text, type=PinDoc)
-                for text in connection.execute(query).scalars()
-            ]
-        return frozenset(pin.application for pin in pins if pin.version == version)
+            return frozenset(connection.execute(query).scalars())
 
     def _usage(self, model: str, version: int, days: int, now: int) -> Iterable[UsageItem]:
         end = now // MINUTE_MS + 1

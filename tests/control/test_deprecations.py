@@ -5,18 +5,18 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from control.deprecations import due_notices
 from control.retirement_rules import Quality, Weighed, advise
 from control.store.callers import DAY_MS
+from control.store.pin_rows import pins
 from control.successor_answers import answers_of
 from control.webhooks.events import AuditRow, event_of
-from protocol.configuration import PinDoc
 from protocol.manifest import sha256_digest
 from protocol.shadowing import Disagreements, Place, Tally
-from registry.store import changes
 from tests.control.running import START_MS, Control, run
 from tests.control.test_composition import MODEL, report
 from tests.control.test_usage import lines, record
@@ -221,8 +221,13 @@ async def test_who_still_calls_is_reported_with_way_and_trend(control: Control) 
     await called(control, "new", "shop", "shop", "shop", "fresh", variant="pinned", status=410)
     await deprecated(control, sunset=at(30.5), successor=2)
     with control.services.database.write() as connection:
-        pin = PinDoc(application="shop", model="risk", version=1)
-        changes.append(connection, "pin", "shop/risk", pin)
+        for application, version in (("shop", 1), ("bank", 2)):
+            connection.execute(
+                sa.insert(pins).values(
+                    application=application, model="risk", version=version,
+                    set_by="publisher", reason="", created_ms=START_MS, updated_ms=START_MS,
+                )
+            )  # fmt: skip
     await control.admin.delete("/api/v1/applications/quiet")
 
     found = (await control.admin.get(f"{PATH}/transition-report")).json()
@@ -233,6 +238,7 @@ async def test_who_still_calls_is_reported_with_way_and_trend(control: Control) 
     assert list(callers) == ["shop", "bank", "fresh", "quiet"]
     assert (shop["consumer"], shop["requests"], shop["errors"]) == ("of-shop", 4, 3)
     assert (shop["ways"], shop["pinned"]) == ({"stable": 1, "pinned": 3}, True)
+    assert callers["bank"]["pinned"] is False
     assert (shop["first_call_at"][:10], shop["last_call_at"]) == (
         "2027-01-05", "2027-01-15T08:00:00.000Z",
     )  # fmt: skip
