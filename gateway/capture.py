@@ -37,6 +37,10 @@ OVERHEAD_BYTES: Final = 1024
 """What a capture takes beside its bodies, at least."""
 TOLD_AFTER: Final = 10
 """Failures in a row after which the log says so."""
+MISSES: Final = 3
+"""Files in a row that fail before the others wait for the next second."""
+MAX_FAILURES: Final = 20
+"""Seconds in which a file fails while others are taken, after which it is dropped."""
 _OK: Final = 200
 REFUSALS: Final = frozenset({400, 413, 422})
 """Answers that no repetition changes."""
@@ -73,6 +77,10 @@ class Capture(Collector):
         self._spool_bytes = settings.capture_spool_bytes
         self._waiting: list[Captured] = []
         self._size = 0
+        self._failures: dict[Path, int] = {}
+        """How often a file was not taken while others were."""
+        self._later: set[Path] = set()
+        """Files that have failed: the others are tried before them."""
         self.counts: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
 
     def answered(
@@ -124,15 +132,53 @@ class Capture(Collector):
             await asyncio.to_thread(self._spool, waiting)
 
     async def ship(self, client: httpx.AsyncClient) -> None:
-        """Send what is spooled, the oldest first."""
-        for path in sorted(self._folder.glob("*" + SUFFIX)):
-            data = await asyncio.to_thread(path.read_bytes)
-            response = await client.post("/internal/v1/captures", content=data)
-            if response.status_code in REFUSALS:
-                self.counts["refused"] += 1
-                logger("capture").error("control refuses captures", status=response.status_code)
+        """Send what is spooled, the oldest first.
+
+        A file that fails is left for later, so that it stops no other; one that goes on failing
+        while others are taken is dropped. Raises ``httpx.HTTPError`` or ``OSError`` when nothing
+        is taken: then it is control that fails, and no file's fault.
+        """
+        files = sorted(self._folder.glob("*" + SUFFIX))
+        self._failures = {path: self._failures.get(path, 0) for path in files}
+        if self._later.issuperset(files):
+            self._later.clear()
+        files.sort(key=lambda path: path in self._later)
+        failed: dict[Path, httpx.HTTPStatusError | OSError] = {}
+        in_a_row, taken = 0, False
+        for path in files:
+            if in_a_row == MISSES:
+                break
+            try:
+                await self._send(client, path)
+            except (httpx.HTTPStatusError, OSError) as error:
+                failed[path] = error
+                self._later.add(path)
+                in_a_row += 1
             else:
-                response.raise_for_status()
+                in_a_row, taken = 0, True
+        if failed and not taken:
+            raise next(iter(failed.values()))
+        for path, error in failed.items():
+            self._fails(path, error)
+
+    async def _send(self, client: httpx.AsyncClient, path: Path) -> None:
+        data = await asyncio.to_thread(path.read_bytes)
+        response = await client.post("/internal/v1/captures", content=data)
+        if response.status_code in REFUSALS:
+            self.counts["refused"] += 1
+            logger("capture").error("control refuses captures", status=response.status_code)
+        else:
+            response.raise_for_status()
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    def _fails(self, path: Path, error: httpx.HTTPStatusError | OSError) -> None:
+        """A file was not taken while others were."""
+        self._failures[path] += 1
+        if self._failures[path] == MAX_FAILURES:
+            self.counts["refused"] += 1
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+            kind = type(error).__name__
+            logger("capture").error("captures are dropped", error=kind, status=status)
             path.unlink(missing_ok=True)
 
     def _taken(self) -> list[Captured]:

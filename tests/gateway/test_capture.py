@@ -1,6 +1,7 @@
 """Payloads are captured where a publisher allows it: a share, bounded, and never a credential."""
 
 import asyncio
+import contextlib
 import gzip
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
-from gateway.capture import SUFFIX, is_chosen
+from gateway.capture import MAX_FAILURES, MISSES, SUFFIX, is_chosen
 from protocol.captures import Captured, decode_batch
 from protocol.configuration import ModelDoc
 from protocol.frames import NO_HEADER, SHARED, Kind, Operation, encode_header
@@ -168,6 +169,38 @@ async def test_captures_wait_for_control_and_leave_with_its_word(
         await gateway.capture.ship(shipping)
     assert spool(gateway) == []
     assert gateway.capture.counts["refused"] == 1
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_files_that_control_cannot_take_stop_no_others_and_are_dropped(
+    gateway: Gateway, status: int
+) -> None:
+    capture, folder = gateway.capture, gateway.capture._folder
+    bad = [folder / f"{number:014d}-bad{SUFFIX}" for number in range(MISSES + 1)]
+    for path in bad:
+        path.write_bytes(b"bad")
+    sent: list[bytes] = []
+
+    def control(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content)
+        return httpx.Response(status if request.content == b"bad" else 204)
+
+    transport = httpx.MockTransport(control)
+    async with httpx.AsyncClient(transport=transport, base_url="http://control") as shipping:
+        for _ in range(3 * MAX_FAILURES):
+            with contextlib.suppress(httpx.HTTPStatusError):
+                await capture.ship(shipping)
+        assert spool(gateway) == bad  # nothing was taken: it may be control that fails
+        for number in range(3 * MAX_FAILURES):
+            good = b"good %d" % number
+            (folder / f"1{number:013d}-good{SUFFIX}").write_bytes(good)
+            with contextlib.suppress(httpx.HTTPStatusError):
+                await capture.ship(shipping)
+            if good not in sent:
+                await capture.ship(shipping)
+            assert good in sent
+    assert spool(gateway) == []
+    assert capture.counts["refused"] == len(bad)
 
 
 @pytest.mark.parametrize("permille", [1, 10, 500])
