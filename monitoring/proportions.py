@@ -23,7 +23,6 @@ PRIOR_HARM: Final = 0.5
 PRIOR_COUNT: Final = 50.0
 """What the control's share is guessed from before there is anything: one in a hundred."""
 _HALVINGS: Final = 60
-MAX_MARGIN: Final = 0.5
 
 
 class Counts(NamedTuple):
