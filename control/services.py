@@ -180,7 +180,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         sealer=seals.sealer,
         guarded=guarded_by(canaries),
     )
-    epochs = Epochs(database)
+    epochs = Epochs(database, clock, settings.usage_days_days)
     seals.start(database, clock)
     captures = Captures(database, clock, settings.capture_model_bytes)
     metrics = Metrics()
@@ -245,6 +245,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
             [
                 *usage.jobs(),
                 Job("disagreements", GC_DELAY_S, HOURLY_S, disagreements.retain),
+                Job("epochs", GC_DELAY_S, HOURLY_S, epochs.retain),
                 Job("captures", GC_DELAY_S, CAPTURES_S, captures.expire),
                 *transitions.jobs(),
                 # Traffic that fails does not wait for a scan of blobs.

@@ -19,7 +19,9 @@ prediction_epochs = sa.Table(
     sa.Column("digest", DIGEST, nullable=False),
     sa.Column("runtime", sa.Text),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("used_ms", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index("ix_prediction_epochs_used", "used_ms"),
 )
-"""A few rows for each run of a gateway and each change of a model that it serves; they are kept as
-long as the database, so that no id ever stops resolving. ``process`` is the run, ``runtime`` JSON
+"""A few rows for each run of a gateway and each change of a model that it serves, kept for as long
+as usage is after ``used_ms``, when the last answer may have named one. ``process`` is the run, ``runtime`` JSON
 of :class:`protocol.receipts.EngineRuntime`; ``model`` is empty where no version was chosen."""

@@ -5,20 +5,27 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
 
 from control.store.failures import repeated
+from control.store.gateway_tables import gateways
 from control.store.receipt_tables import prediction_epochs
-from protocol.receipts import EngineRuntime, EpochRecord, PredictionId
+from protocol.receipts import NOTHING, EngineRuntime, EpochRecord, PredictionId
+from registry.clock import Clock
 from registry.store.database import Database
 
+DAY_MS: Final = 86_400_000
 _epoch: Final = prediction_epochs.c
 
 
 class Epochs:
     """Reads and writes epochs. Thread-safe; calls block."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock, kept_days: int) -> None:
+        """``kept_days``: how long ids resolve after their epoch has ended."""
         self._database = database
+        self._clock = clock
+        self._kept_ms = kept_days * DAY_MS
 
     @repeated
     def ingest(self, records: list[EpochRecord]) -> None:
@@ -54,11 +61,46 @@ class Epochs:
             revision=row.revision,
         )
 
-    def knows_process(self, process: str) -> bool:
-        """Whether a gateway has told of this run."""
-        query = sa.select(sa.literal(1)).where(_epoch.process == process).limit(1)
-        with self._database.read() as connection:
-            return connection.execute(query).first() is not None
+    def retain(self) -> int:
+        """Remove epochs that ended too long ago; how many.
+
+        When one ended nobody tells. Those that running gateways may still name are marked twice a
+        day; one ended less than a day after its mark, so that it is kept for a day more.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            for process in _running(connection):
+                connection.execute(
+                    sa.update(prediction_epochs)
+                    .where(
+                        _epoch.process == process, _epoch.used_ms <= now - DAY_MS // 2, _is_newest()
+                    )
+                    .values(used_ms=now)
+                )
+            old = sa.delete(prediction_epochs).where(_epoch.used_ms < now - self._kept_ms - DAY_MS)
+            return connection.execute(old).rowcount
+
+
+def _running(connection: Connection) -> list[str]:
+    """The newest run of each gateway that there is."""
+    begun = (
+        sa.select(_epoch.gateway, _epoch.process)
+        .join(gateways, gateways.c.id == _epoch.gateway)
+        .where(_epoch.epoch == NOTHING)
+        .order_by(_epoch.begun_ms)
+    )
+    newest = {row.gateway: str(row.process) for row in connection.execute(begun)}
+    return sorted(newest.values())
+
+
+def _is_newest() -> sa.ColumnElement[bool]:
+    """The condition that the run has no epoch of a later configuration of the same model."""
+    later = prediction_epochs.alias()
+    return ~sa.exists().where(
+        later.c.process == _epoch.process,
+        later.c.model == _epoch.model,
+        later.c.revision > _epoch.revision,
+    )
 
 
 def _row(record: EpochRecord) -> dict[str, str | int | None]:
@@ -74,6 +116,7 @@ def _row(record: EpochRecord) -> dict[str, str | int | None]:
         "digest": record.digest,
         "runtime": None if runtime is None else msgspec.json.encode(runtime).decode(),
         "revision": record.revision,
+        "used_ms": record.begun_ms,
     }
 
 

@@ -9,10 +9,11 @@ from control.store.receipts import Epochs
 from protocol.manifest import sha256_digest
 from protocol.receipts import EngineRuntime, EpochRecord, PredictionId, parse_id
 from registry.store.database import Database
-from tests.control.running import START_MS, Control
+from tests.control.running import START_MS, Control, FakeClock
 from tests.control.tenants import Tenant, tenant
 from tests.control.test_composition import MODEL, register
 
+DAY_S = 86_400
 PROCESS = "0123456789abcdef"
 RUNTIME = EngineRuntime(
     name="onnxruntime", version="1.32.0", provider="CPU", threads=1, processor="Fast", software="1"
@@ -124,11 +125,46 @@ async def _only_owners_see_the_private(control: Control, red: Tenant, blue: Tena
 
 
 def test_an_epoch_that_is_told_again_changes_nothing(database: Database) -> None:
-    epochs = Epochs(database)
+    epochs = Epochs(database, FakeClock(), 100)
     epochs.ingest([epoch(), epoch()])
     epochs.ingest([epoch(version=9)])
     assert epochs.get(PredictionId(PROCESS, 1, 0)) == epoch()
     assert epochs.get(PredictionId(PROCESS, 2, 0)) is None
+
+
+async def test_epochs_are_kept_as_long_as_usage_after_the_last_answer_that_named_them(
+    control: Control, database: Database
+) -> None:
+    epochs = Epochs(database, control.clock, 100)
+    other = "f" * 16
+
+    def run(process: str, gateway: str) -> list[EpochRecord]:
+        named = {"process": process, "gateway": gateway}
+        refusals = EpochRecord(**named, epoch=0, begun_ms=START_MS)  # type: ignore[arg-type]
+        later = epoch(2, **named, revision=13)
+        return [refusals, epoch(1, **named), later]
+
+    def known() -> list[str]:
+        found = [(process, number) for process in (PROCESS, other, "e" * 16) for number in range(3)]
+        return [f"{p[0]}{n}" for p, n in found if epochs.get(PredictionId(p, n, 0)) is not None]
+
+    epochs.ingest([*run(PROCESS, "g1"), *run(other, "g2")])
+    body = {"id": "g1", "counters": "memory", "version": "1", "started_ms": 1}
+    await control.cluster.put("/internal/v1/gateways/g1", json=body)
+
+    control.clock.advance(100.5 * DAY_S)
+    assert epochs.retain() == 0
+    control.clock.advance(DAY_S)
+    assert epochs.retain() == 4
+    assert known() == ["00", "02"]  # what the gateway that runs may still name
+
+    newer = [msgspec.structs.replace(one, begun_ms=control.clock()) for one in run("e" * 16, "g1")]
+    epochs.ingest(newer)
+    control.clock.advance(100 * DAY_S)
+    assert epochs.retain() == 0
+    control.clock.advance(1.5 * DAY_S)
+    assert epochs.retain() == 3
+    assert known() == ["e0", "e2"]
 
 
 def test_damaged_lines_keep_no_others_from_being_known() -> None:
