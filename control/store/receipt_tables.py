@@ -23,5 +23,6 @@ prediction_epochs = sa.Table(
     sa.Index("ix_prediction_epochs_used", "used_ms"),
 )
 """A few rows for each run of a gateway and each change of a model that it serves, kept for as long
-as usage is after ``used_ms``, when the last answer may have named one. ``process`` is the run, ``runtime`` JSON
-of :class:`protocol.receipts.EngineRuntime`; ``model`` is empty where no version was chosen."""
+as usage is after ``used_ms``, when the last answer may have named one. ``process`` is the run,
+``runtime`` JSON of :class:`protocol.receipts.EngineRuntime`; ``model`` is empty where no version
+was chosen."""
