@@ -158,8 +158,8 @@ class Capture(Collector):
                 in_a_row, taken = 0, True
         if failed and not taken:
             raise next(iter(failed.values()))
-        for path, error in failed.items():
-            self._fails(path, error)
+        for path, problem in failed.items():
+            self._fails(path, problem)
 
     async def _send(self, client: httpx.AsyncClient, path: Path) -> None:
         data = await asyncio.to_thread(path.read_bytes)

@@ -106,8 +106,7 @@ class RequirementsBook:
                 return present, False
             _check_sponsor(before, checked, by)
             now = self._clock()
-            if checked.sponsor is not None:
-                self._sponsors.named(connection, model, checked.sponsor, actor=by.name, at=now)
+            self._sponsors.named(connection, model, checked.sponsor, actor=by.name, at=now)
             number = 1 if present is None else present.number + 1
             made = store.insert(connection, model, number, checked, actor=by.name, at=now)
             model_store.announce(connection, model)

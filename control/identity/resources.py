@@ -147,6 +147,9 @@ class Grant(_Resource):
     user: str
     created_at: str
     created_by: str
+    named: bool = False
+    """Whether the model's requirements gave it, by naming the user their sponsor: it ends when they
+    name another. One that is given by hand does not."""
 
 
 class OwnerRequest(_Request):

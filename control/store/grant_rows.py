@@ -39,4 +39,5 @@ def grant_of(row: sa.Row[tuple[object, ...]]) -> Grant:
         user=m["user_name"],
         created_at=rfc3339(m["created_ms"]),
         created_by=m["created_by"],
+        named=m["named"],
     )

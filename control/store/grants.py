@@ -69,21 +69,33 @@ class Grants:
 
     @repeated
     def put(self, model: str, user: str, actor: Actor) -> Put[Grant]:
-        """Let ``user`` manage the model. Raises ``NOT_FOUND`` for who cannot."""
+        """Let ``user`` manage the model, whoever its sponsor is. Raises ``NOT_FOUND`` for who
+        cannot."""
         now = self._clock()
         with self._database.write() as connection:
             self._own(connection, model, actor, user)
             present = find_grant(connection, model, user)
-            if present is not None:
+            if present is not None and not present.named:
                 return Put(present, False)
             _require_manager(connection, user)
-            row = {"created_ms": now, "created_by": actor.name}
-            connection.execute(sa.insert(grants).values(model=model, user_name=user, **row))
-            publish_credentials(connection, user)
+            row = {"created_ms": now, "created_by": actor.name, "named": False}
+            if present is None:
+                connection.execute(sa.insert(grants).values(model=model, user_name=user, **row))
+                publish_credentials(connection, user)
+            else:
+                connection.execute(sa.update(grants).where(is_grant(model, user)).values(row))
             made = find_grant(connection, model, user)
             assert made is not None
-            record(connection, "grant.created", "grant", f"{model}/{user}", at_ms=now, after=made)
-            return Put(made, True)
+            record(
+                connection,
+                "grant.created" if present is None else "grant.changed",
+                "grant",
+                f"{model}/{user}",
+                at_ms=now,
+                before=present,
+                after=made,
+            )
+            return Put(made, present is None)
 
     def delete(self, model: str, user: str, actor: Actor) -> None:
         """Take the grant back, or raise ``NOT_FOUND``."""

@@ -63,8 +63,10 @@ grants = sa.Table(
     sa.Column("user_name", NAME, sa.ForeignKey("users.name"), primary_key=True, index=True),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("named", sa.Boolean, nullable=False, server_default=sa.false()),
 )
-"""Who besides its owner manages a model."""
+"""Who besides its owner manages a model. ``named``: because its requirements name them their
+sponsor, for as long as they do."""
 
 oidc_logins = sa.Table(
     "oidc_logins",

@@ -79,6 +79,8 @@ class Grant:
     user: str
     created_by: str = ""
     created_at: str | None = None
+    named: bool = False
+    """Whether the model's requirements gave it, by naming the user their sponsor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Requirements over HTTP: numbered, conditional, and a sponsor who is a user with that role."""
 
+import pytest
+
 from tests.control.running import Control
 from tests.control.tenants import user
 
@@ -18,6 +20,34 @@ async def test_a_named_sponsor_sees_the_model_from_then_on(control: Control) -> 
         assert (await ada.get("/api/v1/models/risk")).status_code == 200
     grants = await control.admin.get("/api/v1/models/risk/grants")
     assert [one["user"] for one in grants.json()["items"]] == ["ada"]
+
+
+@pytest.mark.parametrize("following", ["bob", None])
+@pytest.mark.parametrize("by_hand", ["no", "before", "after"])
+async def test_who_is_the_sponsor_no_longer_keeps_only_what_was_given_by_hand(
+    control: Control, following: str | None, by_hand: str
+) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    ada, _ = await user(control, "ada", "sponsor")
+    bob, _ = await user(control, "bob", "sponsor")
+    grant = "/api/v1/models/risk/grants/ada"
+    async with ada, bob:
+        if by_hand == "before":
+            await control.admin.put(grant)
+        await control.admin.put(PATH, json={"sponsor": "ada"})
+        named = (await control.admin.get(grant)).json()["named"]
+        assert named is (by_hand != "before")
+        if by_hand == "after":
+            given = await control.admin.put(grant)
+            assert (given.status_code, given.json()["named"]) == (200, False)
+        await control.admin.put(PATH, json={"sponsor": "ada", "problem": "fraud"})
+        assert (await ada.get(PATH)).status_code == 200
+        await control.admin.put(PATH, json={"sponsor": following})
+        assert (await ada.get(PATH)).status_code == (404 if by_hand == "no" else 200)
+        assert (await bob.get(PATH)).status_code == (404 if following is None else 200)
+    entries = (await control.admin.get("/api/v1/audit?kind=grant")).json()["items"]
+    removed = [one["key"] for one in entries if one["action"] == "grant.removed"]
+    assert removed == (["risk/ada"] if by_hand == "no" else [])
 
 
 async def test_the_sponsor_has_that_role(control: Control) -> None:
