@@ -131,7 +131,12 @@ class CaptureReading:
 def _may_read(actor: Actor, row: CaptureRow, consumer: str | None) -> bool:
     if actor.role == "consumer":
         return consumer is not None and reach_of(actor).has_consumer(consumer)
-    return actor.role in {"admin", "publisher"} and actor.manages_model(row.model)
+    return reads_payloads(actor, row.model)
+
+
+def reads_payloads(actor: Actor, model: str) -> bool:
+    """Whether payloads of the model's predictions are for them, whoever has sent these."""
+    return actor.role in {"admin", "publisher"} and actor.manages_model(model)
 
 
 def _none(id: str) -> TollwayError:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
+from control.captures import reads_payloads
 from control.disagreement_report import (
     DisagreementReport,
     dimensions_of,
@@ -53,18 +54,19 @@ def disagreement_router() -> APIRouter:
         """Report what a shadow version would have answered otherwise, in whole hours: class flips,
         differences of numbers, failures, and example rows where payload may be kept.
 
-        Auditors get no example rows: they are somebody's data.
+        Example rows are payload: they are for those who manage the model, not for its sponsor and
+        not for auditors, who see in the audit log who has read which (`capture.read`).
         """
         registry.versions.get(model, number)
         span = span_of(start, to, clock())
-        limit = 0 if actor.role == "auditor" else examples
+        limit = examples if reads_payloads(actor, model) else 0
         return report_of(
             model,
             number,
             span,
             dimensions_of(by),
             store.tallies(model, number, span.start, span.end),
-            store.examples(model, number, span.start, span.end, limit) if limit else [],
+            store.read_examples(model, number, span.start, span.end, limit) if limit else [],
         )
 
     return router

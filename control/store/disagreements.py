@@ -18,6 +18,7 @@ from control.store.usage_rollups import inserting
 from protocol.keys import holds_credential, holds_token
 from protocol.shadowing import Disagreements, Example, Tally
 from registry.clock import Clock
+from registry.store import audit
 from registry.store.database import Database
 from registry.store.tables import models
 
@@ -140,6 +141,20 @@ class DisagreementStore:
                 .limit(limit)
             ).scalars()
             return [msgspec.json.decode(document, type=Example) for document in rows]
+
+    @repeated
+    def read_examples(
+        self, model: str, version: int, start_hour: int, end_hour: int, limit: int
+    ) -> list[Example]:
+        """:meth:`examples`, for somebody: that they were read is in the audit log, as of
+        captures."""
+        found = self.examples(model, version, start_hour, end_hour, limit)
+        if found:
+            now = self._clock()
+            with self._database.write() as connection:
+                for id in dict.fromkeys(example.prediction_id for example in found):
+                    audit.record(connection, "capture.read", "capture", id, at_ms=now)
+        return found
 
     def since(self, model: str, version: int, against: int, moment_ms: int) -> PairedCounts:
         """What was compared in the minutes that began at ``moment_ms`` (UNIX) or later: nothing

@@ -12,6 +12,7 @@ from protocol.shadowing import Disagreements, Example, Place, Tally
 from protocol.sketch import bucket
 from registry.store.database import Database
 from tests.control.running import START_MS, Control, FakeClock, connect
+from tests.control.tenants import user
 from tests.control.test_composition import register
 
 MODEL = "risk"
@@ -261,6 +262,29 @@ async def test_who_removes_captures_removes_examples(control: Control) -> None:
     answer = await control.admin.delete(f"/api/v1/models/{MODEL}/captures")
     assert answer.status_code == 200, answer.text
     assert (await reported(control))["examples"] == []
+
+
+async def test_example_rows_are_read_by_those_who_read_captures_and_every_reading_is_audited(
+    control: Control,
+) -> None:
+    await register(control.admin)
+    await send(control, summary(1, (place(), tally()), examples=(example(3), example(4))))
+    for name, role in (("sam", "sponsor"), ("pia", "publisher"), ("aude", "auditor")):
+        client, _ = await user(control, name, role)
+        async with client:
+            if role != "auditor":
+                granted = await control.admin.put(f"/api/v1/models/{MODEL}/grants/{name}")
+                assert granted.status_code == 201, granted.text
+            answer = await client.get(PATH)
+            assert answer.status_code == 200, answer.text
+            assert len(answer.json()["items"]) == 1
+            assert len(answer.json()["examples"]) == (2 if role == "publisher" else 0)
+            assert (await client.get(PATH, params={"examples": 0})).json()["examples"] == []
+    entries = (await control.admin.get("/api/v1/audit?action=capture.read")).json()["items"]
+    assert sorted((one["kind"], one["key"], one["actor"]) for one in entries) == [
+        ("capture", "p-3", "pia"),
+        ("capture", "p-4", "pia"),
+    ]
 
 
 async def test_a_report_of_another_span_has_nothing_of_it(control: Control) -> None:
