@@ -80,9 +80,10 @@ def receipt_router() -> APIRouter:
         application: Application = None,
     ) -> Removed:
         """Remove the captured payloads of a model for good, or those of one application; with them
-        the example rows of its disagreement reports."""
+        the example rows of its disagreement reports. What is on its way then is not kept either."""
+        removed = captures.remove(model, application)
         disagreements.forget_examples(model, application)
-        return Removed(removed=captures.remove(Sought(model, application)))
+        return Removed(removed=removed)
 
     return router
 

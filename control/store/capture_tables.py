@@ -44,3 +44,12 @@ capture_totals = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
 )
 """Bytes of payload that a model has; its lock orders those who write its captures."""
+
+capture_removals = sa.Table(
+    "capture_removals",
+    metadata,
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("application", NAME, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+)
+"""When payload was removed last. ``application``: whose, as in captures, or ``*``."""

@@ -5,12 +5,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from control.store.capture_removals import find_removals, forget_removals, record_removal
 from control.store.capture_tables import capture_payloads, capture_totals, captures
 from control.store.failures import repeated
 from control.store.tables import applications
+from control.store.usage_rollups import inserting
 from protocol.captures import Captured
 from registry.clock import Clock
 from registry.store import audit
@@ -76,7 +77,8 @@ class Captures:
 
     @repeated
     def ingest(self, found: list[Captured]) -> int:
-        """Keep what is not there yet, of models that there are. Returns how many were new."""
+        """Keep what is not there yet and was not removed, of models that there are. Returns how
+        many were new."""
         kept = 0
         with self._database.write() as connection:
             for model in sorted({one.model for one in found}):
@@ -119,21 +121,27 @@ class Captures:
             audit.record(connection, "capture.read", "capture", id, at_ms=self._clock())
             return bytes(row.request), bytes(row.answer)
 
-    def remove(self, sought: Sought) -> int:
-        """Remove captures for good; how many. It is in the audit log."""
+    @repeated
+    def remove(self, model: str, application: str | None = None) -> int:
+        """Remove a model's captures for good, or those of one application; how many. Those that
+        gateways have yet to send are not kept when they come. It is in the audit log."""
+        with self._database.write() as connection:
+            self._hold(connection, model)
+            record_removal(connection, self._database, model, application, self._clock())
         removed = 0
         while True:
             with self._database.write() as connection:
-                _lock(connection, sought.model)
-                count = _remove(connection, sought.model, _ids(connection, sought.conditions()))
+                _lock(connection, model)
+                gone = Sought(model, application).conditions()
+                count = _remove(connection, model, _ids(connection, gone))
                 removed += count
                 if count < ROWS:
-                    state = {"application": sought.application, "removed": removed}
+                    state = {"application": application, "removed": removed}
                     audit.record(
                         connection,
                         "captures.removed",
                         "model",
-                        sought.model,
+                        model,
                         at_ms=self._clock(),
                         after={name: value for name, value in state.items() if value is not None},
                     )
@@ -142,6 +150,8 @@ class Captures:
     def expire(self) -> int:
         """Remove what is older than its model keeps it; how many."""
         removed = 0
+        with self._database.write() as connection:
+            forget_removals(connection, self._clock())
         with self._database.read() as connection:
             kept = connection.execute(sa.select(models.c.name, models.c.capture_days)).all()
             present = set(connection.execute(sa.select(capture_totals.c.model)).scalars())
@@ -157,17 +167,19 @@ class Captures:
         return removed
 
     def _keep(self, connection: Connection, model: str, found: list[Captured]) -> int:
-        kind = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        empty = kind(capture_totals).values(model=model, bytes=0).on_conflict_do_nothing()
-        connection.execute(empty)
-        total = _lock(connection, model)
+        total = self._hold(connection, model)
+        removals = find_removals(connection, model)
         there = set(
             connection.execute(
                 sa.select(_capture.id).where(_capture.id.in_([one.id for one in found]))
             ).scalars()
         )
         fresh = {
-            one.id: one for one in found if one.id not in there and _size(one) <= self._budget_bytes
+            one.id: one
+            for one in found
+            if one.id not in there
+            and _size(one) <= self._budget_bytes
+            and not removals.covers(one.application, one.at_ms)
         }
         if not fresh:
             return 0
@@ -180,6 +192,12 @@ class Captures:
         while total > self._budget_bytes:
             total -= _remove_oldest(connection, model, total - self._budget_bytes)
         return len(new)
+
+    def _hold(self, connection: Connection, model: str) -> int:
+        """:func:`_lock`, where the model may have had no captures yet."""
+        empty = inserting(self._database)(capture_totals).values(model=model, bytes=0)
+        connection.execute(empty.on_conflict_do_nothing())
+        return _lock(connection, model)
 
 
 def _size(one: Captured) -> int:

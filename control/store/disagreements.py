@@ -7,6 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.store.capture_removals import find_removals
 from control.store.disagreement_tables import (
     disagreement_examples,
     disagreement_minutes,
@@ -95,8 +96,7 @@ class DisagreementStore:
         """
         minute_now = self._clock() // MINUTE_MS
         with self._database.write() as connection:
-            if not self._database.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            self._lock(connection)
             if not self._is_new(connection, summary, minute_now // HOUR_MINUTES):
                 return False
             self._add_hours(connection, summary, minute_now)
@@ -193,12 +193,15 @@ class DisagreementStore:
         return removed + self._remove_captured()
 
     def forget_examples(self, model: str, application: str | None = None) -> int:
-        """Remove a model's examples for good, or those of one application; how many."""
+        """Remove a model's examples for good, or those of one application; how many. Engines may
+        have yet to send some: which of these are kept is decided by the removal of captures, which
+        is recorded before."""
         table = disagreement_examples
         gone = sa.delete(table).where(table.c.model == model)
         if application is not None:
             gone = gone.where(table.c.application == application)
         with self._database.write() as connection:
+            self._lock(connection)  # what is being taken in has not seen the removal
             return connection.execute(gone).rowcount
 
     def _remove_captured(self) -> int:
@@ -215,6 +218,11 @@ class DisagreementStore:
         return removed
 
     # taking in
+
+    def _lock(self, connection: Connection) -> None:
+        """One summary at a time, over all control processes. SQLite has one writer anyway."""
+        if not self._database.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
     def _is_new(self, connection: Connection, summary: Disagreements, hour: int) -> bool:
         table = disagreement_sources
@@ -300,7 +308,12 @@ class DisagreementStore:
             connection.execute(statement, rows)
 
     def _add_examples(self, connection: Connection, summary: Disagreements, hour: int) -> None:
-        written = [(example, msgspec.json.encode(example)) for example in summary.examples]
+        removals = find_removals(connection, summary.model)
+        written = [
+            (example, msgspec.json.encode(example))
+            for example in summary.examples
+            if not removals.covers(example.application, example.at_ms)
+        ]
         table = disagreement_examples
         rows = [
             {

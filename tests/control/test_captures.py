@@ -6,6 +6,7 @@ import httpx
 import msgspec
 import pytest
 
+from control.store.capture_removals import find_removals
 from control.store.captures import Captures
 from protocol.captures import Captured, encode_batch
 from protocol.frames import NO_HEADER
@@ -155,6 +156,37 @@ async def test_removed_captures_are_gone_for_good(control: Control) -> None:
     assert await listed(control.admin) == [id_of(1)]
     assert (await control.admin.delete(path)).json() == {"removed": 1}
     assert await listed(control.admin) == []
+
+
+@pytest.mark.parametrize("query", ["", "?application=shop"])
+async def test_what_was_removed_does_not_come_back_however_late_it_is_sent(
+    control: Control, query: str
+) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    before, others = capture(1), capture(2, application="desk")
+    await send(control, before)
+    control.clock.advance(60)
+    await control.admin.delete(f"/api/v1/models/risk/captures{query}")
+    control.clock.advance(10 * DAY_S)
+    after = capture(4, at_ms=control.clock())
+    await send(control, before, capture(3), others, after)
+    kept = [id_of(4)] if not query else [id_of(4), id_of(2)]
+    assert await listed(control.admin) == kept
+    control.services.captures.expire()
+    await send(control, before)
+    assert await listed(control.admin) == kept
+
+
+def test_removals_are_remembered_as_long_as_payload_may_be_kept(
+    control: Control, database: Database
+) -> None:
+    captures = control.services.captures
+    captures.remove("risk", "shop")
+    for days, known in ((366, True), (1, False)):
+        control.clock.advance(days * DAY_S)
+        captures.expire()
+        with database.read() as connection:
+            assert find_removals(connection, "risk").covers("shop", START_MS) is known
 
 
 async def test_the_oldest_leave_when_the_budget_is_full(

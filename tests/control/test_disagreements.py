@@ -264,6 +264,20 @@ async def test_who_removes_captures_removes_examples(control: Control) -> None:
     assert (await reported(control))["examples"] == []
 
 
+async def test_examples_of_before_a_removal_are_not_kept_when_they_come_after_it(
+    control: Control,
+) -> None:
+    await register(control.admin)
+    control.clock.advance(60)
+    await control.admin.delete(f"/api/v1/models/{MODEL}/captures?application=shop")
+    late, others = example(1), example(2, application="bank")
+    fresh = example(3, at_ms=START_MS + 61_000)
+    await send(control, summary(1, (place(), tally()), examples=(late, others, fresh)))
+    found = await reported(control)
+    assert [one["prediction_id"] for one in found["examples"]] == ["p-3", "p-2"]
+    assert found["items"][0]["requests"] == 4
+
+
 async def test_example_rows_are_read_by_those_who_read_captures_and_every_reading_is_audited(
     control: Control,
 ) -> None:
