@@ -54,8 +54,11 @@ bench: setup-dev $(PEERS:%=build/peers/%/setup.stamp) ## requests per CPU-second
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.policies
 	@$(BIN)/python -m benchmarks.admission
-	@$(BIN)/python -m benchmarks.shadowing
+	@$(BIN)/python -m benchmarks.shadowing --rounds 5
 	@$(BIN)/python -m benchmarks.explaining
+	@$(BIN)/python -m benchmarks.beside --rounds 2
+	@$(BIN)/python -m benchmarks.route_changes --changes 200
+	@$(BIN)/python -m benchmarks.contract
 
 lock: ## compile the requirement files again
 	@test -x build/lock-venv/bin/uv || ($(PYTHON) -m venv build/lock-venv && build/lock-venv/bin/pip install --quiet uv)

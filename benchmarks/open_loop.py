@@ -36,6 +36,8 @@ class Reply(msgspec.Struct, frozen=True):
 
     status: int
     took_s: float
+    sent_s: float = 0.0
+    """When it was sent, on the clock of ``time.perf_counter``."""
 
 
 class OpenResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ class _Connection(asyncio.Protocol):
         if len(self._data) < end + 4 + length:
             return
         status = int(head[9:12])
-        self._counts.add(Reply(status, time.perf_counter() - self._sent))
+        self._counts.add(Reply(status, time.perf_counter() - self._sent, self._sent))
         self._counts.retry_after += b"\r\nretry-after:" in head
         self._data = b""
         self._idle.append(self)
@@ -101,8 +103,14 @@ class _Counts:
             self.complete.set()
 
 
-async def drive(served: Served, exchanges: list[Exchange], spec: OpenSpec) -> OpenResult:
-    """Send what is due until the time is over, then wait for answers. Raises ``OSError``."""
+async def drive(
+    served: Served,
+    exchanges: list[Exchange],
+    spec: OpenSpec,
+    enough: asyncio.Event | None = None,
+) -> OpenResult:
+    """Send what is due until the time is over, or ``enough`` is set, then wait for answers. Raises
+    ``OSError``."""
     host = "127.0.0.1"
     assert ipaddress.ip_address(host).is_loopback
     loop = asyncio.get_running_loop()
@@ -121,6 +129,8 @@ async def drive(served: Served, exchanges: list[Exchange], spec: OpenSpec) -> Op
     due = begun
     try:
         while (due := due + chance.expovariate(spec.rate)) < begun + spec.seconds:
+            if enough is not None and enough.is_set():
+                break
             if (ahead := due - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
             late_s = max(late_s, time.perf_counter() - due)

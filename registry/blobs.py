@@ -12,6 +12,7 @@ from registry.store import audit
 from registry.store import blobs as store
 from registry.store.blobs import BlobRecord
 from registry.store.database import Database
+from runtime.priority import lowered
 
 STORE_ATTEMPTS = 3
 
@@ -71,7 +72,7 @@ class Blobs:
         """
         size = source.stat().st_size
         for _ in range(STORE_ATTEMPTS):
-            self._store.put(digest, source)
+            lowered(lambda: self._store.put(digest, source))
             with self._database.write() as connection:
                 store.ensure(connection, digest, size, self._clock())
                 earlier = store.lock(connection, [digest])[digest]
@@ -97,6 +98,9 @@ class Blobs:
 
     def copy_out(self, blob: Blob, target: Path) -> None:
         """Write the blob to ``target``, a private real file, and verify its digest on the way."""
+        lowered(lambda: self._copy_out(blob, target))
+
+    def _copy_out(self, blob: Blob, target: Path) -> None:
         with target.open("xb") as file:
 
             def written() -> Iterator[bytes]:

@@ -3,17 +3,22 @@
 Started by ``registry.inspect``; nothing imports it.
 """
 
+import os
 import resource
 import sys
 
 import msgspec
 
 from registry.inspect import Inspection, Job, Refusal
+from runtime.priority import lower_session, lower_thread
 
 
 def main() -> None:
     """Answer one job. What goes wrong beyond a refusal ends the process with a traceback."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    os.setsid()  # a session of its own, so that only its priority is lowered
+    lower_session()
+    lower_thread()
     _limit(job)
     # After the limits are set, and in the process that they are set for.
     from registry.graph import Refused, inspect_graph  # noqa: PLC0415

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from protocol.configuration import AlertDoc
 from protocol.frames import Hello
+from runtime.priority import lowered_threads
 from runtime.process import run, set_title
 from serving.background import BackgroundError
 from serving.background import read as read_background
@@ -36,19 +37,20 @@ from serving.v2_json import V2Json
 from serving.v2_reply import V2Replies
 from serving.warmup import Typical, warm
 
+Result = TypeVar("Result")
+
 SCORES: Final = "scores.onnx"
 CROSSING_S: Final = 0.25
 """After DRAIN, requests that were on their way when the gateway read it may still arrive."""
 
 
-def main() -> None:
-    """Serve until SIGTERM or the agent's death; exit 1 when the model does not load."""
+def main(orders: Orders, order: EngineOrder, loaded: Callable[[], None]) -> None:
+    """Serve until SIGTERM or the agent's death; exit 1 when the model does not load. ``loaded`` is
+    called before it takes traffic."""
     begun = time.monotonic()
     # Only the word to the agent goes to the agent; whatever a library prints goes to the log.
     word = os.dup(1)
     os.dup2(2, 1)
-    orders = Orders()
-    order = orders.first()
     set_title(f"engine {order.model}/{order.version}#{order.slot}")
 
     def raise_alert(message: str) -> None:
@@ -61,6 +63,7 @@ def main() -> None:
         say(word, EngineWord(ready=False, error=str(error)))
         sys.exit(1)
     gc.collect()
+    loaded()
     gc.freeze()  # what is loaded stays: the collector need not walk it again
 
     async def serve(stop: asyncio.Event) -> None:
@@ -92,6 +95,13 @@ def tell(descriptor: int, news: EngineNews) -> None:
 
 def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     """Everything between an order and an engine that may take traffic."""
+    if order.urgent:
+        return _load(order, raise_alert, lambda work: work())
+    with lowered_threads(1, "load") as low:
+        return _load(order, raise_alert, lambda work: low.submit(work).result())
+
+
+def _load(order: EngineOrder, raise_alert: Callable[[str], None], quietly: "_Do") -> Engine:
     folder = Path(order.folder)
     signature = Signature(order.manifest, order.version)
     golden, background = None, None
@@ -106,12 +116,18 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
     def with_threads(threads: int) -> Typical:
         return Typical(Session(folder / order.artifact, signature, threads), signature, rows)
 
-    typical, threads, why = chosen(with_threads, order.threads, order.cores)
+    typical, threads, why = quietly(lambda: chosen(with_threads, order.threads, order.cores))
+    if threads > 1 and not order.urgent:
+        # Threads of the runtime keep the priority of the thread that made them, so those that serve
+        # are made here. The first are let go before: two may not fit.
+        del typical
+        typical = with_threads(threads)
     session = typical.session
     if golden is not None:
-        replay(*golden, session, signature)
+        document, call = golden
+        quietly(lambda: replay(document, call, session, signature))
     cost = Cost()
-    merging, why_not = warm(session, signature, cost, rows)
+    merging, why_not = quietly(lambda: warm(session, signature, cost, rows))
     if order.finding is not None:
         merging, why_not = False, order.finding.message
     batcher = Batcher(
@@ -145,12 +161,18 @@ def load(order: EngineOrder, raise_alert: Callable[[str], None]) -> Engine:
             ExplainLimits(
                 max_rows=order.explain_max_rows, max_evaluations=order.explain_max_evaluations
             ),
-            None if background is None else _scores(order, folder, signature),
+            None if background is None else quietly(lambda: _scores(order, folder, signature)),
         ),
         report_defect=lambda error: _log_defect(order, error),
     )
     engine.contracts.obey(order.contract)
     return engine
+
+
+class _Do(Protocol):
+    """Carries work out, waits for it, and returns or raises what it did."""
+
+    def __call__(self, work: Callable[[], Result]) -> Result: ...
 
 
 def _scores(order: EngineOrder, folder: Path, signature: Signature) -> Session | None:

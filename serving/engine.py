@@ -2,7 +2,7 @@
 
 Everything happens in the event loop's thread, except runs that take milliseconds, which go to one
 worker thread so that the loop goes on reading (and decoding, so that the next batch is ready).
-``python -m serving.engine`` is an engine's process; see :mod:`serving.boot`.
+An engine's process begins in :mod:`serving.start`.
 """
 
 import asyncio
@@ -391,9 +391,3 @@ class Engine:
         """End the worker thread, once idle."""
         if self._thread is not None:
             self._thread.shutdown(wait=False)
-
-
-if __name__ == "__main__":
-    from serving.boot import main
-
-    main()

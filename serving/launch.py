@@ -46,6 +46,8 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of a run inside the runtime; 0: the engine tries what suits the model."""
     cores: int = 1
     """Threads that it may have then."""
+    urgent: bool = False
+    """Whether callers wait for it: it follows an engine that died, and loads at full priority."""
     contract: ContractDoc | None = None
     """What requests may hold; see :mod:`serving.contract`."""
     drain_s: float = 8.0

@@ -85,7 +85,7 @@ def starter(lifeline: Lifeline) -> StartEngine:
             sys.executable,
             "-P",  # nothing that lies in the current folder is imported
             "-m",
-            "serving.engine",
+            "serving.start",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,

@@ -114,6 +114,7 @@ class Slot:
                 word = await self._load()
                 if word.ready:
                     attempts = 0
+                    self._order = msgspec.structs.replace(self._order, urgent=True)
                     assert self._process is not None
                     begun = loop.time()
                     self.threads, self.load_ms = word.threads, word.load_ms

@@ -104,7 +104,7 @@ class Started:
         }
         self.order = EngineOrder(**values)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serving.engine"],
+            [sys.executable, "-m", "serving.start"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,0 +1,36 @@
+"""``python -m serving.start`` is an engine's process. It must not hold up those that serve.
+
+Reading the libraries and the model takes a processor for a second or more, so both happen at a low
+priority, unless this engine follows one that died: then callers wait for it.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Final
+
+from runtime.priority import lower_session, lowered
+from serving.launch import EngineOrder
+from serving.orders import Orders
+
+BOOT: Final = "serving.boot"
+Carry = Callable[[Orders, EngineOrder, Callable[[], None]], None]
+
+
+def main() -> None:
+    """Read the order, then everything that it takes to carry it out."""
+    orders = Orders()
+    order = orders.first()
+
+    def boot() -> Carry:
+        found: Carry = importlib.import_module(BOOT).main
+        return found
+
+    if order.urgent:
+        boot()(orders, order, lambda: None)
+        return
+    give_back = lower_session()
+    lowered(boot)(orders, order, give_back)
+
+
+if __name__ == "__main__":
+    main()
