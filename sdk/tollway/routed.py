@@ -14,6 +14,16 @@ class Routed:
     _registry: Registry
     _rollouts: Rollouts
 
+    def publish(self, name: str, number: int, *, timeout_s: float = 300.0) -> Version:
+        """Let consumers call a version that they name, without moving any traffic to it.
+
+        It is loaded first where it is not. :class:`ConflictError` says what its model's
+        requirements lack.
+        """
+        if not self._registry.version(name, number).loaded:
+            self._registry.set_loaded(name, number, True)
+        return self._registry.walk(self._registry.wait_ready(name, number, timeout_s), "published")
+
     def promote(
         self,
         name: str,
@@ -34,11 +44,7 @@ class Routed:
         ``force`` and a ``reason``.
         """
         check_name(alias, "alias")
-        version = self._registry.version(name, number)
-        if not version.loaded:
-            self._registry.set_loaded(name, number, True)
-        version = self._registry.wait_ready(name, number, timeout_s)
-        self._registry.walk(version, "published")
+        self.publish(name, number, timeout_s=timeout_s)
         self._registry.move_alias(name, alias, number, expected, reason=reason, force=force)
         self._registry.wait_live(name, number, alias, timeout_s)
         return self._registry.version(name, number)
@@ -72,14 +78,16 @@ class Routed:
         reason: str = "",
     ) -> Rollout:
         """Have a version answer a share of the applications which name none: ``percent`` in steps
-        of 0.1. Raising it never moves an application back. :class:`ConflictError` for a version
-        that no engine answers for, or that breaks callers of the stable one, unless ``force``.
+        of 0.1. Raising it never moves an application back. It is published first where it is not,
+        as by :meth:`publish`. :class:`ConflictError` for one that breaks callers of the stable
+        one, unless ``force``.
 
         With ``steps`` (percentages, or :class:`CanaryStep`) its share grows by itself, and it is
         rolled back by itself when it does harm; ``promote`` makes it stable after the last one.
         ``guard`` says what harm is, True: by the defaults, which steps have anyway.
         """
         wanted = {"canary": canary_of(number, percent, steps, guard, promote=promote)}
+        self.publish(name, number)
         return self._rollouts.change(name, wanted, reason=reason, force=force)
 
     def canary_decisions(self, name: str) -> list[CanaryDecision]:

@@ -35,6 +35,7 @@ from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
     load,
     promote,
+    publish,
     rollback,
     unload,
     versions,
@@ -126,6 +127,7 @@ def logout(as_json: Json = False) -> None:
 for command in (
     deploy,
     versions,
+    publish,
     promote,
     rollout,
     canary,

@@ -59,6 +59,16 @@ def versions(
     )
 
 
+def publish(model: ModelName, number: Number, as_json: Json = False) -> None:
+    """Let consumers call a version that they name, without moving traffic to it."""
+    with Client() as client:
+        version = client.publish(model, number)
+    if as_json:
+        print_json(version)
+    else:
+        say(f"{model} version {number} is {version.state}")
+
+
 def promote(
     model: ModelName,
     number: Number,
