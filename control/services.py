@@ -154,7 +154,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     issuer_tokens = IssuerTokens(settings, issuers, clock)
     gateways = Gateways(database, clock, int(settings.gateway_lost_s * 1000))
     workers = Workers(database, clock, int(settings.worker_lost_s * 1000), gateways.remotes)
-    canaries = Canaries(database, clock, workers.status)
+    disagreements = DisagreementStore(database, clock, settings.disagreement_days)
+    controller = Controller(database, clock, workers.status, from_shadows(disagreements))
+    canaries = Canaries(database, clock, workers.status, controller.look)
     store = open_blob_store(settings.blobs)
     seals = SealKeys(settings.seal_key_path, settings.seal_dir)
     registry = create_registry(
@@ -187,11 +189,9 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
-    disagreements = DisagreementStore(database, clock, settings.disagreement_days)
     transitions = transition_parts(
         settings, registry, usage.reports, disagreements, captures, clock
     )
-    controller = Controller(database, clock, workers.status, from_shadows(disagreements))
     return Services(
         settings=settings,
         clock=clock,

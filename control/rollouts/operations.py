@@ -1,6 +1,6 @@
 """What people do with a guarded canary by hand, each with a reason."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -36,16 +36,38 @@ class Canaries:
     ``CONFLICT`` where its state does not allow it.
     """
 
-    def __init__(self, database: Database, clock: Clock, serving_status: ServingStatusOf) -> None:
-        """``serving_status``: what workers report of a version."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        serving_status: ServingStatusOf,
+        look: Callable[[str], object],
+    ) -> None:
+        """``serving_status``: what workers report of a version. ``look``: the controller's look at
+        a model."""
         self._database = database
         self._clock = clock
         self._serving_status = serving_status
+        self._look = look
 
     def newest(self, model: str) -> Run | None:
-        """The model's last guarded canary, under way or over."""
+        """The model's last guarded canary, under way or over. One that was set just now has
+        begun."""
+        self._catch_up(model)
         with self._database.read() as connection:
             return store.newest(connection, model)
+
+    def _catch_up(self, model: str) -> None:
+        """Begin the canary that the rollout plans, where the controller has not come to it yet:
+        nobody may be shown the one before, or be told that there is none."""
+        with self._database.read() as connection:
+            rollout = rollout_store.get(connection, model)
+            canary = rollout.canary
+            if canary is None or canary.plan is None:
+                return
+            run = store.active(connection, model)
+        if run is None or not runs(rollout, run):
+            self._look(model)
 
     def alerting(self) -> list[Run]:
         """Canaries that were rolled back, and whose alert stands."""
@@ -99,6 +121,7 @@ class Canaries:
 
     @contextmanager
     def _present(self, model: str, actor: str) -> Iterator[_Present]:
+        self._catch_up(model)
         with self._database.read() as connection:
             canary = rollout_store.get(connection, model).canary
         numbers = [] if canary is None else [canary.version]

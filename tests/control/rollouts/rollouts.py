@@ -31,9 +31,9 @@ class Guarded:
         self.bench = bench
         self.clock = bench.clock
         self.database = bench.registry.database
-        self.canaries = Canaries(self.database, bench.clock, self.status)
-        self.controller = self.new_controller()
         self.compared = Compared()
+        self.controller = self.new_controller()
+        self.canaries = Canaries(self.database, bench.clock, self.status, self.controller.look)
         self._usage = UsageStore(self.database, bench.clock)
         self._segment = 0
         for _ in range(3):

@@ -455,3 +455,16 @@ def test_the_last_step_by_hand_promotes_where_the_plan_says_so(bench: Bench) -> 
     guarded.canaries.advance("credit", actor="ann", reason="seen enough")
     assert guarded.state.state == "promoted"
     assert guarded.rollout.stable == 2
+
+
+def test_a_canary_that_was_set_just_now_is_shown_and_changed_though_nobody_has_looked_yet(
+    bench: Bench,
+) -> None:
+    guarded = Guarded(bench)
+    guarded.canaries.abort("credit", actor="ann", reason="another try")
+    guarded.put(canary={"version": 3, "steps": STEPS})
+
+    assert (guarded.state.version, guarded.state.state) == (3, "running")
+    guarded.canaries.pause("credit", actor="ann", reason="a moment")
+    guarded.put(canary={"version": 2, "steps": STEPS})
+    assert guarded.canaries.pause("credit", actor="ann", reason="again").version == 2
