@@ -157,8 +157,7 @@ class DisagreementStore:
         return found
 
     def since(self, model: str, version: int, against: int, moment_ms: int) -> PairedCounts:
-        """What was compared in the minutes that began at ``moment_ms`` (UNIX) or later: nothing
-        from before it is in there."""
+        """What was compared in the minute of ``moment_ms`` (UNIX) and later."""
         table = disagreement_minutes.c
         with self._database.read() as connection:
             row = connection.execute(
@@ -169,7 +168,7 @@ class DisagreementStore:
                     table.model == model,
                     table.version == version,
                     table.against == against,
-                    table.minute >= -(-moment_ms // MINUTE_MS),
+                    table.minute >= moment_ms // MINUTE_MS,
                 )
             ).one()
         if row.requests is None:

