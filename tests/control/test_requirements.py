@@ -1,7 +1,10 @@
 """Requirements over HTTP: numbered, conditional, and a sponsor who is a user with that role."""
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
+from control.store import schema
 from tests.control.running import Control
 from tests.control.tenants import user
 
@@ -48,6 +51,23 @@ async def test_who_is_the_sponsor_no_longer_keeps_only_what_was_given_by_hand(
     entries = (await control.admin.get("/api/v1/audit?kind=grant")).json()["items"]
     removed = [one["key"] for one in entries if one["action"] == "grant.removed"]
     assert removed == (["risk/ada"] if by_hand == "no" else [])
+
+
+async def test_the_migration_tells_grants_by_naming_from_those_by_hand(control: Control) -> None:
+    await control.admin.put("/api/v1/models/risk")
+    for name in ("ada", "bob"):
+        client, _ = await user(control, name, "sponsor")
+        await client.aclose()
+    await control.admin.put(PATH, json={"sponsor": "ada"})
+    await control.admin.put("/api/v1/models/risk/grants/bob")
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with control.services.database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0028")
+        command.upgrade(config, "head")
+    grants = (await control.admin.get("/api/v1/models/risk/grants")).json()["items"]
+    assert [(one["user"], one["named"]) for one in grants] == [("ada", True), ("bob", False)]
 
 
 async def test_the_sponsor_has_that_role(control: Control) -> None:
