@@ -29,6 +29,7 @@ def callable_version(
         raise version_not_found(model, number)
     if version.state not in CALLABLE_STATES:
         raise _refusal(what, version, f"{version.state}; it must be published or deprecated")
+    version_store.check_genuine(connection, version)
     if not version.loaded:
         raise _refusal(what, version, "not loaded; have it loaded first")
     if status.state == "failed":

@@ -188,17 +188,27 @@ def set_state(
     ``grounds``: why it may take the state; None: those that it had. Raises ``CONFLICT`` when what
     is stored is not what was sealed, or what was sealed last: a new seal must not make it good.
     """
-    seal = record.seal
-    sealer_of(connection).check(record.model, record.number, record.digest, record.state, seal)
-    assert seal is not None
-    if (doubt := contradiction(connection, record)) is not None:
-        raise changed_past_this_server(record.model, record.number, doubt)
+    seal = check_genuine(connection, record)
     known = deprecation or record.deprecation
     changed = msgspec.structs.replace(record, state=state, loaded=loaded, deprecation=known)
     # Not of the manifest as it is stored now: only its first writer knows that it is the one.
     changed = _sealed(connection, changed, grounds or seal.grounds, seal.encoded)
     _write(connection, changed)
     return changed
+
+
+def check_genuine(connection: Connection, record: VersionRecord) -> Seal:
+    """The seal of a record that is what this server wrote last. Raises ``CONFLICT`` for another:
+    gateways would not route to it."""
+    seal = record.seal
+    sealer_of(connection).check(record.model, record.number, record.digest, record.state, seal)
+    assert seal is not None
+    doubt = contradiction(connection, record)
+    if encoded_digest(record.manifest) != seal.encoded:
+        doubt = "has another manifest than the one that was sealed"
+    if doubt is not None:
+        raise changed_past_this_server(record.model, record.number, doubt)
+    return seal
 
 
 def contradiction(connection: Connection, record: VersionRecord) -> str | None:

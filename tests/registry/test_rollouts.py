@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from protocol.configuration import CanaryDoc, ModelDoc, ShadowDoc
 from protocol.errors import Code, TollwayError
@@ -14,6 +15,7 @@ from registry.store import changes
 from registry.store import versions as version_store
 from registry.store.database import Transaction
 from registry.store.rollouts import RolloutRecord
+from registry.store.tables import versions
 from registry.store.versions import VersionRecord
 from tests.registry import models_onnx
 from tests.registry.conftest import Bench, Crowd
@@ -119,6 +121,8 @@ def test_a_version_on_a_remote_server_cannot_be_a_shadow(
         return msgspec.structs.replace(found, manifest=manifest)
 
     monkeypatch.setattr(version_store, "get", remote)
+    # What is read is another version than was sealed.
+    monkeypatch.setattr(version_store, "check_genuine", lambda *_: None)
     with pytest.raises(TollwayError, match="remote server") as refused:
         put(small, shadows=(ShadowDoc(version=2),))
     assert refused.value.code is Code.CONFLICT
@@ -405,3 +409,33 @@ def test_going_back_needs_no_force(breaking: Bench) -> None:
 
 def test_a_shadow_may_break_callers_because_it_answers_none(breaking: Bench) -> None:
     assert put(breaking, shadows=(ShadowDoc(version=4),)).shadows == (ShadowDoc(version=4),)
+
+
+@pytest.mark.parametrize("wish", [{"stable": 2}, {"canary": canary(2, 10)}])
+def test_no_calls_go_to_a_version_that_was_edited_past_this_server(
+    small: Bench, wish: dict[str, Any]
+) -> None:
+    with small.registry.database.write() as connection:
+        row = sa.select(versions.c.manifest).where(versions.c.number == 2)
+        manifest = str(connection.execute(row).scalar_one())
+        edited = manifest.replace('"task":"unknown"', '"task":"outlier"')
+        assert edited != manifest
+        connection.execute(
+            sa.update(versions).where(versions.c.number == 2).values(manifest=edited)
+        )
+
+    with pytest.raises(TollwayError, match="another manifest") as refused:
+        put(small, **wish)
+    assert refused.value.code == Code.CONFLICT
+
+
+def test_no_calls_go_to_a_version_whose_state_was_edited_past_this_server(small: Bench) -> None:
+    small.to_state(small.publish(), "validated")
+    with small.registry.database.write() as connection:
+        connection.execute(
+            sa.update(versions).where(versions.c.number == 4).values(state="published")
+        )
+
+    with pytest.raises(TollwayError) as refused:
+        put(small, stable=4)
+    assert refused.value.code == Code.CONFLICT
