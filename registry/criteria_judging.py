@@ -6,6 +6,7 @@ model.
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -64,7 +65,8 @@ class Judge:
     def __init__(
         self, subject: Subject, stable: Subject | None, segments: Mapping[str, str]
     ) -> None:
-        """``stable`` is None when there is none; ``segments``: name -> condition."""
+        """``stable`` is None when there is none; ``segments``: name -> condition. Their evidence is
+        read only as far as criteria ask for it."""
         self._subject = subject
         self._stable = stable
         self._segments = segments
@@ -103,16 +105,17 @@ class Judge:
             return JudgedPart(text=str(part), outcome="met", detail=f"{part}: {why}")
         named = msgspec.structs.replace(part.measure, rows=part.rows)
         own = find(named, self._subject, self._segments)
-        theirs = [
-            one
-            for one in stable.evaluations()
-            if own.evidence is None or one.rows_digest == own.evidence.rows_digest
-        ]
-        if own.evidence is not None and not theirs:
-            raise Untold(
-                f"the stable version {stable.number} was not evaluated on the same rows "
-                f"{part.rows!r}: evaluate it on them too"
-            )
+        theirs = stable.evaluations()
+        if own.evaluation is not None:
+            same = own.evaluation.rows_digest
+            theirs = (one for one in theirs if one.rows_digest == same)
+            newest = next(theirs, None)
+            if newest is None:
+                raise Untold(
+                    f"the stable version {stable.number} was not evaluated on the same rows "
+                    f"{part.rows!r}: evaluate it on them too"
+                )
+            theirs = chain([newest], theirs)
         other = find(part.measure, stable, self._segments, theirs)
         gain = other.value - own.value if down else own.value - other.value
         said = (
@@ -167,7 +170,7 @@ def _judged(
     short: float,
     used: list[Found],
 ) -> JudgedPart:
-    sources = [one.evidence for one in used if one.evidence is not None]
+    sources = [one.evaluation for one in used if one.evaluation is not None]
     return JudgedPart(
         text=str(part),
         outcome="met" if met else "failed",
@@ -175,7 +178,7 @@ def _judged(
         value=value,
         bound=bound,
         short_by=None if met else short,
-        evidence=tuple(dict.fromkeys(one.digest() for one in sources)),
+        evidence=tuple(dict.fromkeys(one.digest for one in sources)),
         rows=tuple(dict.fromkeys(one.rows_name for one in sources)),
     )
 

@@ -6,6 +6,8 @@ name one. An approval is of one manifest, one set of evidence and one version of
 when any of them is another than it was, the approval holds no longer.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +18,7 @@ from protocol.errors import Code, TollwayError
 from protocol.seals import Grounds
 from registry.criteria import parse_criterion
 from registry.criteria_judging import Judge, Judged
-from registry.measures import Subject
+from registry.measures import Evaluation, Subject
 from registry.store import aliases as alias_store
 from registry.store import approvals as approval_store
 from registry.store import evidence as evidence_store
@@ -123,7 +125,7 @@ class Gates:
                     connection,
                     record,
                     agreed,
-                    evidence_store.digest_of(connection, model, record.number),
+                    partial(evidence_store.digest_of, connection, model, record.number),
                 )
                 for record in records
             }
@@ -149,7 +151,7 @@ def judge(connection: Transaction, version: VersionRecord) -> Gate:
         requirements=0 if agreed is None else agreed.number,
         stable=None if stable is None else stable.version,
         criteria=criteria,
-        approval=_standing(connection, version, agreed, evidence),
+        approval=_standing(connection, version, agreed, lambda: evidence),
     )
 
 
@@ -187,8 +189,10 @@ def _standing(
     connection: Transaction,
     version: VersionRecord,
     agreed: RequirementsRecord | None,
-    evidence: str,
+    evidence: Callable[[], str],
 ) -> ApprovalStanding:
+    """``evidence`` gives what stands for all of the version's: it reads all, and is asked only
+    where an approval is there to compare it with."""
     sponsor = None if agreed is None else agreed.requirements.sponsor
     if agreed is None or sponsor is None:
         return ApprovalStanding(state="not_needed")
@@ -202,7 +206,7 @@ def _standing(
     if not sealer_of(connection).believes(newest.signer, newest.signature, signed):
         changed = ["its record was changed past this server"]
     else:
-        changed = _changed(newest, version, agreed, evidence)
+        changed = _changed(newest, version, agreed, evidence())
     if changed:
         return msgspec.structs.replace(given, state="outdated", changed="; ".join(changed))
     if newest.decision == "refuse":
@@ -238,7 +242,10 @@ def _subject(connection: Transaction, model: str, number: int) -> Subject | None
         number=number,
         digest=version.digest,
         manifest=version.manifest,
-        evidence=tuple(evidence_store.all_of(connection, model, number)),
+        evidence=tuple(
+            Evaluation(partial(evidence_store.document, connection, one))
+            for one in evidence_store.ids(connection, model, number)
+        ),
     )
 
 

@@ -1,17 +1,21 @@
 """What a measure of a success criterion is, of one version: a number, or why it cannot be told."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from protocol.evidence import Evidence, Measured
-from protocol.manifest import Manifest
+from protocol.manifest import Manifest, sha256_digest
 from protocol.segments import parse_condition
 from registry.criteria import Measure
 
 MEGABYTE: Final = 1_000_000
+LOOKED_IN: Final = 20
+"""Evaluations that a measure is looked for in, the newest first."""
 
 _SMALLER: Final = frozenset(
     {
@@ -37,6 +41,52 @@ class Untold(Exception):  # noqa: N818 -- an answer, not an error
     """Why a measure has no value, in words for a user."""
 
 
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells which evaluation to look in. Decoding skips the rest, which is nearly all."""
+
+    manifest_digest: str
+    rows_name: str = "holdout"
+    rows_digest: str
+
+
+class Evaluation:
+    """Evidence as criteria see it: read when it is first asked for, and decoded when it is first
+    looked in. A version may have a hundred megabytes of it, while a gate holds the model's lock."""
+
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        """``read`` gives the document. It is not kept: of most only the head is looked at."""
+        self._read = read
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the document."""
+        return sha256_digest(self._read())
+
+    @cached_property
+    def _head(self) -> _Head:
+        return msgspec.json.decode(self._read(), type=_Head)
+
+    @property
+    def manifest_digest(self) -> str:
+        """Of the version that was evaluated."""
+        return self._head.manifest_digest
+
+    @property
+    def rows_name(self) -> str:
+        """What the publisher calls the rows."""
+        return self._head.rows_name
+
+    @property
+    def rows_digest(self) -> str:
+        """Of the rows."""
+        return self._head.rows_digest
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The whole of it."""
+        return msgspec.json.decode(self._read(), type=Evidence)
+
+
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """A version as criteria see it."""
 
@@ -44,19 +94,19 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Of its manifest."""
     manifest: Manifest
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[Evaluation, ...] = ()
     """Oldest first. What was made of another manifest counts for nothing."""
 
-    def evaluations(self) -> list[Evidence]:
+    def evaluations(self) -> Iterator[Evaluation]:
         """The evidence that counts, newest first."""
-        return [one for one in reversed(self.evidence) if one.manifest_digest == self.digest]
+        return (one for one in reversed(self.evidence) if one.manifest_digest == self.digest)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A value and where it is from."""
 
     value: float
-    evidence: Evidence | None = None
+    evaluation: Evaluation | None = None
     """None: from the manifest."""
 
 
@@ -76,10 +126,11 @@ def find(
     measure: Measure,
     subject: Subject,
     segments: Mapping[str, str],
-    among: Iterable[Evidence] | None = None,
+    among: Iterable[Evaluation] | None = None,
 ) -> Found:
     """The measure's value for a version; ``segments`` are those that have names. ``among``: the
-    evaluations to look in, by preference; None: all of the version's.
+    evaluations to look in, by preference; None: all of the version's. At most :data:`LOOKED_IN`
+    of them are looked in.
 
     Raises :class:`Untold`.
     """
@@ -90,19 +141,16 @@ def find(
             raise Untold(f"version {subject.number} {value}")
         _plain(measure)
         return Found(value=value)
-    looked = subject.evaluations() if among is None else list(among)
-    if measure.rows is not None:
-        looked = [one for one in looked if one.rows_name == measure.rows]
-    if not looked:
-        of = f" of rows {measure.rows!r}" if measure.rows is not None else ""
-        raise Untold(f"version {subject.number} has no evidence{of}: evaluate it")
+    every = subject.evaluations() if among is None else among
+    looked = (one for one in every if measure.rows is None or one.rows_name == measure.rows)
     reason = ""
-    for one in looked:
+    for one in islice(looked, LOOKED_IN):
         try:
-            return Found(value=_in_evidence(measure, one, segments), evidence=one)
+            return Found(value=_in_evidence(measure, one.evidence, segments), evaluation=one)
         except Untold as untold:
             reason = reason or str(untold)  # of the newest: what its publisher will mend
-    raise Untold(reason)
+    of = f" of rows {measure.rows!r}" if measure.rows is not None else ""
+    raise Untold(reason or f"version {subject.number} has no evidence{of}: evaluate it")
 
 
 def _plain(measure: Measure) -> None:

@@ -21,12 +21,12 @@ class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def insert(connection: Connection, given: Evidence, *, actor: str, at: int) -> EvidenceRecord:
     """Add evidence. The caller holds the version's lock and has found that it is not there."""
-    document = given.canonical()
+    canonical = given.canonical()
     row = {
         "model": given.model,
         "number": given.version,
-        "digest": sha256_digest(document),
-        "document": document.decode(),
+        "digest": sha256_digest(canonical),
+        "document": canonical.decode(),
         "created_at": at,
         "created_by": actor,
     }
@@ -64,9 +64,16 @@ def count(connection: Connection, model: str, number: int) -> int:
     return int(found)
 
 
-def all_of(connection: Connection, model: str, number: int) -> list[Evidence]:
-    """Every evaluation of the version, oldest first."""
-    return [_record(row).evidence for row in connection.execute(_of(model, number))]
+def ids(connection: Connection, model: str, number: int) -> list[int]:
+    """Of every evaluation of the version, oldest first."""
+    query = _of(model, number).with_only_columns(evidence.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def document(connection: Connection, id: int) -> bytes:
+    """The evidence as it is stored."""
+    query = sa.select(evidence.c.document).where(evidence.c.id == id)
+    return str(connection.execute(query).scalar_one()).encode()
 
 
 def digest_of(connection: Connection, model: str, number: int) -> str:
@@ -76,9 +83,10 @@ def digest_of(connection: Connection, model: str, number: int) -> str:
     It is taken of the documents themselves, not of the digests beside them: a document that was
     tampered with is not what was approved.
     """
-    query = _of(model, number).with_only_columns(evidence.c.document)
-    documents = connection.execute(query).scalars()
-    return evidence_digest([sha256_digest(document.encode()) for document in documents])
+    # In no order: sorting would move every document about.
+    query = _of(model, number).with_only_columns(evidence.c.document).order_by(None)
+    documents = connection.execute(query.execution_options(yield_per=8)).scalars()
+    return evidence_digest([sha256_digest(one.encode()) for one in documents])
 
 
 def _of(model: str, number: int) -> sa.Select[tuple[object, ...]]:

@@ -9,7 +9,7 @@ from protocol.evidence import ClassEvidence, Evidence, Measured, MeasuredLatency
 from protocol.manifest import Blob, Manifest, Parity, Tensor
 from registry.criteria import parse_criterion
 from registry.criteria_judging import Judge, JudgedPart
-from registry.measures import Subject
+from registry.measures import LOOKED_IN, Evaluation, Subject
 
 DIGEST = "sha256:" + "a" * 64
 ROWS = "sha256:" + "1" * 64
@@ -45,7 +45,8 @@ def evidence(number: int = 2, digest: str = DIGEST, **fields: Any) -> Evidence:
 
 
 def subject(number: int, *given: Evidence, manifest: Manifest = MANIFEST) -> Subject:
-    return Subject(number=number, digest=DIGEST, manifest=manifest, evidence=given)
+    evaluations = tuple(Evaluation(one.canonical) for one in given)
+    return Subject(number=number, digest=DIGEST, manifest=manifest, evidence=evaluations)
 
 
 def judged(
@@ -142,6 +143,41 @@ def test_the_newest_evaluation_that_has_the_metric_counts() -> None:
     assert found.evidence == (newer.digest(),)
     assert judged("recall > 0.8", evidence(), newer).rows == ("holdout",)
     assert judged("accuracy[rows=holdout] > 0.9", evidence(), newer).outcome == "met"
+
+
+def test_no_more_is_read_and_decoded_than_criteria_ask_for() -> None:
+    read: list[str] = []
+
+    def known(name: str, **fields: Any) -> Evaluation:
+        document = evidence(rows_name=name, **fields).canonical()
+
+        def reading() -> bytes:
+            read.append(name)
+            return document
+
+        return Evaluation(reading)
+
+    given = (known("oldest"), known("holdout"), known("newest"))
+    one = Subject(number=2, digest=DIGEST, manifest=MANIFEST, evidence=given)
+    theirs = (known("theirs, older", number=1), known("theirs", number=1))
+    other = Subject(number=1, digest=DIGEST, manifest=MANIFEST, evidence=theirs)
+    judge = Judge(one, other, {})
+    assert judge.judge(parse_criterion("size_mb < 50")).outcome == "met"
+    assert read == []
+    for text in ("accuracy > 0", "accuracy[rows=holdout] > 0", "beats(stable, recall, holdout)"):
+        judge.judge(parse_criterion(text))
+    assert set(read) == {"newest", "holdout", "theirs"}
+    assert max(read.count(name) for name in read) == 3  # its head, all of it, its digest
+    before = len(read)
+    judge.judge(parse_criterion("recall > 0"))
+    assert len(read) == before
+
+
+def test_a_metric_is_looked_for_in_no_more_evaluations_than_are_looked_in() -> None:
+    bare = evidence(metrics={"accuracy": Measured(value=0.5)})
+    few = [evidence()] + [bare] * (LOOKED_IN - 1)
+    assert judged("recall > 0", *few).outcome == "met"
+    assert judged("recall > 0", *few, bare).outcome == "unknown"
 
 
 def stable(value: float, loss: float = 0.3, **fields: Any) -> Subject:

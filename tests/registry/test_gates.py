@@ -14,6 +14,7 @@ from registry.rollouts import CanaryWish, RolloutWish
 from registry.seals import Sealer, seal_all
 from registry.status import ServingStatus
 from registry.store import audit
+from registry.store import evidence as evidence_store
 from registry.store import versions as version_store
 from registry.store.approvals import Decision
 from registry.store.sealing import seal_with
@@ -236,6 +237,27 @@ def test_a_version_that_no_engine_has_loaded_is_not_decided_on(bench: Bench) -> 
     require(bench, sponsor="ada")
     with pytest.raises(TollwayError, match="must be validated first"):
         decide(bench, "approve")
+
+
+def test_listing_reads_evidence_only_where_an_approval_is_there_to_compare_with(
+    bench: Bench, version: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    digest_of = evidence_store.digest_of
+
+    def counted(connection: Any, model: str, number: int) -> str:
+        read.append(number)
+        return digest_of(connection, model, number)
+
+    other = bench.publish()
+    require(bench, "accuracy >= 0.8", sponsor="ada")
+    evaluate(bench, version, 0.85)
+    evaluate(bench, other, 0.85)
+    decide(bench, "approve")
+    monkeypatch.setattr("registry.gates.evidence_store.digest_of", counted)
+    found = bench.registry.gates.approvals("credit", [version, other])
+    assert {number: one.state for number, one in found.items()} == {1: "given", 2: "missing"}
+    assert read == [1]
 
 
 def tamper(bench: Bench, statement: str) -> None:
