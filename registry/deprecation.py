@@ -14,6 +14,7 @@ from registry.deprecation_rules import checked
 from registry.lifecycle import check_legal, holders, record_change, take_step
 from registry.status import HeldBy
 from registry.store import models as model_store
+from registry.store import transitions
 from registry.store import versions as store
 from registry.store.database import Database, Transaction
 from registry.store.versions import VersionRecord
@@ -57,7 +58,7 @@ class Deprecations:
                 )
             retired_at = None
             if version.state == "retired":
-                retired_at = store.reached_at(connection, model, number, "retired")
+                retired_at = transitions.reached_at(connection, model, number, "retired")
             return Ending(
                 version=version,
                 deprecation=version.deprecation,

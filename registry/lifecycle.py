@@ -13,7 +13,7 @@ from registry.deprecation_rules import at_retirement
 from registry.gates import grounds
 from registry.status import HeldBy, ServingStatus, ServingStatusOf
 from registry.store import aliases as alias_store
-from registry.store import audit
+from registry.store import audit, transitions
 from registry.store import models as model_store
 from registry.store import rollouts as rollout_store
 from registry.store import versions as store
@@ -181,9 +181,11 @@ def take_step(
         deprecation=deprecation,
         grounds=because,
     )
-    store.record_transition(
+    transitions.record(
         connection,
-        version,
+        version.model,
+        version.number,
+        digest=version.digest,
         from_state=version.state,
         to_state=to,
         actor=actor,

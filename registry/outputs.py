@@ -12,8 +12,9 @@ from registry.status import ServingState, ServingStatus
 from registry.store.aliases import AliasRecord, MoveRecord
 from registry.store.blobs import BlobRecord
 from registry.store.models import ModelRecord
+from registry.store.transitions import TransitionRecord
 from registry.store.uploads import UploadRecord
-from registry.store.versions import TransitionRecord, VersionRecord
+from registry.store.versions import VersionRecord
 
 
 class ModelOutput(BaseModel):

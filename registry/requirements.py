@@ -17,18 +17,23 @@ from protocol.segments import WORD, parse_condition
 from registry.access import Actor
 from registry.clock import Clock
 from registry.conditions import holds
+from registry.contract_warnings import contract_warnings
 from registry.criteria import Beats, parse_criterion
 from registry.measures import Untold, smaller_is_better
 from registry.models import model_not_found
 from registry.store import audit
 from registry.store import models as model_store
 from registry.store import requirements as store
+from registry.store import versions as version_store
 from registry.store.database import Database
 from registry.store.requirements import RequirementsRecord
 from registry.store.sponsors import Sponsors
 
 MAX_DOCUMENT_BYTES: Final = 256 << 10
 """Of one version in canonical JSON: its contract and segments travel to every gateway."""
+
+MAX_COMPARED: Final = 100
+"""Versions, the newest, that a contract is compared with for warnings."""
 
 
 class RequirementsStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +85,15 @@ class RequirementsBook:
             if model_store.get(connection, model) is None:
                 raise model_not_found(model)
             return store.page(connection, model, after, limit)
+
+    def warnings(self, record: RequirementsRecord) -> list[str]:
+        """What of these requirements holds for no version that the model has now, in words."""
+        contract = record.requirements.contract
+        if contract is None:
+            return []
+        with self._database.read() as connection:
+            versions = version_store.going_on(connection, record.model, MAX_COMPARED)
+        return contract_warnings(contract, versions)
 
     def put(
         self, model: str, given: Requirements, *, by: Actor, expected: str | None

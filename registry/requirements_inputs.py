@@ -115,9 +115,12 @@ class RequirementsOutput(BaseModel):
     constraints: ConstraintsOutput
     contract: ContractOutput | None
     segments: dict[str, str]
+    warnings: list[str] = []
+    """What of the contract holds for no version that the model has now, such as a rule for a column
+    that none has. Only of requirements that hold now."""
 
     @classmethod
-    def of(cls, record: RequirementsRecord) -> "RequirementsOutput":
+    def of(cls, record: RequirementsRecord, warnings: list[str]) -> "RequirementsOutput":
         """From the store's record."""
         given = record.requirements
         contract = given.contract
@@ -138,4 +141,5 @@ class RequirementsOutput(BaseModel):
                 mode=contract.mode, rules=[ColumnRuleOutput.of(rule) for rule in contract.rules]
             ),
             segments=given.segments,
+            warnings=warnings,
         )

@@ -39,7 +39,8 @@ def requirements_router(require: Require) -> APIRouter:
         registry: TheRegistry, model: Model, response: Response, _actor: reader
     ) -> RequirementsOutput:
         """The requirements that hold now."""
-        return _answered(registry.requirements.present(model), response)
+        record = registry.requirements.present(model)
+        return _answered(record, response, registry.requirements.warnings(record))
 
     @router.put("/models/{model}/requirements", responses={201: {"model": RequirementsOutput}})
     def put_requirements(
@@ -52,7 +53,8 @@ def requirements_router(require: Require) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> RequirementsOutput:
         """Make the next version of the requirements. Approvals that were given under the present
-        one hold no longer. The same again changes nothing."""
+        one hold no longer. The same again changes nothing. `warnings` in the answer tell what of
+        the contract no version of the model has, such as a misspelt column."""
         record, created = registry.requirements.put(
             model,
             body.requirements(),
@@ -61,7 +63,7 @@ def requirements_router(require: Require) -> APIRouter:
         )
         response.status_code = 201 if created else 200
         response.headers["Location"] = f"/api/v1/models/{model}/requirements/{record.number}"
-        return _answered(record, response)
+        return _answered(record, response, registry.requirements.warnings(record))
 
     @router.get("/models/{model}/requirements/history")
     def list_requirements(
@@ -74,7 +76,7 @@ def requirements_router(require: Require) -> APIRouter:
         """Every version of the requirements, oldest first."""
         found = registry.requirements.page(model, after, limit)
         return page_of(
-            [RequirementsOutput.of(record) for record in found],
+            [RequirementsOutput.of(record, []) for record in found],
             [record.number for record in found],
             limit,
         )
@@ -88,11 +90,13 @@ def requirements_router(require: Require) -> APIRouter:
         _actor: reader,
     ) -> RequirementsOutput:
         """One version of the requirements."""
-        return _answered(registry.requirements.get(model, number), response)
+        return _answered(registry.requirements.get(model, number), response, [])
 
     return router
 
 
-def _answered(record: RequirementsRecord, response: Response) -> RequirementsOutput:
+def _answered(
+    record: RequirementsRecord, response: Response, warnings: list[str]
+) -> RequirementsOutput:
     response.headers["ETag"] = quoted(requirements_etag(record))
-    return RequirementsOutput.of(record)
+    return RequirementsOutput.of(record, warnings)

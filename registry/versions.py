@@ -9,9 +9,11 @@ from protocol.errors import Code, TollwayError
 from registry.models import model_not_found
 from registry.status import ServingStatus, ServingStatusOf
 from registry.store import models as model_store
+from registry.store import transitions
 from registry.store import versions as store
 from registry.store.database import Database
-from registry.store.versions import TransitionRecord, VersionRecord
+from registry.store.transitions import TransitionRecord
+from registry.store.versions import VersionRecord
 
 
 def version_not_found(model: str, number: int) -> TollwayError:
@@ -66,4 +68,4 @@ class Versions:
         """The version's transitions, oldest first."""
         self.get(model, number)
         with self._database.read() as connection:
-            return store.history(connection, model, number, after, limit)
+            return transitions.history(connection, model, number, after, limit)

@@ -1,4 +1,4 @@
-"""SQL of versions and their transitions."""
+"""SQL of versions."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -11,6 +11,7 @@ from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, 
 from protocol.manifest import Manifest
 from protocol.seals import Grounds, Seal, encoded_digest
 from registry.store import audit
+from registry.store import transitions as history
 from registry.store.changes import append
 from registry.store.sealing import changed_past_this_server, sealer_of
 from registry.store.tables import transitions, version_blobs, versions
@@ -42,18 +43,6 @@ class VersionStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     state: VersionState
     loaded: bool
     deprecation: DeprecationDoc | None = None
-
-
-class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One step in a version's life. ``from_state`` is None for its registration."""
-
-    id: int
-    from_state: str | None
-    to_state: str
-    actor: str
-    reason: str
-    digest: str
-    at: int
 
 
 def standing(record: VersionRecord) -> VersionStanding:
@@ -94,9 +83,11 @@ def insert(connection: Connection, record: VersionRecord, manifest_json: bytes) 
     ]
     if references:
         connection.execute(sa.insert(version_blobs), references)
-    record_transition(
+    history.record(
         connection,
-        record,
+        record.model,
+        record.number,
+        digest=record.digest,
         from_state=None,
         to_state=record.state,
         actor=record.created_by,
@@ -166,6 +157,18 @@ def all_of(connection: Connection) -> Iterator[VersionRecord]:
         yield version_record(row)
 
 
+def going_on(connection: Connection, model: str, limit: int) -> list[Manifest]:
+    """Manifests of the model's newest versions that have not ended, at most ``limit``."""
+    query = (
+        sa.select(versions.c.manifest)
+        .where(versions.c.model == model, versions.c.state.not_in(("retired", "rejected")))
+        .order_by(versions.c.number.desc())
+        .limit(limit)
+    )
+    found = connection.execute(query).scalars()
+    return [msgspec.json.decode(text, type=Manifest) for text in found]
+
+
 def in_state(connection: Connection, state: VersionState) -> list[VersionRecord]:
     """Every version in ``state``, by model and number."""
     query = sa.select(versions).where(versions.c.state == state)
@@ -217,13 +220,7 @@ def contradiction(connection: Connection, record: VersionRecord) -> str | None:
 
     The history tells every step since the registration; the audit log those since there is one.
     """
-    query = (
-        sa.select(transitions.c.to_state)
-        .where(transitions.c.model == record.model, transitions.c.number == record.number)
-        .order_by(transitions.c.id.desc())
-        .limit(1)
-    )
-    newest = connection.execute(query).scalar()
+    newest = history.newest_state(connection, record.model, record.number)
     if newest != record.state:
         return f"is {newest or 'nothing'} by its history, not {record.state}"
     entry = audit.newest_after(connection, "version", f"{record.model}/{record.number}")
@@ -264,69 +261,6 @@ def _write(connection: Connection, record: VersionRecord) -> None:
         .values(values)
     )
     announce(connection, record)
-
-
-def record_transition(
-    connection: Connection,
-    record: VersionRecord,
-    *,
-    from_state: str | None,
-    to_state: str,
-    actor: str,
-    reason: str,
-    at: int,
-) -> None:
-    """Add a row to the version's history."""
-    row = {
-        "model": record.model,
-        "number": record.number,
-        "from_state": from_state,
-        "to_state": to_state,
-        "actor": actor,
-        "reason": reason,
-        "digest": record.digest,
-        "at": at,
-    }
-    connection.execute(sa.insert(transitions).values(row))
-
-
-def history(
-    connection: Connection, model: str, number: int, after: int, limit: int
-) -> list[TransitionRecord]:
-    """At most ``limit`` steps, oldest first, from the one following ``after``."""
-    query = (
-        sa.select(transitions)
-        .where(
-            transitions.c.model == model,
-            transitions.c.number == number,
-            transitions.c.id > after,
-        )
-        .order_by(transitions.c.id)
-        .limit(limit)
-    )
-    return [
-        TransitionRecord(
-            id=row.id,
-            from_state=row.from_state,
-            to_state=row.to_state,
-            actor=row.actor,
-            reason=row.reason,
-            digest=row.digest,
-            at=row.at,
-        )
-        for row in connection.execute(query)
-    ]
-
-
-def reached_at(connection: Connection, model: str, number: int, state: str) -> int | None:
-    """When the version came into ``state``; None if it never did."""
-    query = sa.select(sa.func.max(transitions.c.at)).where(
-        transitions.c.model == model,
-        transitions.c.number == number,
-        transitions.c.to_state == state,
-    )
-    found: int | None = connection.execute(query).scalar()
-    return found
 
 
 def retired_before(connection: Connection, before: int) -> list[tuple[str, int]]:

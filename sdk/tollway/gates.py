@@ -28,6 +28,9 @@ class Requirements:
     """``technical``, ``regulatory`` and ``resource``, in words."""
     contract: dict[str, object] | None = None
     segments: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    """What of the contract holds for no version that the model has now, such as a rule for a column
+    that none has; of the requirements that hold now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Requirements over HTTP: numbered, conditional, and a sponsor who is a user with that role."""
 
+from typing import Any
+
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -7,6 +9,7 @@ from alembic.config import Config
 from control.store import schema
 from tests.control.running import Control
 from tests.control.tenants import user
+from tests.control.test_composition import register
 
 PATH = "/api/v1/models/risk/requirements"
 
@@ -107,3 +110,20 @@ async def test_an_expression_that_is_none_is_answered_with_the_character(control
         == "criteria, item 1: criterion, character 10: '=' compares nothing here; write '=='"
     )
     assert detail.split("\n")[2].index("^") == detail.split("\n")[1].index("=>")
+
+
+async def test_a_contract_that_no_version_can_be_held_to_is_answered_with_warnings(
+    control: Control,
+) -> None:
+    await register(control.admin)
+    contract: dict[str, Any] = {
+        "mode": "enforce",
+        "rules": [{"column": "input"}, {"column": "imput", "minimum": 0.0}],
+    }
+    made = (await control.admin.put(PATH, json={"contract": contract})).json()
+    [warning] = made["warnings"]
+    assert "no version has a column or an input 'imput'" in warning
+    assert (await control.admin.get(PATH)).json() == made
+    assert (await control.admin.get(f"{PATH}/1")).json()["warnings"] == []
+    del contract["rules"][1]
+    assert (await control.admin.put(PATH, json={"contract": contract})).json()["warnings"] == []

@@ -16,6 +16,7 @@ REQUIREMENTS: dict[str, Any] = {
     "created_by": "ann", "problem": "fraud", "owner": "", "sponsor": "ada",
     "criteria": ["accuracy >= 0.9"], "constraints": {"technical": [], "regulatory": ["no age"]},
     "contract": None, "segments": {"young": "age<30"},
+    "warnings": ["contract: no version has a column or an input 'agee'"],
 }  # fmt: skip
 PART = {
     "text": "accuracy >= 0.9", "outcome": "failed", "detail": "accuracy is 0.8: short by 0.1",
@@ -120,6 +121,10 @@ def test_requirements_are_shown_set_and_listed(
         **REQUIREMENTS
     }
     assert server.sent[-1][2] == {"criteria": ["accuracy >= 0.9"]}
+    app(["requirements", "risk"], standalone_mode=False)
+    told = capsys.readouterr()
+    assert told.err == "warning: contract: no version has a column or an input 'agee'\n"
+    assert "agee" not in told.out
     for text in ("no json", "[]"):
         file.write_text(text)
         with pytest.raises(tollway.InvalidRequestError, match=r"requirements\.json"):

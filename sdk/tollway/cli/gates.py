@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tollway import errors
-from tollway.cli.output import Json, print_fields, print_json, print_table, say
+from tollway.cli.output import Json, note, print_fields, print_json, print_table, say
 from tollway.client import Client
 from tollway.gates import Approval, Gate, Requirements
 
@@ -119,6 +119,8 @@ def _list(found: list[Requirements], as_json: bool) -> None:
 
 
 def _show(found: Requirements, as_json: bool) -> None:
+    for warning in found.warnings:
+        note(f"warning: {warning}")
     if as_json:
         print_json(found)
         return
