@@ -1,6 +1,6 @@
 """What the routes of evidence take, with the bounds of every field, and what they give."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -33,6 +33,12 @@ class MeasuredInput(_Input):
     value: Finite
     low: Finite | None = None
     high: Finite | None = None
+
+    @model_validator(mode="after")
+    def _is_an_interval(self) -> Self:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low: lies above high")
+        return self
 
 
 Metrics = Annotated[dict[MetricName, MeasuredInput], Field(max_length=MAX_METRICS)]

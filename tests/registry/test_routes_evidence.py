@@ -67,6 +67,7 @@ async def test_evidence_of_another_manifest_or_version_is_409(client: httpx.Asyn
         {"metrics": {"f1": {"value": 1.0}}},
         {"metrics": {f"m{i}": {"value": 1.0} for i in range(MAX_METRICS)} | {"accuracy": {}}},
         {"metrics": {"Accuracy!": {"value": 1.0}}},
+        {"metrics": {"accuracy": {"value": 0.5, "low": 0.9, "high": 0.1}}},
         {"rows": 0},
         {"rows": 2**53},
         {"rows_name": "x" * 101},
