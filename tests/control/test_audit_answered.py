@@ -38,6 +38,8 @@ def moment(at_ms: int) -> str:
 async def move(control: Control, version: int) -> int:
     """Give the traffic to the version; returns when that was."""
     control.clock.advance(60)
+    # Who has not reported for so long is lost.
+    await report(control, version, "ready", beside=tuple({1, 2} - {version}))
     path = "/api/v1/models/risk/rollout"
     assert (await control.admin.put(path, json={"stable": version})).status_code == 200
     return control.clock.now_ms

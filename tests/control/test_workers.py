@@ -66,6 +66,7 @@ async def test_what_workers_find_is_listed_until_they_no_longer_report_it(
         "model": "risk",
         "version": 1,
         "worker": "w1",
+        "gateway": "",
         "slot": 0,
     }
     await report(control, document("w1"))
@@ -108,6 +109,7 @@ async def test_an_alert_is_recorded_when_it_begins_and_when_it_ends(control: Con
         "model": "risk",
         "version": 1,
         "worker": "w1",
+        "gateway": "",
     }
 
 

@@ -313,7 +313,7 @@ async def test_the_rollout_is_the_stable_alias(
     client: httpx.AsyncClient, small_bench: Bench
 ) -> None:
     number = await publish(client, small_bench)
-    nothing = {"stable": None, "canary": None, "shadow": [], "previous": None}
+    nothing = {"stable": None, "canary": None, "shadow": [], "previous": None, "guarded": None}
     assert (await client.get("/models/credit/rollout")).json() == nothing
     moved = await client.put("/models/credit/rollout", json={"stable": number})
     assert (moved.status_code, moved.json()) == (200, nothing | {"stable": number})
