@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,9 +27,9 @@ class _ForUnits(ProgressColumn):
         self._shown = shown
         self._units = units
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: Task) -> RenderableType:
         """The column's own rendering, or nothing."""
-        return self._shown(task) if task.fields.get("unit") in self._units else Text("")  # type: ignore[return-value]
+        return self._shown(task) if task.fields.get("unit") in self._units else Text("")
 
 
 class Bar:
