@@ -52,10 +52,10 @@ def lower_session(by: int = LOWERED) -> Callable[[], None]:
     but the kernel takes one change in a tenth of a second from all who have none.
     """
     try:
-        present = int(AUTOGROUP.read_text().split()[-1])
+        present = int(AUTOGROUP.read_text().rpartition("nice")[2])
         AUTOGROUP.write_text(str(max(0, min(present + by, LOWEST))))
     except (OSError, ValueError):
-        return lambda: None  # no such groups, or not now: the work is done as it is
+        return lambda: None  # no such groups (some kernels show an empty file), or not now
 
     def give_back() -> None:
         for _ in range(GIVE_BACK_TRIES):
