@@ -78,6 +78,9 @@ class GatewaySettings(BaseSettings):
     """Requests that may wait to be mirrored to one shadow version; more are shed."""
     shadow_late_ms: float = Field(default=2.0, gt=0, le=60_000)
     """How late this gateway's timers may be, on average, before it mirrors nothing more."""
+    shadow_occupied_percent: float = Field(default=80.0, gt=0, le=100)
+    """Part of the time for which this gateway's thread may run, or wait for a processor, before it
+    mirrors nothing more: a loop that is full of traffic need not be late. 100: no limit."""
     usage_segment_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a usage log segment is closed and the next begun."""
     usage_ship_interval_ms: int = Field(default=250, ge=10, le=60_000)

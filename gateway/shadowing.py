@@ -27,6 +27,7 @@ from policies.base import Call
 from protocol.errors import TollwayError
 from protocol.frames import Frame, Kind, Operation
 from protocol.shadowing import MirrorBatch, Mirrored
+from runtime.machine import occupied_ns
 
 FLUSH_S: Final = 0.02
 """How long a request is put aside before it goes; those that come meanwhile go with it, and share
@@ -37,7 +38,7 @@ BATCH_REQUESTS: Final = 64
 BATCH_BYTES: Final = 1 << 20
 DEADLINE_S: Final = 5.0
 """Time that an engine has for a frame. It drops what it has not begun by then."""
-LATE_SMOOTHING: Final = 0.125
+SMOOTHING: Final = 0.125
 TRICKLE_S: Final = 0.02
 """A request in this time is mirrored even where there is no time: 50 a second cost next to nothing,
 and a report has something to rest on however busy a system always is."""
@@ -99,10 +100,12 @@ class Shadowing(Collector):
         models: Mapping[str, ModelEntry],
         engines: Engines,
         monotonic: Callable[[], float] = time.monotonic,
+        occupied: Callable[[], int] = occupied_ns,
     ) -> None:
         self._max_bytes = settings.shadow_bytes
         self._max_requests = settings.shadow_requests
         self._max_late_s = settings.shadow_late_ms / 1000
+        self._max_occupation = settings.shadow_occupied_percent / 100
         self._models = models
         self._engines = engines
         self._monotonic = monotonic
@@ -112,6 +115,10 @@ class Shadowing(Collector):
         self._due = 0.0
         """When the next flush should happen; 0: none is needed."""
         self._late_s = 0.0
+        self._occupied = occupied
+        self._occupation = 0.0
+        """Part of the time, lately, that this thread was running or waited for a processor."""
+        self._measured = monotonic(), occupied()
 
     def answered(self, call: Call, reply: Frame | TollwayError, body: bytes) -> None:
         """A call has got its answer. Costs nothing worth mentioning where nothing is mirrored."""
@@ -158,7 +165,11 @@ class Shadowing(Collector):
 
     def _has_time(self, shadow: _Shadow) -> bool:
         """Whether there is time for more than the traffic, or it is the turn of the trickle."""
-        if self._late_s <= self._max_late_s and shadow.pressure <= WAITING:
+        if (
+            self._late_s <= self._max_late_s
+            and self._occupation <= self._max_occupation
+            and shadow.pressure <= WAITING
+        ):
             return True
         now = self._monotonic()
         if now < shadow.next_at:
@@ -172,12 +183,21 @@ class Shadowing(Collector):
             self._loop.call_later(seconds, self._flush)
 
     def _flush(self) -> None:
+        self._measure()
         late_s = self._monotonic() - self._due
-        self._late_s += LATE_SMOOTHING * (late_s - self._late_s)
+        self._late_s += SMOOTHING * (late_s - self._late_s)
         self._due = 0.0
         for shadow in self._shadows.values():
             if shadow.waiting and not shadow.under_way:
                 self._send(shadow)
+
+    def _measure(self) -> None:
+        now, occupied = self._monotonic(), self._occupied()
+        seconds = now - self._measured[0]
+        if seconds > 0:
+            part = (occupied - self._measured[1]) * 1e-9 / seconds
+            self._occupation += SMOOTHING * (min(part, 1.0) - self._occupation)
+        self._measured = now, occupied
 
     def _shed(self, shadow: _Shadow, reason: Reason) -> None:
         shadow.shed[reason] += len(shadow.waiting)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,15 @@ def memory_of(pid: int, proc: Path = PROC) -> int | None:
     parts = [_field(text, name, _KIB) for name in ("Private_Clean:", "Private_Dirty:")]
     told = [size for size in parts if size is not None]
     return sum(told) if told else None
+
+
+def occupied_ns(proc: Path = PROC) -> int:
+    """Time that the calling thread has run, or has waited for a processor, so far. Where the system
+    does not count the waits (sched(7), schedstats), the time that it has run."""
+    counted = _text(proc / "thread-self" / "schedstat").split()
+    if len(counted) == 3:  # noqa: PLR2004 -- run, waited, and how often
+        return int(counted[0]) + int(counted[1])
+    return time.thread_time_ns()
 
 
 def processor(proc: Path = PROC) -> str:

@@ -23,7 +23,7 @@ def other() -> onnx.ModelProto:
 
 def test_a_shadow_is_compared_with_every_form_of_answer_and_reported(tmp_path: Path) -> None:
     # However busy this machine is: every request is to be mirrored here.
-    late = {"TOLLWAY_SHADOW_LATE_MS": "60000"}
+    late = {"TOLLWAY_SHADOW_LATE_MS": "60000", "TOLLWAY_SHADOW_OCCUPIED_PERCENT": "100"}
     with RunningStack(tmp_path / "data", settings=late) as stack, stack.client() as client:
         client.deploy(other(), name="affine")
         client.deploy(affine(), name="affine")

@@ -51,6 +51,7 @@ def items(engine: FakeEngine) -> list[Mirrored]:
 async def shadow(gateway: Gateway, engine: FakeEngine, run_dir: Path) -> AsyncIterator[FakeEngine]:
     """The engine of iris version 3, which shadows all requests, however busy this machine is."""
     gateway._shadowing._max_late_s = 60.0
+    gateway._shadowing._occupied = lambda: 0
     fake = FakeEngine(run_dir / "e3.sock", "iris", 3, digest("iris", 3))
     fake.behave = compares
     await fake.start()
@@ -247,7 +248,7 @@ async def test_a_gateway_whose_timers_are_late_mirrors_a_trickle_until_they_are_
     entry = ModelEntry("iris")
     entry.shadows = (ShadowDoc(version=3),)
     engines, now = Engines(), [100.0]
-    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0])
+    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0], lambda: 0)
     call = Call(model="iris", version=2)
     reply = Frame(Kind.REPLY, 0, 200, 1, 0, 0, 1, NO_HEADER, b"answer")
 
@@ -273,13 +274,41 @@ async def test_a_gateway_whose_timers_are_late_mirrors_a_trickle_until_they_are_
     assert built._size == 0
 
 
+async def test_a_gateway_without_time_to_spare_mirrors_a_trickle_until_it_has_some(
+    settings: GatewaySettings,
+) -> None:
+    entry = ModelEntry("iris")
+    entry.shadows = (ShadowDoc(version=3),)
+    engines, now, occupied = Engines(), [100.0], [0]
+    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0], lambda: occupied[0])
+    call = Call(model="iris", version=2)
+    reply = Frame(Kind.REPLY, 0, 200, 1, 0, 0, 1, NO_HEADER, b"answer")
+
+    def compared(part: float) -> int:
+        """How many of a thousand requests, while the loop is occupied for a part of the time."""
+        before = sum(len(one.items) for one in engines.sent)
+        for _ in range(100):
+            for _ in range(10):
+                built.answered(call, reply, b"body")
+            now[0] += FLUSH_S
+            occupied[0] += int(part * FLUSH_S * 1e9)
+            built._flush()
+        return sum(len(one.items) for one in engines.sent) - before
+
+    assert compared(built._max_occupation - 0.1) == 1000
+    compared(1.0)
+    assert 0 < compared(1.0) <= 100 * FLUSH_S / TRICKLE_S + 1
+    compared(0.0)
+    assert compared(built._max_occupation - 0.1) == 1000
+
+
 async def test_what_is_answered_by_engines_that_have_no_time_is_not_mirrored(
     settings: GatewaySettings,
 ) -> None:
     entry = ModelEntry("iris")
     entry.shadows = (ShadowDoc(version=3),)
     engines, now = Engines(), [100.0]
-    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0])
+    built = Shadowing(settings, {"iris": entry}, engines, lambda: now[0], lambda: 0)
 
     def answer(queue_us: int, run_us: int) -> None:
         built.answered(

@@ -1,8 +1,9 @@
 """Cores and memory, as the system and a container tell them."""
 
+import time
 from pathlib import Path
 
-from runtime.machine import available_bytes, cores, memory_of
+from runtime.machine import available_bytes, cores, memory_of, occupied_ns
 
 MIB = 1 << 20
 
@@ -19,6 +20,20 @@ def test_a_containers_quota_bounds_the_cores(tmp_path: Path) -> None:
     assert cores(files(tmp_path, cpu__max="50000 100000\n")) == 1
     assert cores(files(tmp_path, cpu__max="150000 100000\n")) == min(2, own)
     assert cores(files(tmp_path, cpu__max="max 100000\n")) == own
+
+
+def test_a_thread_is_occupied_while_it_runs_and_while_it_waits_to(tmp_path: Path) -> None:
+    before = occupied_ns()
+    sum(range(100_000))
+    assert occupied_ns() > before
+    (tmp_path / "thread-self").mkdir()
+    files(tmp_path / "thread-self", schedstat="700 50 3\n")
+    assert occupied_ns(tmp_path) == 750
+
+
+def test_a_system_that_counts_no_waits_tells_what_a_thread_has_run(tmp_path: Path) -> None:
+    before = time.thread_time_ns()
+    assert before <= occupied_ns(tmp_path) <= time.thread_time_ns()
 
 
 def test_memory_is_what_the_system_has_and_the_container_allows(tmp_path: Path) -> None:
