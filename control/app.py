@@ -29,9 +29,13 @@ from control.middleware import (
     problem_headers,
     require,
 )
+from control.portal.middleware import PortalHeaders, is_portal
+from control.portal.refusals import add_refusals, defect_page, refusal_page
+from control.portal.routes import portal_router
 from control.problems import of_status, of_validation
 from control.routes_audit import audit_router
 from control.routes_canaries import canary_router
+from control.routes_catalogue import catalogue_router
 from control.routes_configuration import configuration_router
 from control.routes_conventions import ProblemBody, known_query
 from control.routes_directory import directory_router
@@ -69,7 +73,15 @@ Application = FastAPI
 """What :func:`create_app` gives: an ASGI application with a ``state``."""
 THREADS = 16
 """Management requests that may block at once: few threads keep memory and lock contention low."""
-_UNMEASURED = ["^/metrics$", "^/healthz$", "^/readyz$", "^/internal/v1/changes$"]
+_UNMEASURED = [
+    "^/metrics$",
+    "^/healthz$",
+    "^/readyz$",
+    "^/internal/v1/changes$",
+    "^/portal/assets/",
+    "^/portal/.*/events$",
+]
+"""Not requests of users, or held open on purpose: their times would say nothing."""
 
 
 def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> FastAPI:
@@ -108,8 +120,10 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         middleware=[
             # Around everything: whatever is answered or logged names the request.
             Middleware(RequestIds),
+            # Whatever answers below a page's path, browsers are told what it may do.
+            Middleware(PortalHeaders),
             # Next, so that a defect in any other layer is answered without its details.
-            Middleware(ErrorBoundary),
+            Middleware(ErrorBoundary, page=defect_page),
             # Before anything refuses, so that refusals are counted. Labels are route templates.
             Middleware(
                 PrometheusInstrumentatorMiddleware,
@@ -128,6 +142,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
                 Authentication,
                 authenticator=services.authenticator,
                 cluster_token=services.cluster_token,
+                public_catalogue=settings.public_catalogue,
             ),
             # After it: whose request it is must be known.
             Middleware(Throttling, throttle=services.throttle, stage="user"),
@@ -138,6 +153,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
     app.state.services = services
     app.state.registry = services.registry
     _add_error_handlers(app)
+    add_refusals(app)
     Instrumentator(registry=services.metrics.registry).expose(app, include_in_schema=False)
     return app
 
@@ -151,9 +167,11 @@ def _routes() -> list[BaseRoute]:
     )
     router.include_router(health_router())
     router.include_router(internal_router())
+    router.include_router(portal_router())
     for make in (
         partial(registry_router, require),
         canary_router,
+        catalogue_router,
         directory_router,
         plan_router,
         subscription_router,
@@ -225,28 +243,29 @@ def _add_error_handlers(app: FastAPI) -> None:
         if error.internal or error.status >= 500:  # noqa: PLR2004 -- server errors
             log = logger("control")
             log.warning("refused", path=request.url.path, code=error.code, reason=error.internal)
-        return _answer(problems.of_error(error))
+        return await _answer(request, problems.of_error(error))
 
     @app.exception_handler(TooManyRequests)
-    async def too_many(_request: Request, error: TooManyRequests) -> Response:
-        return _answer(problems.of_error(error), error.headers)
+    async def too_many(request: Request, error: TooManyRequests) -> Response:
+        return await _answer(request, problems.of_error(error), error.headers)
 
     async def database_away(request: Request, error: Exception) -> Response:
         log = logger("control")
         log.error("the database does not answer", path=request.url.path, error=repr(error))
         detail = "the database does not answer; try again in a moment"
-        return _answer(problems.problem(Code.UNAVAILABLE, detail))
+        return await _answer(request, problems.problem(Code.UNAVAILABLE, detail))
 
-    async def unstorable(_request: Request, _error: Exception) -> Response:
-        return _answer(problems.problem(Code.INVALID, "a value holds what cannot be stored"))
+    async def unstorable(request: Request, _error: Exception) -> Response:
+        problem = problems.problem(Code.INVALID, "a value holds what cannot be stored")
+        return await _answer(request, problem)
 
     app.add_exception_handler(DatabaseRefusal, unstorable)
     for kind in DatabaseAway:
         app.add_exception_handler(kind, database_away)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        return _answer(of_validation(error.errors()))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return await _answer(request, of_validation(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def by_framework(request: Request, error: HTTPException) -> Response:
@@ -255,10 +274,16 @@ def _add_error_handlers(app: FastAPI) -> None:
             detail = f"there is nothing at {request.url.path[:200]}"
         elif error.status_code == 405:  # noqa: PLR2004
             detail = f"{request.method} is not possible here"
-        return _answer(of_status(error.status_code, detail), error.headers)
+        return await _answer(request, of_status(error.status_code, detail), error.headers)
 
 
-def _answer(problem: problems.Problem, headers: Any = None) -> Response:  # noqa: ANN401
+async def _answer(
+    request: Request,
+    problem: problems.Problem,
+    headers: Any = None,  # noqa: ANN401
+) -> Response:
+    if is_portal(request.url.path):
+        return await refusal_page(request, problem)
     return Response(
         problems.encode(problem),
         status_code=problem.status,

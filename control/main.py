@@ -65,6 +65,7 @@ async def serve(app: Application, listener: socket.socket, stop: asyncio.Event) 
         logger("control").info("stopping")
         # Long polls are requests under way: they are answered now, or they would be waited for.
         services.notifier.close()
+        services.streams.end()
 
     await serve_until(stop, config, [listener], stopping=stopping)
 

@@ -19,6 +19,7 @@ from control.identity.throttle import Stage, Throttle, TooManyRequests
 from control.internal import PREFIX as INTERNAL
 from control.internal import ClusterToken
 from control.problems import internal
+from control.reach import NOBODY
 from control.store.credentials import Credential
 from protocol import problems
 from protocol.errors import Code, TollwayError
@@ -33,6 +34,13 @@ UNGUARDED = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"
 OPEN = frozenset({("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")})
 _OPEN_PATHS = re.compile(r"/api/v1/oidc/[^/]+/(login|callback)")
 """What people do who have no credential yet; the paths for GET."""
+_CATALOGUE = re.compile(
+    r"/api/v1/(catalogue|plans)(/[^/]+)?|/api/v1/models/[^/]+(/versions(/[^/]+)?)?"
+)
+"""What is read without a login where the installation allows it, as a consumer who reaches nothing
+would see it."""
+VISITOR = Actor(ANONYMOUS, "consumer", consumer=NOBODY, models=frozenset())
+"""Who reads that."""
 _ACTOR = "tollway_actor"
 _CREDENTIAL = "tollway_credential"
 LOOKUP_THREADS = 2
@@ -78,10 +86,14 @@ def problem_headers(problem: problems.Problem) -> dict[str, str]:
 
 
 class ErrorBoundary:
-    """Outermost: a defect becomes a problem that tells nothing, and a log line that tells all."""
+    """Outermost: a defect becomes a problem that tells nothing, and a log line that tells all.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``page`` answers where people read it; None from it: a program does.
+    """
+
+    def __init__(self, app: ASGIApp, page: Callable[[Scope], ASGIApp | None]) -> None:
         self._app = app
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
@@ -104,7 +116,11 @@ class ErrorBoundary:
             log.exception("request failed", method=scope["method"], path=scope["path"])
             if started:
                 raise  # the answer is under way: all that is left is to cut the connection
-            await send_problem(send, internal())
+            page = self._page(scope)
+            if page is not None:
+                await page(scope, receive, send)
+            else:
+                await send_problem(send, internal())
 
 
 class Throttling:
@@ -120,7 +136,9 @@ class Throttling:
         if scope["type"] == "http" and scope["path"].startswith(MANAGEMENT):
             actor: Actor | None = scope.get(_ACTOR)
             by_address = self._stage == "address"
-            who = client_address(scope) if by_address else "" if actor is None else actor.name
+            # Whoever reads without a login shares a name with all others: addresses count alone.
+            named = "" if actor is None or actor == VISITOR else actor.name
+            who = client_address(scope) if by_address else named
             if by_address or who:
                 try:
                     self._throttle.check(self._stage, scope["method"], scope["path"], who)
@@ -134,10 +152,17 @@ class Authentication:
     """Refuses what carries no credential before a byte of its body is read."""
 
     def __init__(
-        self, app: ASGIApp, authenticator: Authenticator, cluster_token: ClusterToken
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        cluster_token: ClusterToken,
+        *,
+        public_catalogue: bool,
     ) -> None:
+        """``public_catalogue``: whether what :data:`_CATALOGUE` names is read without a login."""
         self._app = app
         self._authenticator = authenticator
+        self._public = public_catalogue
         self._cluster_token = cluster_token
         # Threads of their own: uploads and reports that fill the others do not lock everybody out.
         self._threads = CapacityLimiter(LOOKUP_THREADS)
@@ -153,6 +178,9 @@ class Authentication:
             origin = _origin(scope)
             if path.startswith(INTERNAL):
                 self._cluster_token.check(header)
+            elif header is None and self._public and _is_catalogue(scope["method"], path):
+                scope[_ACTOR] = VISITOR
+                origin = msgspec.structs.replace(origin, role=VISITOR.role)
             elif path.startswith(MANAGEMENT) and not is_open(scope["method"], path):
                 with acting_as(origin):  # a failure is recorded with where it came from
                     credential = await self._authenticator.identify(header, self._threads)
@@ -173,6 +201,10 @@ def is_open(method: str, path: str) -> bool:
         or (method, path) in OPEN
         or (method == "GET" and _OPEN_PATHS.fullmatch(path) is not None)
     )
+
+
+def _is_catalogue(method: str, path: str) -> bool:
+    return method == "GET" and _CATALOGUE.fullmatch(path) is not None
 
 
 def client_address(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from control.audit.answered import Answered
 from control.audit.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
 from control.audit.log import AuditLog
+from control.catalogue import Latencies
 from control.identity.accounts import Accounts, build_accounts
 from control.identity.authentication import Authenticator, ensure_admin_token
 from control.identity.failed_logins import FailedLogins
@@ -19,6 +20,8 @@ from control.internal import ClusterToken
 from control.jobs import InterruptibleStore, Job, Jobs, Stopped
 from control.metrics import Metrics
 from control.notifier import ChangeNotifier
+from control.portal.form_keys import portal_key
+from control.portal.streams import Streams
 from control.receipts import Receipts
 from control.rollouts.comparisons import from_shadows
 from control.rollouts.controller import Controller
@@ -28,6 +31,7 @@ from control.seal_keys import SealKeys
 from control.settings import ControlSettings
 from control.store import history, schema
 from control.store.captures import Captures
+from control.store.catalogue import Catalogue
 from control.store.configuration import Configurations
 from control.store.directory import Directory
 from control.store.disagreements import DisagreementStore
@@ -119,6 +123,11 @@ class Services(NamedTuple):
     epochs: Epochs
     receipts: Receipts
     captures: Captures
+    catalogue: Catalogue
+    latencies: Latencies
+    portal_key: bytes
+    """The secret behind the tokens of the portal's forms."""
+    streams: Streams
     threads: Threads
 
 
@@ -262,6 +271,10 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         epochs=epochs,
         receipts=Receipts(epochs, registry.versions, registry.permissions),
         captures=captures,
+        catalogue=Catalogue(database),
+        latencies=Latencies(usage.reports, clock),
+        portal_key=portal_key(pepper),
+        streams=Streams(),
         threads=separate_threads(),
     )
 

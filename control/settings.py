@@ -100,6 +100,8 @@ class ControlSettings(BaseSettings):
     """Issuer -> this installation's client id there (JSON). Users log in through these issuers."""
     oidc_client_secret_files: dict[str, Path] = {}
     """Issuer -> file with the client secret (JSON); without one the client is a public one."""
+    public_catalogue: bool = False
+    """Whether the catalogue, and what it says of models, is read without a login."""
     sign_up: bool = False
     """Whether anybody may make themselves an account with the role ``consumer``."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)

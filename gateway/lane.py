@@ -177,6 +177,8 @@ def read_headers(call: Call, headers: list[tuple[bytes, bytes]]) -> None:
                     _no_second(name, single)
             except TollwayError as error:
                 call.flaw = call.flaw or (error.code, error.public)
+    if call.origin is not None and _is_own_page(call.origin, headers):
+        call.origin = None
 
 
 def _no_second(name: bytes, single: set[bytes]) -> None:
@@ -191,6 +193,16 @@ def read_caller(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
         if name in _CALLER:
             _READERS[name](call, value)
+    if call.origin is not None and _is_own_page(call.origin, headers):
+        call.origin = None
+
+
+def _is_own_page(origin: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the page that calls is of this very host, as the portal's are: then it is not another
+    origin's, though browsers name it on a POST. Both headers are the browser's own: no page can
+    write them."""
+    host = origin.partition(b"://")[2].lower()
+    return any(name == b"host" and value.lower() == host for name, value in headers)
 
 
 def _origin(call: Call, value: bytes) -> None:

@@ -23,6 +23,7 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """RFC 9110, 7.6.1: these belong to one connection."""
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
+_SCHEMES = frozenset({"http", "https"})
 INTERNAL_PREFIX = "/internal"
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
 PROXY_CONNECTIONS = 200
@@ -81,8 +82,16 @@ class ControlProxy:
             claimed = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
             client = self._proxies.client(request.client.host, claimed) or request.client.host
             headers.append((b"x-forwarded-for", client.encode()))
-        headers.append((b"x-forwarded-proto", request.url.scheme.encode()))
+        headers.append((b"x-forwarded-proto", self._scheme(request).encode()))
         return headers
+
+    def _scheme(self, request: Request) -> str:
+        """How the client came: where TLS ends at a trusted proxy, that one says so."""
+        claimed = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+        peer = "" if request.client is None else request.client.host
+        if claimed in _SCHEMES and self._proxies.trusts(peer):
+            return claimed
+        return request.url.scheme
 
 
 def is_internal(path: str) -> bool:

@@ -75,6 +75,11 @@ class TrustedProxies:
         """``networks``: peers whose ``X-Forwarded-For`` is believed."""
         self._networks = networks
 
+    def trusts(self, peer: str) -> bool:
+        """Whether what this TCP peer says of its clients is believed."""
+        address = parse_address(peer)
+        return address is not None and address in self._networks
+
     def client(self, peer: str, forwarded_for: bytes) -> str:
         """Address of the client: the TCP peer's, unless that is a trusted proxy. Then the rightmost
         hop of ``X-Forwarded-For`` that is none: what stands left of it anybody may have written.

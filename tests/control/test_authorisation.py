@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from control.middleware import OPEN, UNGUARDED, is_open, require, without_credential
+from control.portal.middleware import is_portal
 from control.reach import EVERYTHING
 from control.resources import KeyRequest
 from protocol import keys
@@ -37,7 +38,12 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def guarded(app: FastAPI) -> list[tuple[str, str]]:
-    return [(method, path) for method, path in routes(app) if not is_open(method, path)]
+    """All but the portal's, which lead to a login: ``tests/control/portal/test_session.py``."""
+    return [
+        (method, path)
+        for method, path in routes(app)
+        if not is_open(method, path) and not is_portal(path) and path != "/"
+    ]
 
 
 def test_the_list_of_open_paths_is_this_one() -> None:

@@ -29,7 +29,7 @@ async def test_a_client_that_went_away_is_no_defect(
         sent.append(message)
 
     with capture_logs() as lines:
-        await ErrorBoundary(app)(SCOPE, receive, send)
+        await ErrorBoundary(app, lambda _scope: None)(SCOPE, receive, send)
     assert len(lines) == logged
     assert [m["status"] for m in sent if m["type"] == "http.response.start"] == statuses
     assert b"inside" not in b"".join(m.get("body", b"") for m in sent)

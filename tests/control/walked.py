@@ -169,6 +169,8 @@ WALK: dict[str, Expected] = {
     "PATCH /keys/{key}": Expected(CHANGE, body={"label": "stolen"}),
     "POST /keys/{key}/rotate": Expected(CHANGE, body={"overlap_s": 0}),
     "POST /keys/{key}/revoke": Expected(CHANGE),
+    "GET /catalogue": Expected(LIST),
+    "GET /catalogue/{model}": Expected(each(404, 404, 404, 404), public=LIST),
     "GET /plans": Expected(LIST),
     "GET /plans/{plan}": Expected(LIST),
     "PUT /plans/{plan}": Expected(NOBODY, body={"title": "stolen"}),

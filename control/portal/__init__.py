@@ -1,0 +1,1 @@
+"""The developer portal: pages over the management API, for browsers."""

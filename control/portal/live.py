@@ -1,0 +1,36 @@
+"""Server-sent events: what moves on a page without loading it again."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fastapi.responses import Response, StreamingResponse
+
+from control.portal.api import ApiRefusal
+from control.portal.session import Visit
+from control.portal.streams import Event
+from control.services import Services
+
+MEDIA_TYPE: Final = "text/event-stream"
+
+
+def live(
+    visit: Visit, look: Callable[[], Awaitable[list[Event]]], *, every_s: float = 2.0
+) -> Response:
+    """A stream that calls ``look`` every so often and sends what has changed since.
+
+    A refusal by the API ends it. Raises ``UNAVAILABLE`` when too many are open.
+    """
+    services: Services = visit.request.app.state.services
+    services.streams.check()
+
+    async def looked() -> list[Event] | None:
+        try:
+            return await look()
+        except ApiRefusal:  # the session has ended, or what was watched
+            return None
+
+    return StreamingResponse(
+        services.streams.events(looked, every_s=every_s),
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )

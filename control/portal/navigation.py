@@ -1,0 +1,56 @@
+"""The way around: what the visitor's role can use. The API refuses the rest anyway."""
+
+from typing import Final
+
+import msgspec
+
+from control.portal.session import Visit
+from registry.access import EVERYONE, Role
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of the navigation."""
+
+    label: str
+    path: str
+    roles: tuple[Role, ...] | None
+    """None: everybody, logged in or not."""
+    group: str = ""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """An entry as a page shows it."""
+
+    label: str
+    path: str
+    current: bool
+    group: str
+
+
+ENTRIES: Final = (
+    Entry("Catalogue", "/portal", None),
+    Entry("API reference", "/portal/reference", EVERYONE),
+    Entry("Applications", "/portal/applications", ("admin", "publisher", "consumer", "auditor")),
+    Entry("Webhooks", "/portal/webhooks", ("admin", "publisher", "consumer", "auditor")),
+    Entry("Publish", "/portal/publish", ("admin", "publisher", "auditor")),
+    Entry("Approvals", "/portal/approvals", ("admin", "publisher", "sponsor", "auditor")),
+    Entry("Operate", "/portal/operate", ("admin", "auditor")),
+)
+"""All of it, in its order. An area adds its line here."""
+_CATALOGUE: Final = ("/portal/models",)
+
+
+def navigation(visit: Visit) -> list[Shown]:
+    """What the visitor is shown, and where they are."""
+    here = visit.request.url.path
+    return [
+        Shown(entry.label, entry.path, _is_current(entry.path, here), entry.group)
+        for entry in ENTRIES
+        if entry.roles is None or visit.role in entry.roles
+    ]
+
+
+def _is_current(path: str, here: str) -> bool:
+    if path == "/portal":
+        return here == path or here.startswith(_CATALOGUE)
+    return here == path or here.startswith(f"{path}/")
