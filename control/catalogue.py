@@ -47,8 +47,8 @@ class CatalogueEntry(Resource):
     name: str
     title: str
     description: str
-    owner: str
-    """The owner's title, else their name: who reads the catalogue may know whose a model is."""
+    owner: str | None
+    """The owner's title. Null where they have none: names, which let in, are not shown."""
     updated_at: str
     task: Task
     predicts: list[str]

@@ -19,7 +19,7 @@ from registry.store.tables import aliases, evidence, models, versions
 
 STABLE: Final = "stable"
 MAX_WORDS: Final = 8
-_Row = sa.Row[tuple[str, str, str, str, str | None, int]]
+_Row = sa.Row[tuple[str, str, str, str | None, int]]
 
 
 class _Measured(msgspec.Struct, frozen=True):
@@ -44,8 +44,8 @@ class Catalogue:
     def page(self, search: str, after: str, limit: int) -> list[CatalogueEntry]:
         """At most ``limit`` models in order of their names, from the one following ``after``.
 
-        Every word of ``search`` is in the name, the title, the description or the owner's name or
-        title, whatever the case.
+        Every word of ``search`` is in the name, the title, the description or the owner's title,
+        whatever the case.
         """
         query = _called().where(models.c.name > after).order_by(models.c.name).limit(limit)
         for word in search.split()[:MAX_WORDS]:
@@ -70,7 +70,7 @@ class Catalogue:
             return int(connection.execute(query).scalar_one())
 
 
-def _called() -> sa.Select[tuple[str, str, str, str, str | None, int]]:
+def _called() -> sa.Select[tuple[str, str, str, str | None, int]]:
     callable_ = sa.exists().where(
         versions.c.model == models.c.name, versions.c.state.in_(CALLABLE_STATES)
     )
@@ -79,7 +79,6 @@ def _called() -> sa.Select[tuple[str, str, str, str, str | None, int]]:
             models.c.name,
             models.c.title,
             models.c.description,
-            models.c.owner,
             users.c.title.label("owner_title"),
             models.c.updated_at,
         )
@@ -89,7 +88,7 @@ def _called() -> sa.Select[tuple[str, str, str, str, str | None, int]]:
 
 
 def _holds(word: str) -> sa.ColumnElement[bool]:
-    columns = (models.c.name, models.c.title, models.c.description, models.c.owner, users.c.title)
+    columns = (models.c.name, models.c.title, models.c.description, users.c.title)
     return sa.or_(*(column.icontains(word, autoescape=True) for column in columns))
 
 
@@ -105,7 +104,7 @@ def _entries(connection: Connection, rows: Sequence[_Row]) -> list[CatalogueEntr
             name=row.name,
             title=row.title,
             description=row.description,
-            owner=row.owner_title or row.owner,
+            owner=row.owner_title or None,
             updated_at=rfc3339(row.updated_at),
             version=chosen[row.name],
             versions=counts[row.name],

@@ -65,7 +65,7 @@ async def user(control: Control, name: str, role: str) -> tuple[httpx.AsyncClien
     """A logged in user, and the id of their session."""
     # The title of an owner is in the catalogue; what else an account holds is its own.
     email = f"{marker(name.partition('-')[0])}@example.com"
-    body = {"role": role, "password": PASSWORD, "title": f"{name} title", "email": email}
+    body = {"role": role, "password": PASSWORD, "title": "Data team", "email": email}
     made = await control.admin.put(f"/api/v1/users/{name}", json=body)
     assert made.status_code == 201, made.text
     session = await control.anonymous.post(
