@@ -48,7 +48,10 @@ class _Lines:
     def __init__(self, form: LogFormat) -> None:
         console = form == "console" or (form == "auto" and sys.stderr.isatty())
         self._render: structlog.typing.Processor = (
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            # Tracebacks without the values of variables: those may be secrets.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
             if console
             else structlog.processors.JSONRenderer(serializer=_json)
         )

@@ -1,0 +1,66 @@
+"""Browsers of the portal, without a browser: pages over ASGI, with cookies."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from control.settings import ControlSettings
+from tests.control.running import Control
+
+PASSWORD = "correct horse battery"
+Visiting = Callable[[str | None], Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """What pages show does not depend on the database."""
+    return f"sqlite:///{tmp_path / 'tollway.db'}"
+
+
+@pytest.fixture
+def settings(settings: ControlSettings) -> ControlSettings:
+    """Sign-up is open, and a name is tried four times a minute at most."""
+    return settings.model_copy(update={"sign_up": True, "rate_login_name": "4/minute"})
+
+
+@pytest.fixture
+async def visiting(control: Control) -> AsyncIterator[Visiting]:
+    """``await visiting("publisher")``: ``robin-publisher``, who is logged in; None: nobody."""
+    opened: list[httpx.AsyncClient] = []
+
+    async def visit(role: str | None) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(control.app), base_url="http://portal"
+        )
+        opened.append(client)
+        if role is not None:
+            body = {"role": role, "password": PASSWORD}
+            made = await control.admin.put(f"/api/v1/users/robin-{role}", json=body)
+            assert made.is_success, made.text
+            entered = await log_in(client, f"robin-{role}")
+            assert entered.status_code == 303, entered.text
+        return client
+
+    yield visit
+    for client in opened:
+        await client.aclose()
+
+
+async def log_in(
+    client: httpx.AsyncClient, name: str, password: str = PASSWORD, **fields: str
+) -> httpx.Response:
+    """Send the login page's form."""
+    token = await token_of(client, "/portal/login")
+    form = {"csrf": token, "name": name, "password": password, **fields}
+    return await client.post("/portal/login", data=form)
+
+
+async def token_of(client: httpx.AsyncClient, path: str = "/portal") -> str:
+    """The token in a page."""
+    answer = await client.get(path)
+    found = re.search(r'<meta name="csrf-token" content="(\w+)">', answer.text)
+    assert found is not None, answer.text
+    return found[1]
