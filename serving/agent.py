@@ -251,6 +251,14 @@ class Agent:
         document = self._models.get(model)
         return None if document is None else document.contract
 
+    def _is_urgent(self, version: VersionDoc, number: int) -> bool:
+        """Whether callers wait for an engine, to wake a version or to share its load, or there is
+        nobody here whom its loading could hold up."""
+        known = (version.model, version.number) in self.fleets
+        if known and (number == 0 or number >= self._settings.engines_min):
+            return True
+        return all(slot.doc.state != "ready" for slot in self.slots)
+
     def _slot(
         self,
         version: VersionDoc,
@@ -275,6 +283,7 @@ class Agent:
             max_batch_rows=settings.max_batch_rows,
             max_frame_bytes=settings.max_frame_bytes,
             finding=self._findings.of(version.digest),
+            urgent=self._is_urgent(version, number),
             threads=settings.engine_threads,
             cores=max(cores() // settings.engines_min, 1),
             contract=self._contract(version.model),

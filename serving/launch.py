@@ -47,7 +47,8 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     cores: int = 1
     """Threads that it may have then."""
     urgent: bool = False
-    """Whether callers wait for it: it follows an engine that died, and loads at full priority."""
+    """Whether it loads at full priority: callers wait for it (it follows one that died, wakes a
+    version, or shares a load), or its agent serves nobody else whom that could hold up."""
     contract: ContractDoc | None = None
     """What requests may hold; see :mod:`serving.contract`."""
     drain_s: float = 8.0

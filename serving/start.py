@@ -1,7 +1,7 @@
 """``python -m serving.start`` is an engine's process. It must not hold up those that serve.
 
 Reading the libraries and the model takes a processor for a second or more, so both happen at a low
-priority, unless this engine follows one that died: then callers wait for it.
+priority, unless the order is urgent: then callers wait for it, or there are none yet.
 """
 
 import importlib

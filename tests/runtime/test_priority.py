@@ -32,9 +32,19 @@ def test_a_session_gets_its_priority_back(tmp_path: Path, monkeypatch: pytest.Mo
     group.write_text("/autogroup-7 nice 3\n")
     monkeypatch.setattr(priority, "AUTOGROUP", group)
     give_back = lower_session()
-    assert group.read_text() == "13"
+    assert group.read_text() == str(3 + LOWERED)
     give_back()
     assert group.read_text() == "3"
+
+
+def test_in_no_group_of_sessions_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tmp_path / "autogroup"
+    group.write_text("")
+    monkeypatch.setattr(priority, "AUTOGROUP", group)
+    lower_session()()
+    assert group.read_text() == ""
 
 
 def test_without_groups_of_sessions_nothing_is_changed(

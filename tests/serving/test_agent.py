@@ -19,7 +19,8 @@ from runtime.process import Lifeline
 from serving.agent import Agent
 from serving.endpoint import serve_endpoint
 from serving.fetch import BlobCache
-from serving.process import starter
+from serving.launch import EngineOrder
+from serving.process import EngineProcess, starter
 from tests.serving import models
 from tests.serving.fake_control import FakeControl
 from tests.serving.peer import Peer
@@ -73,6 +74,26 @@ async def test_a_version_is_served_from_registration_to_unloading(place: Place) 
             while pids() - before:  # noqa: ASYNC110 -- another process's end
                 await asyncio.sleep(0.01)
     assert control.removed
+
+
+async def test_an_engine_loads_at_a_low_priority_only_beside_those_that_serve(
+    place: Place,
+) -> None:
+    control, urgent = FakeControl(), {}
+    graph = models.identity()
+    control.add_model(graph)
+    manifest = models.manifest_of(graph)
+
+    async def start(order: EngineOrder) -> EngineProcess:
+        urgent.setdefault(order.version, order.urgent)
+        return await starting(order)
+
+    async with place.working(control) as agent:
+        starting, agent._start = agent._start, start
+        for number in (1, 2):
+            control.put(f"m/{number}", version_of(manifest, number=number))
+            await control.until("m", "ready", number)
+    assert urgent == {1: True, 2: False}
 
 
 async def test_an_unloaded_version_answers_for_a_while_longer(place: Place) -> None:
