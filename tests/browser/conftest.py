@@ -1,0 +1,101 @@
+"""One browser and one stack for all browser tests; every page fails its test by what its console
+says."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.browser import chromium
+from tests.browser.world import PASSWORD, World, build
+from tests.e2e.stack import RunningStack
+
+DESKTOP = (1280, 900)
+PHONE = (390, 844)
+EXPECTED = "Failed to load resource: the server responded with a status of 4"
+"""What the console says of a page that is refused, which is what a test may be about."""
+Visitor = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium.executable(), args=chromium.ARGUMENTS
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stack with models and a user of every role."""
+    settings = {"TOLLWAY_SIGN_UP": "true"}
+    with RunningStack(tmp_path_factory.mktemp("portal"), settings=settings) as stack:
+        yield build(stack)
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What consoles say; anything fails the test."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[Visitor]:
+    """``visitor("publisher")``: a page of somebody who is logged in; ``visitor(None)``: of nobody.
+
+    Contexts are new each time: nobody has another's cookies.
+    """
+    opened: list[BrowserContext] = []
+
+    def visit(role: str | None, *, size: tuple[int, int] = DESKTOP, dark: bool = False) -> Page:
+        context = browser.new_context(
+            base_url=world.url,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            locale="en-GB",
+            timezone_id="UTC",
+        )
+        opened.append(context)
+        if role is not None:
+            context.add_cookies([world.cookie(role)])
+        page = context.new_page()
+        watch(page, complaints)
+        return page
+
+    yield visit
+    for context in opened:
+        context.close()
+
+
+def watch(page: Page, complaints: list[str]) -> None:
+    """Note what the console says, defects of scripts, and requests to anywhere else."""
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
+            complaints.append(f"{page.url}: {message.text}")
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+
+
+def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    """As a person does."""
+    page.goto("/portal/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+@pytest.fixture(scope="session")
+def screens() -> Path:
+    """Where screenshots are left to be looked at."""
+    folder = Path(__file__).parents[2] / "build" / "screens"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,25 @@
+"""Every page of the portal: who looks at it, and where it is. A new page gets its line here."""
+
+from typing import NamedTuple
+
+
+class Shown(NamedTuple):
+    """A page as one role sees it."""
+
+    name: str
+    """Of its screenshots: ``ROLE-NAME-light-desktop.png``."""
+    role: str | None
+    """None: nobody is logged in."""
+    path: str
+
+
+PAGES = (
+    Shown("welcome", None, "/portal"),
+    Shown("login", None, "/portal/login"),
+    Shown("sign-up", None, "/portal/sign-up"),
+    Shown("catalogue", "consumer", "/portal"),
+    Shown("search", "consumer", "/portal?q=forecast"),
+    Shown("nothing-found", "consumer", "/portal?q=nothing-like-this"),
+    Shown("model", "consumer", "/portal/models/demand-forecast"),
+    Shown("not-found", "consumer", "/portal/models/none"),
+)
