@@ -188,6 +188,23 @@ async def test_a_page_of_another_origin_is_refused_before_an_engine_hears_of_it(
     assert engine.frames == []
 
 
+async def test_a_page_of_the_gateway_itself_is_of_no_other_origin(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    for host, origin, status in (
+        ("api.example:8080", "http://api.example:8080", 200),
+        ("api.example", "https://API.example", 200),
+        ("api.example:8080", "http://api.example", 403),
+        ("api.example", "http://api.example.evil.example", 403),
+    ):
+        headers = {"x-api-key": world.key, "host": host, "origin": origin}
+        for answer in (
+            await client.post(INFER, content=b"{}", headers=headers),
+            await client.get("/v2/models/iris", headers=headers),
+        ):
+            assert answer.status_code == status, (host, origin, answer.text)
+
+
 PUBLIC = ("/v2", "/v2/models/iris", "/v1/models/iris", "/v1/models/iris/metadata")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -53,6 +54,15 @@ def control_app() -> FastAPI:
 
 @pytest.fixture
 async def client(settings: GatewaySettings, run_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Of a gateway whose control is :func:`control_app`."""
+    async with before_control(settings, run_dir) as built:
+        yield built
+
+
+@asynccontextmanager
+async def before_control(
+    settings: GatewaySettings, run_dir: Path
+) -> AsyncIterator[httpx.AsyncClient]:
     stop = asyncio.Event()
     socket = run_dir / "no-control.sock"
     config = uvicorn.Config(control_app(), uds=str(socket), log_config=None, lifespan="off")
@@ -100,6 +110,22 @@ async def test_a_cookie_that_control_sets_is_its_browsers_alone(
 async def test_claimed_addresses_are_not_believed(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/echo/x", headers={"x-forwarded-for": "6.6.6.6"})
     assert answer.json()["headers"]["x-forwarded-for"] == "127.0.0.1"
+
+
+async def test_only_a_trusted_proxy_says_that_its_client_came_over_tls(
+    client: httpx.AsyncClient, settings: GatewaySettings, run_dir: Path
+) -> None:
+    claims = {"x-forwarded-proto": "https"}
+    answer = await client.get("/api/echo/x", headers=claims)
+    assert answer.json()["headers"]["x-forwarded-proto"] == "http"
+    trusting = GatewaySettings(
+        **settings.model_dump()
+        | {"data_dir": settings.data_dir / "second", "trusted_proxies": "127.0.0.1"}
+    )
+    async with before_control(trusting, run_dir) as behind:
+        for claimed, passed in (("https", "https"), ("ftp", "http"), ("http, HTTPS", "https")):
+            answer = await behind.get("/api/echo/x", headers={"x-forwarded-proto": claimed})
+            assert answer.json()["headers"]["x-forwarded-proto"] == passed
 
 
 async def test_answers_stream(client: httpx.AsyncClient) -> None:
