@@ -51,6 +51,7 @@ from control.routes_pins import pin_router
 from control.routes_plans import plan_router
 from control.routes_receipts import receipt_router
 from control.routes_sessions import session_router, token_router
+from control.routes_settings import settings_router
 from control.routes_subscriptions import subscription_router
 from control.routes_transitions import transition_router
 from control.routes_usage import billing_router, usage_router
@@ -190,6 +191,7 @@ def _routes() -> list[BaseRoute]:
         receipt_router,
         configuration_router,
         observation_router,
+        settings_router,
         disagreement_router,
         transition_router,
     ):

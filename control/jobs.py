@@ -39,7 +39,7 @@ class Jobs:
         self._jobs = jobs
         self._stop = stop
         self._metrics = metrics
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[object]] = []
         # One thread for all: jobs may compete with each other, but not with requests.
         self._limiter = CapacityLimiter(1)
 
@@ -49,32 +49,47 @@ class Jobs:
             asyncio.create_task(self._repeat(job), name=f"job-{job.name}") for job in self._jobs
         ]
 
+    def once(self, name: str) -> None:
+        """Run a job that has a thread of its own now, beside its turns."""
+        job = next(one for one in self._jobs if one.name == name and one.alone)
+        task = asyncio.create_task(self._run(job, CapacityLimiter(1)), name=f"job-{name}-once")
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
     async def close(self) -> None:
         """End the jobs. One that is running is told to stop and waited for."""
         self._stop.set()
-        for task in self._tasks:
+        present = list(self._tasks)
+        for task in present:
             task.cancel()
-        for task in self._tasks:
+        for task in present:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
     async def _repeat(self, job: Job) -> None:
-        log = logger("jobs")
         limiter = CapacityLimiter(1) if job.alone else self._limiter
-        await asyncio.sleep(job.delay_s)
-        while True:
-            try:
-                done = await in_thread(job.run, limiter)
-            except Stopped:
+        pause = job.delay_s
+        while not self._stop.is_set():
+            await asyncio.sleep(pause)
+            if not await self._run(job, limiter):
                 return
-            except Exception as error:
-                self._metrics.job(job.name, failed=True)
-                log.exception("job failed", job=job.name, error=repr(error))
-            else:
-                self._metrics.job(job.name, failed=False)
-                if done:
-                    log.info("job done", job=job.name, result=str(done))
-            await asyncio.sleep(job.interval_s)
+            pause = job.interval_s
+
+    async def _run(self, job: Job, limiter: CapacityLimiter) -> bool:
+        """One turn; False when the process is ending."""
+        log = logger("jobs")
+        try:
+            done = await in_thread(job.run, limiter)
+        except Stopped:
+            return False
+        except Exception as error:
+            self._metrics.job(job.name, failed=True)
+            log.exception("job failed", job=job.name, error=repr(error))
+        else:
+            self._metrics.job(job.name, failed=False)
+            if done:
+                log.info("job done", job=job.name, result=str(done))
+        return True
 
 
 class InterruptibleStore:

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import anyio.to_thread
 import msgspec
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
 from control.audit import formats
 from control.audit.answered import Answer, Answered
-from control.audit.log import AuditLog
+from control.audit.log import AuditLog, Standing
+from control.jobs import Jobs
 from control.middleware import require
 from control.resources import Moment, Page, milliseconds
 from control.routes_conventions import INSPECTORS, errors
 from control.routes_parts import part
+from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE, Actor
 from registry.clock import rfc3339
 from registry.store.audit_read import Filter, Recorded
@@ -72,6 +75,14 @@ class FindingItem(BaseModel):
     detail: str
 
 
+class RunningItem(BaseModel):
+    """A verification under way: how many entries and checkpoints it has been through."""
+
+    began_at: str
+    checked: int
+    entries: int
+
+
 class VerificationItem(BaseModel):
     """How the log stands. `ok` is null until this process has verified it for the first time."""
 
@@ -82,6 +93,9 @@ class VerificationItem(BaseModel):
     verified_at: str | None
     verified_entries: int | None
     findings: list[FindingItem]
+    further_findings: int
+    """Findings beyond those that are listed."""
+    running: RunningItem | None
 
 
 def _filter(
@@ -97,6 +111,16 @@ def _filter(
         Moment | None, Query(alias="from", description="Entries at or after this time.")
     ] = None,
     to: Annotated[Moment | None, Query(description="Entries before this time.")] = None,
+    search: Annotated[
+        str | None,
+        Query(
+            min_length=2,
+            max_length=100,
+            description="Text that stands anywhere in an entry: each page looks at a bounded "
+            "number of entries, so that it may have fewer items than asked for, or none, and a "
+            "`next` all the same.",
+        ),
+    ] = None,
 ) -> Filter:
     return Filter(
         actor=actor,
@@ -105,6 +129,7 @@ def _filter(
         key=key,
         from_ms=milliseconds(start),
         to_ms=milliseconds(to),
+        search=search,
     )
 
 
@@ -112,6 +137,7 @@ Wanted = Annotated[Filter, Depends(_filter)]
 
 
 TheLog = Annotated[AuditLog, Depends(part(lambda services: services.audit))]
+TheJobs = Annotated[Jobs, Depends(part(lambda services: services.jobs))]
 TheAnswers = Annotated[Answered, Depends(part(lambda services: services.answered))]
 
 
@@ -151,9 +177,25 @@ def _add_log(router: APIRouter, reads: list[Any]) -> None:
         ] = None,
     ) -> Page[AuditItem]:
         """List entries of the audit log, newest first."""
-        found = log.page(which, after, limit + 1)
+        reached = 0
+        if which.search is None:
+            found = log.page(which, after, limit + 1)
+        else:
+            found, reached = log.search(which, after, limit + 1)
         items = [AuditItem.of(one) for one in found[:limit]]
-        return Page(items=items, next=str(items[-1].seq) if len(found) > limit else None)
+        if len(found) > limit:
+            return Page(items=items, next=str(items[-1].seq))
+        return Page(items=items, next=str(reached) if reached > 1 else None)
+
+    @router.get("/audit/entries/{seq}", dependencies=reads, responses=errors(404, 422))
+    def get_entry(
+        log: TheLog, seq: Annotated[int, Path(ge=1, lt=1 << 53, description="Its number.")]
+    ) -> AuditItem:
+        """Read one entry."""
+        found = log.page(Filter(), seq + 1, 1)
+        if not found or found[0].entry.seq != seq:
+            raise TollwayError(Code.NOT_FOUND, f"the audit log has no entry {seq}")
+        return AuditItem.of(found[0])
 
     @router.get("/audit/export", dependencies=reads, responses=errors(422))
     def export_entries(
@@ -178,22 +220,45 @@ def _add_log(router: APIRouter, reads: list[Any]) -> None:
     @router.get("/audit/verify", dependencies=reads, responses=errors())
     def get_verification(log: TheLog) -> VerificationItem:
         """Say how the log stands: its end, the last checkpoint, the last verification."""
-        standing = log.standing()
-        checkpoint, verified = standing.checkpoint, standing.verified
-        report = None if verified is None else verified.report
-        return VerificationItem(
-            entries=standing.entries,
-            hash=standing.hash,
-            checkpoint=None
-            if checkpoint is None
-            else CheckpointItem(at=rfc3339(checkpoint.at_ms), **_shown(checkpoint)),
-            ok=None if report is None else report.ok,
-            verified_at=None if verified is None else rfc3339(verified.at_ms),
-            verified_entries=None if report is None else report.entries,
-            findings=[]
-            if report is None
-            else [FindingItem(**msgspec.structs.asdict(one)) for one in report.findings],
-        )
+        return _verification(log.standing())
+
+    @router.post("/audit/verify", status_code=202, dependencies=reads, responses=errors(409))
+    async def start_verification(log: TheLog, jobs: TheJobs) -> VerificationItem:
+        """Verify the whole log now, beside other work: `GET` says how far it is, and what it found.
+
+        It runs in the control process that was asked, one at a time, and changes nothing; damage is
+        recorded in the log as the regular verification does.
+        """
+        if not await anyio.to_thread.run_sync(log.begin):
+            raise TollwayError(
+                Code.CONFLICT, "a verification is under way: wait until it has ended"
+            )
+        jobs.once("audit-verify")
+        return _verification(await anyio.to_thread.run_sync(log.standing))
+
+
+def _verification(standing: Standing) -> VerificationItem:
+    checkpoint, verified, running = standing.checkpoint, standing.verified, standing.running
+    report = None if verified is None else verified.report
+    return VerificationItem(
+        entries=standing.entries,
+        hash=standing.hash,
+        checkpoint=None
+        if checkpoint is None
+        else CheckpointItem(at=rfc3339(checkpoint.at_ms), **_shown(checkpoint)),
+        ok=None if report is None else report.ok,
+        verified_at=None if verified is None else rfc3339(verified.at_ms),
+        verified_entries=None if report is None else report.entries,
+        findings=[]
+        if report is None
+        else [FindingItem(**msgspec.structs.asdict(one)) for one in report.findings],
+        further_findings=0 if report is None else report.further,
+        running=None
+        if running is None
+        else RunningItem(
+            began_at=rfc3339(running.at_ms), checked=running.checked, entries=running.entries
+        ),
+    )
 
 
 def _shown(checkpoint: msgspec.Struct) -> dict[str, Any]:

@@ -45,10 +45,16 @@ def directory_router() -> APIRouter:
 def _add_consumers(router: APIRouter) -> None:
     @router.get("/consumers", responses=errors(422))
     def list_consumers(
-        directory: TheDirectory, actor: Reader, limit: Limit = 100, after: After = ""
+        directory: TheDirectory,
+        actor: Reader,
+        limit: Limit = 100,
+        after: After = "",
+        search: Annotated[
+            str | None, Query(max_length=100, description="Text in the name or the title.")
+        ] = None,
     ) -> Page[Consumer]:
         """List consumers by name."""
-        return directory.consumers(limit, after, reach=reach_of(actor))
+        return directory.consumers(limit, after, search or None, reach=reach_of(actor))
 
     @router.get("/consumers/{consumer}", responses=errors(404))
     def get_consumer(

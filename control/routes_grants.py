@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from control.identity.resources import Grant, OwnerRequest, Ownership
+from control.identity.resources import Grant, ManagedModel, OwnerRequest, Ownership
 from control.middleware import require
 from control.resources import Page
-from control.routes_conventions import READERS, After, Limit, errors, tagged
+from control.routes_conventions import INSPECTORS, READERS, After, Limit, errors, tagged
 from control.routes_parts import part
 from control.store.grants import Grants
 from registry.access import PUBLISHERS, Actor
@@ -22,6 +22,17 @@ def grant_router() -> APIRouter:
     router = APIRouter(tags=["grants"])
     reads = [Depends(managing(require, *READERS))]
     manager = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
+
+    @router.get(
+        "/users/{user}/models",
+        dependencies=[Depends(require(*INSPECTORS))],
+        responses=errors(404, 422),
+    )
+    def list_managed_models(
+        grants: TheGrants, user: str, limit: Limit = 100, after: After = ""
+    ) -> Page[ManagedModel]:
+        """List the models that a user manages: their own, and those that they were granted."""
+        return grants.managed(user, limit, after)
 
     @router.get("/models/{model}/owner", dependencies=reads, responses=errors(404))
     def get_owner(grants: TheGrants, model: Model) -> Ownership:

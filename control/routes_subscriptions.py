@@ -57,9 +57,14 @@ def _add_management(router: APIRouter) -> None:
             SubscriptionState | None,
             Query(description="`pending` includes active ones that wait for another plan."),
         ] = None,
+        plan: Annotated[
+            str | None, Query(max_length=63, description="Only of, or waiting for, this plan.")
+        ] = None,
     ) -> Page[Subscription]:
         """List subscriptions by application and model."""
-        return subscriptions.list(limit, after, application, model, state, reach=reach_of(actor))
+        return subscriptions.list(
+            limit, after, application, model, state, plan, reach=reach_of(actor)
+        )
 
     @router.get(_PLACE, responses=errors(404))
     def get_subscription(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.responses import StreamingResponse
 
 from control import csv_text
+from control.latency_report import DEFAULT_COLUMNS, MAX_COLUMNS, LatencyReport
 from control.middleware import require
 from control.reach import reach_of
 from control.resources import Moment, Page
@@ -37,6 +38,9 @@ Format = Annotated[
     Query(description="`csv`: the whole as CSV; left out: what `Accept` prefers, else JSON."),
 ]
 Accept = Annotated[str, Header(include_in_schema=False)]
+TheVersion = Annotated[
+    int | None, Query(ge=0, lt=1 << 31, description="Only of this version; 0: of none.")
+]
 Reader = Annotated[Actor, Depends(require(*EVERYONE))]
 """Each reads as far as they reach applications and models."""
 
@@ -82,6 +86,7 @@ def usage_router() -> APIRouter:
         model: Annotated[
             str | None, Query(max_length=63, description="Only of this model.")
         ] = None,
+        version: TheVersion = None,
         status: Annotated[
             int | None, Query(ge=100, le=599, description="Only answers of this status.")
         ] = None,
@@ -100,6 +105,7 @@ def usage_router() -> APIRouter:
             "application": application,
             "key": key,
             "model": model,
+            "version": version,
             "status": status,
         }
         query = parse_query(start, to, by, step, clock(), only, after)
@@ -110,6 +116,39 @@ def usage_router() -> APIRouter:
         page = reports.page(reach_of(actor), query, limit)
         # Written by pydantic at once: FastAPI would check and copy every item before.
         return Response(page.model_dump_json(exclude_unset=True), media_type="application/json")
+
+    @router.get("/usage/latency", responses=errors(422))
+    def get_latency(
+        clock: TheClock,
+        reports: TheReports,
+        actor: Reader,
+        start: Annotated[
+            Moment | None,
+            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
+        ] = None,
+        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
+        application: Annotated[
+            str | None, Query(max_length=63, description="Only of this.")
+        ] = None,
+        model: Annotated[
+            str | None, Query(max_length=63, description="Only of this model.")
+        ] = None,
+        version: TheVersion = None,
+        columns: Annotated[
+            int, Query(ge=1, le=MAX_COLUMNS, description="Columns of the range, at most.")
+        ] = DEFAULT_COLUMNS,
+    ) -> LatencyReport:
+        """Report how many requests took how long, by time: what a heat map of latency shows.
+
+        Columns are as wide as is needed for the range, and as usage is kept of its beginning.
+        """
+        only: dict[Dimension, str | int | None] = {
+            "application": application,
+            "model": model,
+            "version": version,
+        }
+        query = parse_query(start, to, "", "minute", clock(), only)
+        return reports.latency(reach_of(actor), query, columns)
 
     return router
 

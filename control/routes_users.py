@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from control.identity.accounts import Accounts
 from control.identity.resources import Myself, PasswordChange, SignUp, User, UserRequest
@@ -20,7 +20,7 @@ from control.routes_parts import TheThrottle, part
 from control.store.credentials import Credential
 from control.threads import HashingThreads
 from protocol.errors import Code, TollwayError
-from registry.access import EVERYONE
+from registry.access import EVERYONE, Role
 
 Caller = Annotated[Credential, Depends(credential)]
 
@@ -96,9 +96,21 @@ def _add_users(router: APIRouter) -> None:
     writes = [Depends(require("admin"))]
 
     @router.get("/users", dependencies=reads, responses=errors(422))
-    def list_users(accounts: TheAccounts, limit: Limit = 100, after: After = "") -> Page[User]:
+    def list_users(
+        accounts: TheAccounts,
+        limit: Limit = 100,
+        after: After = "",
+        search: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                description="Text in the name, the title, the address or the consumer.",
+            ),
+        ] = None,
+        role: Annotated[Role | None, Query(description="Only with this role.")] = None,
+    ) -> Page[User]:
         """List users by name."""
-        return accounts.users.list(limit, after)
+        return accounts.users.list(limit, after, search or None, role)
 
     @router.get("/users/{user}", dependencies=reads, responses=errors(404))
     def get_user(accounts: TheAccounts, user: str, response: Response) -> User:

@@ -13,7 +13,12 @@ from runtime.targets import networks
 class ControlSettings(BaseSettings):
     """Everything that control can be told. Frozen; every field has its unit in its name."""
 
-    model_config = SettingsConfigDict(env_prefix="TOLLWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TOLLWAY_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
 
     data_dir: Path = Path("data")
     """Data directory; control keeps its own files in ``control/`` below it."""

@@ -29,6 +29,17 @@ class Verified(msgspec.Struct, frozen=True):
     report: Report
 
 
+class Running(msgspec.Struct, frozen=True):
+    """A verification that is under way."""
+
+    at_ms: int
+    """When it began."""
+    checked: int
+    """Entries and checkpoints that it has been through."""
+    entries: int
+    """Entries that the log had when it began."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """How the log stands: quick to read."""
 
@@ -36,6 +47,7 @@ class Standing(msgspec.Struct, frozen=True):
     hash: str
     checkpoint: Checkpoint | None
     verified: Verified | None
+    running: Running | None
 
 
 def verify_database(
@@ -103,12 +115,35 @@ class AuditLog:
         self._checkpoints = checkpoints
         self._lock = threading.Lock()
         self._verified: Verified | None = None
+        self._running: Running | None = None
+        self._checked = 0
+
+    def begin(self) -> bool:
+        """Note that a verification begins, which :meth:`verify` then makes; False while another is
+        under way in this process."""
+        with self._database.read() as connection:
+            entries, _ = audit_read.head(connection)
+        with self._lock:
+            if self._running is not None:
+                return False
+            self._running = Running(self._clock(), 0, entries)
+            self._checked = 0
+        return True
 
     def verify(self, proceed: Callable[[], None] = lambda: None) -> Report:
         """Verify the whole log; what is found is logged, and recorded in the log itself."""
         began = self._clock()
-        keys = PublicKeys([self._public_key_file.read_text()])
-        report = verify_database(self._database, keys, self._checkpoints, proceed)
+
+        def counted() -> None:
+            self._checked += 1
+            proceed()
+
+        try:
+            keys = PublicKeys([self._public_key_file.read_text()])
+            report = verify_database(self._database, keys, self._checkpoints, counted)
+        finally:
+            with self._lock:
+                self._running = None
         with self._lock:
             self._verified = Verified(began, report)
         if not report.ok:
@@ -134,7 +169,10 @@ class AuditLog:
             entries, hash = audit_read.head(connection)
             checkpoint = audit_read.last_checkpoint(connection)
         with self._lock:
-            return Standing(entries, hash, checkpoint, self._verified)
+            running = self._running
+            if running is not None:
+                running = msgspec.structs.replace(running, checked=self._checked)
+            return Standing(entries, hash, checkpoint, self._verified, running)
 
     def page(
         self, which: audit_read.Filter, before: int | None, limit: int
@@ -142,6 +180,13 @@ class AuditLog:
         """At most ``limit`` entries, newest first, from the one following entry ``before``."""
         with self._database.read() as connection:
             return audit_read.page(connection, which, before, limit)
+
+    def search(
+        self, which: audit_read.Filter, before: int | None, limit: int
+    ) -> tuple[list[audit_read.Recorded], int]:
+        """As :meth:`page`, among a bounded number of entries, and the first of those."""
+        with self._database.read() as connection:
+            return audit_read.search_page(connection, which, before, limit)
 
     def each(self, which: audit_read.Filter) -> Iterator[audit_read.Recorded]:
         """Every entry that is asked for, oldest first, by pages: no transaction is held between."""

@@ -1,6 +1,6 @@
 """What the management API takes and gives of users, sessions, tokens and grants."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -150,6 +150,16 @@ class Grant(_Resource):
     named: bool = False
     """Whether the model's requirements gave it, by naming the user their sponsor: it ends when they
     name another. One that is given by hand does not."""
+
+
+class ManagedModel(_Resource):
+    """A model that a user manages: as its `owner`, by a `grant`, or as its `sponsor`, by a grant
+    that its requirements gave."""
+
+    model: str
+    by: Literal["owner", "grant", "sponsor"]
+    since: str | None
+    """When it was granted; null of an owner."""
 
 
 class OwnerRequest(_Request):

@@ -69,14 +69,14 @@ class Api:
         if secret is not None:
             self._headers["authorization"] = f"Bearer {secret}"
 
-    async def get(self, path: str, kind: type[Reply], **query: Query) -> Reply:
+    async def get(self, path: str, kind: type[Reply], /, **query: Query) -> Reply:
         """What is at ``path`` (below ``/api/v1``), as ``kind``. A query value of None is left out.
 
         ``path`` may hold what came from the visitor: it is quoted.
         """
         return _read(await self.call("GET", path, query=query), kind)
 
-    async def get_tagged(self, path: str, kind: type[Reply], **query: Query) -> Tagged[Reply]:
+    async def get_tagged(self, path: str, kind: type[Reply], /, **query: Query) -> Tagged[Reply]:
         """As :meth:`get`, with the tag for a change under ``if_match``."""
         answer = await self.call("GET", path, query=query)
         return Tagged(_read(answer, kind), answer.headers.get("etag", ""))
@@ -126,6 +126,23 @@ class Api:
 
         ``body``: bytes go as they are, with the ``content-type`` among ``headers``.
         """
+        request = self.request(method, path, body, query=query, headers=headers)
+        answer = await self._transport.handle_async_request(request)
+        await answer.aread()
+        if answer.status_code >= 400:  # noqa: PLR2004 -- client and server errors
+            raise self.refusal(answer)
+        return answer
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Query] | None = None,
+        headers: Mapping[str, str | None] | None = None,
+    ) -> httpx.Request:
+        """What :meth:`call` sends."""
         given = {key: value for key, value in (query or {}).items() if value is not None}
         sent = {**self._headers, **{k: v for k, v in (headers or {}).items() if v is not None}}
         content = None
@@ -136,12 +153,12 @@ class Api:
             sent.setdefault("content-type", "application/json")
         # As `path` of a URL, and not as a part of its text: "?" and "#" in it are quoted.
         url = _BASE.copy_with(path=API + path, params=given or None)
-        request = httpx.Request(method, url, headers=sent, content=content)
-        answer = await self._transport.handle_async_request(request)
-        await answer.aread()
-        if answer.status_code >= 400:  # noqa: PLR2004 -- client and server errors
-            raise _refusal(answer)
-        return answer
+        return httpx.Request(method, url, headers=sent, content=content)
+
+    @staticmethod
+    def refusal(answer: httpx.Response) -> ApiRefusal:
+        """What an answer that was read refuses."""
+        return _refusal(answer)
 
 
 _ADAPTERS: Final[dict[object, TypeAdapter[Any]]] = {}

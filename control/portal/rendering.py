@@ -48,9 +48,22 @@ def page(
 
     Templates see ``visit``, ``me``, ``csrf``, ``nav``, ``path``, ``now`` (UNIX ms) and ``context``.
     """
-    clock: Callable[[], int] = visit.request.app.state.services.clock
     notice = unquote(visit.request.cookies.get(NOTICE, "")[: 3 * MAX_NOTICE])
-    text = (
+    text = rendered(visit, template, said=notice, **context)
+    response = HTMLResponse(text, status, headers)
+    if notice and not visit.is_htmx:
+        response.delete_cookie(NOTICE, path=PORTAL)
+    if visit.before is not None:
+        response.set_cookie(
+            BEFORE, visit.before, path=PORTAL, secure=visit.secure, httponly=True, samesite="lax"
+        )
+    return response
+
+
+def rendered(visit: Visit, template: str, *, said: str = "", **context: object) -> str:
+    """The text of a page or a part of one, as :func:`page` has it; for events."""
+    clock: Callable[[], int] = visit.request.app.state.services.clock
+    return (
         environment()
         .get_template(template)
         .render(
@@ -60,18 +73,10 @@ def page(
             nav=navigation(visit),
             path=visit.request.url.path,
             now=clock(),
-            said=notice,
+            said=said,
             **context,
         )
     )
-    response = HTMLResponse(text, status, headers)
-    if notice and not visit.is_htmx:
-        response.delete_cookie(NOTICE, path=PORTAL)
-    if visit.before is not None:
-        response.set_cookie(
-            BEFORE, visit.before, path=PORTAL, secure=visit.secure, httponly=True, samesite="lax"
-        )
-    return response
 
 
 def redirect(visit: Visit, path: str, *, notice: str = "") -> Response:

@@ -7,8 +7,12 @@ from fastapi.responses import RedirectResponse, Response
 
 from control.portal.assets import DIGITS, FOREVER, PREFIX, assets
 from control.portal.middleware import PORTAL
+from control.portal.routes_audit import audit_pages
 from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
+from control.portal.routes_operate_lists import operate_list_pages
+from control.portal.routes_plans import plan_pages
+from control.portal.routes_users import user_pages
 from control.portal.session import guard
 from protocol.errors import Code, TollwayError
 
@@ -17,6 +21,10 @@ _REVALIDATED: Final = "no-cache"
 AREAS: Final = (
     catalogue_pages,
     entrance_pages,
+    audit_pages,
+    user_pages,
+    plan_pages,
+    operate_list_pages,
 )
 """Each gives a router with paths below ``/portal``. A new area adds its line."""
 

@@ -104,14 +104,21 @@ class Directory:
             raise _missing(name)
         return found
 
-    def consumers(self, limit: int, after: str, *, reach: Reach) -> Page[Consumer]:
-        """Consumers by name."""
+    def consumers(
+        self, limit: int, after: str, search: str | None = None, *, reach: Reach
+    ) -> Page[Consumer]:
+        """Consumers by name. ``search``: a text in their name or title, in whatever case."""
         query = (
             sa.select(consumers)
             .where(consumers.c.name > after)
             .order_by(consumers.c.name)
             .limit(limit + 1)
         )
+        if search is not None:
+            texts = (consumers.c.name, consumers.c.title)
+            query = query.where(
+                sa.or_(*(text.icontains(search, autoescape=True) for text in texts))
+            )
         if reach.consumer is not None:
             query = query.where(consumers.c.name == reach.consumer)
         with self._database.read() as connection:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.identity.resources import Grant, Ownership
+from control.identity.resources import Grant, ManagedModel, Ownership
 from control.identity.roles import MANAGERS
 from control.resources import Page
 from control.store.directory import Put
@@ -14,10 +14,11 @@ from control.store.user_tokens import lock_users, publish_credentials
 from control.store.users import find_user
 from protocol.errors import Code, TollwayError
 from registry.access import INSTALLATION, Actor
-from registry.clock import Clock
+from registry.clock import Clock, rfc3339
 from registry.store import models as model_store
 from registry.store.audit import record
 from registry.store.database import Database
+from registry.store.tables import models
 
 
 class ModelOwners:
@@ -58,6 +59,27 @@ class Grants:
         with self._database.read() as connection:
             items = [grant_of(row) for row in connection.execute(query)]
         return Page.of(items, limit, lambda one: one.user)
+
+    def managed(self, user: str, limit: int, after: str) -> Page[ManagedModel]:
+        """The models that the user owns or was granted, by name; ``NOT_FOUND`` without the user."""
+        owned = (
+            sa.select(models.c.name.label("model"))
+            .add_columns(sa.literal("owner").label("by"), sa.cast(sa.null(), sa.BigInteger))
+            .where(models.c.owner == user, models.c.name > after)
+        )
+        by = sa.case((grants.c.named, "sponsor"), else_="grant")
+        given = sa.select(grants.c.model, by, grants.c.created_ms).where(
+            grants.c.user_name == user, grants.c.model > after
+        )
+        query = sa.union_all(owned, given).order_by("model").limit(limit + 1)
+        with self._database.read() as connection:
+            if find_user(connection, user) is None:
+                raise TollwayError(Code.NOT_FOUND, f"there is no user {user!r}")
+            items = [
+                ManagedModel(model=name, by=how, since=None if ms is None else rfc3339(ms))
+                for name, how, ms in connection.execute(query)
+            ]
+        return Page.of(items, limit, lambda one: one.model)
 
     def get(self, model: str, user: str) -> Grant:
         """The grant, or ``NOT_FOUND``."""

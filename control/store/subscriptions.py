@@ -207,6 +207,7 @@ class Subscriptions:
         application: str | None,
         model: str | None,
         state: str | None = None,
+        plan: str | None = None,
         *,
         reach: Reach,
     ) -> Page[Subscription]:
@@ -234,6 +235,8 @@ class Subscriptions:
             query = query.where(sa.or_(table.state == state, table.requested_plan.is_not(None)))
         elif state is not None:
             query = query.where(table.state == state)
+        if plan is not None:
+            query = query.where(sa.or_(table.plan == plan, table.requested_plan == plan))
         with self._database.read() as connection:
             items = [subscription_of(row) for row in connection.execute(query)]
         return Page.of(items, limit, subscription_key)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control.latency_report import LatencyReport, cut, reading, report
 from control.reach import Reach
 from control.store.reach import is_restricted, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
@@ -67,6 +68,15 @@ class UsageReports:
             next=following,
             resolution=STEPS[max(step or 1, marks.grain_at(query.start))],
         )
+
+    def latency(self, reach: Reach, query: UsageQuery, columns: int) -> LatencyReport:
+        """Requests by time and latency, in at most so many columns."""
+        with self._database.read() as connection:
+            marks = to_marks(read_marks(connection))
+            span = cut(query.start, query.end, columns, marks.grain_at(query.start))
+            read = reading(query, span)
+            steps = -(-(read.end - read.start) // read.step_minutes) + 1
+            return report(span, _groups(connection, self._database, reach, read, marks, steps))
 
     def items(self, reach: Reach, query: UsageQuery) -> Iterator[UsageItem]:
         """The whole report. Read page by page: a slow reader holds no transaction open."""

@@ -100,14 +100,23 @@ class Users:
         with self._database.read() as connection:
             return get_user(connection, name)
 
-    def list(self, limit: int, after: str) -> Page[User]:
-        """Users by name."""
+    def list(
+        self, limit: int, after: str, search: str | None = None, role: Role | None = None
+    ) -> Page[User]:
+        """Users by name. ``search``: a text in their name, title, address or consumer, in whatever
+        case."""
         query = (
             sa.select(users)
             .where(users.c.name > after, users.c.deleted_ms.is_(None))
             .order_by(users.c.name)
             .limit(limit + 1)
         )
+        if search is not None:
+            texts = (users.c.name, users.c.title, users.c.email, users.c.consumer)
+            found = [text.icontains(search, autoescape=True) for text in texts]
+            query = query.where(sa.or_(*found))
+        if role is not None:
+            query = query.where(users.c.role == role)
         with self._database.read() as connection:
             items = [_user(row) for row in connection.execute(query)]
         return Page.of(items, limit, lambda one: one.name)

@@ -14,6 +14,9 @@ from registry.store.audit import audit, audit_checkpoints, audit_head
 from registry.verification import StoredCheckpoint, StoredEntry
 
 PAGE_ROWS: Final = 500
+SEARCH_ENTRIES: Final = 20_000
+"""Entries that one page of a search for a text looks at: no index knows what is in them."""
+_SEARCHED: Final = ("actor", "action", "key", "reason", "address", "request_id", "before", "after")
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +30,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Entries at or after that time."""
     to_ms: int | None = None
     """Entries before that time."""
+    search: str | None = None
+    """Text that stands anywhere in them, in whatever case."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -47,6 +52,18 @@ def page(connection: Connection, which: Filter, before: int | None, limit: int) 
     if before is not None:
         query = query.where(audit.c.seq < before)
     return [_recorded(row._mapping) for row in connection.execute(query)]
+
+
+def search_page(
+    connection: Connection, which: Filter, before: int | None, limit: int
+) -> tuple[list[Recorded], int]:
+    """As :func:`page`, of the :data:`SEARCH_ENTRIES` entries before ``before``; and the first of
+    them: the search goes on before it."""
+    above = before if before is not None else head(connection)[0] + 1
+    first = max(above - SEARCH_ENTRIES, 1)
+    query = sa.select(audit).where(*_conditions(which), audit.c.seq >= first, audit.c.seq < above)
+    rows = connection.execute(query.order_by(audit.c.seq.desc()).limit(limit))
+    return [_recorded(row._mapping) for row in rows], first
 
 
 def next_page(connection: Connection, which: Filter, after: int, limit: int) -> list[Recorded]:
@@ -140,6 +157,9 @@ def _conditions(which: Filter) -> list[sa.ColumnElement[bool]]:
         wanted.append(table.at_ms >= which.from_ms)
     if which.to_ms is not None:
         wanted.append(table.at_ms < which.to_ms)
+    if which.search is not None:
+        found = [table[name].icontains(which.search, autoescape=True) for name in _SEARCHED]
+        wanted.append(sa.or_(*found))
     return wanted
 
 

@@ -186,6 +186,8 @@ WALK: dict[str, Expected] = {
     "GET /quotas": Expected(LIST, query="application={application}&model={private}"),
     "GET /applications/{application}/statements": Expected(READ),
     "GET /applications/{application}/statements/{month}": Expected(READ),
+    "GET /usage/latency": Expected(LIST),
+    "GET /settings": Expected(LOOK),
     "GET /workers": Expected(each(200, 403, 403, 200)),
     "GET /alerts": Expected(each(200, 403, 403, 200)),
     "GET /changes": Expected(LOOK),
@@ -197,6 +199,8 @@ WALK: dict[str, Expected] = {
     "GET /audit": Expected(LOOK),
     "GET /audit/export": Expected(LOOK),
     "GET /audit/verify": Expected(LOOK),
+    "GET /audit/entries/{seq}": Expected(LOOK),
+    "POST /audit/verify": Expected(each(403, 403, 403, 202)),
     "GET /audit/answered": Expected(
         READ, query="application={application}&model={private}&at=2027-01-15T08:00:00Z"
     ),
@@ -232,6 +236,7 @@ WALK: dict[str, Expected] = {
     # Users.
     "GET /users": Expected(LOOK),
     "GET /users/{user}": Expected(LOOK),
+    "GET /users/{user}/models": Expected(LOOK),
     "PUT /users/{user}": Expected(NOBODY, body={"role": "consumer", "password": PASSWORD}),
     "DELETE /users/{user}": Expected(NOBODY),
     "GET /users/me": Expected(LIST),
@@ -263,6 +268,7 @@ AUDITED = frozenset({"PUT /users/me/password", "POST /sessions"})
 def ids(tenant: Tenant, model: str) -> dict[str, str]:
     """What stands for the parameters of paths, bodies and queries."""
     return {
+        "seq": "1",
         "model": model,
         "private": tenant.private,
         "number": "1",

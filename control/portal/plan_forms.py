@@ -1,0 +1,147 @@
+"""A plan's form: what it shows of a plan, and what it sends. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from control.plans import MAX_RATES, Plan
+from control.portal.forms import Form
+
+SPARE_ROWS: Final = 2
+"""Rows of rates that are empty, to be filled in."""
+_SCOPES: Final = ("predict", "explain", "feedback", "metadata")
+Fields = dict[str, str]
+
+
+class PlanForm(msgspec.Struct, frozen=True):
+    """What stands in the form."""
+
+    fields: Fields
+    scopes: list[str]
+    rows: int
+    """Rows of rates."""
+
+
+def form_of(plan: Plan | None) -> PlanForm:
+    """The form of a plan; None: an empty one."""
+    fields: Fields = {
+        "name": "",
+        "title": "",
+        "description": "",
+        "fail_mode": "closed",
+        "approval": "automatic",
+        "quota_unit": "requests",
+        "quota_period": "month",
+    }
+    if plan is None:
+        return PlanForm(fields, list(_SCOPES), SPARE_ROWS)
+    for at, rate in enumerate(plan.rates):
+        fields |= {
+            f"rate_name_{at}": rate.name,
+            f"rate_requests_{at}": str(rate.requests),
+            f"rate_window_{at}": str(rate.window_s),
+            f"rate_burst_{at}": _text(rate.burst),
+        }
+    if plan.quota is not None:
+        fields |= {
+            "quota_limit": str(plan.quota.limit),
+            "quota_unit": plan.quota.unit,
+            "quota_period": plan.quota.period,
+        }
+    if plan.price_per_thousand is not None:
+        fields |= {
+            "price": plan.price_per_thousand.amount,
+            "currency": plan.price_per_thousand.currency,
+        }
+    fields |= {
+        "name": plan.name,
+        "title": plan.title,
+        "description": plan.description,
+        "concurrency": _text(plan.concurrency),
+        "max_body_bytes": _text(plan.max_body_bytes),
+        "max_rows": _text(plan.max_rows),
+        "deadline_ms": _text(plan.deadline_ms),
+        "fail_mode": plan.fail_mode,
+        "approval": plan.approval,
+    }
+    scopes: list[str] = list(_SCOPES if plan.scopes is None else plan.scopes)
+    return PlanForm(fields, scopes, min(len(plan.rates) + SPARE_ROWS, MAX_RATES))
+
+
+def typed(form: Form) -> PlanForm:
+    """The form as it was sent, to be shown again."""
+    sent = form_of(None).fields | form.values()
+    rows = 1 + max((at for at in range(MAX_RATES) if any(_row(form, at))), default=0)
+    return PlanForm(sent, form.every("scopes"), min(rows + SPARE_ROWS, MAX_RATES))
+
+
+def body_of(form: Form) -> dict[str, object]:
+    """What the API is sent. What is no number goes as it is, so that the API says so."""
+    rates: list[dict[str, object]] = []
+    for at in range(MAX_RATES):
+        name, requests, window, burst = _row(form, at)
+        if not any((name, requests, window)):
+            continue
+        rate: dict[str, object] = {
+            "name": name,
+            "requests": form.number(f"rate_requests_{at}"),
+            "window_s": form.number(f"rate_window_{at}"),
+        }
+        if burst:
+            rate["burst"] = form.number(f"rate_burst_{at}")
+        rates.append(rate)
+    body: dict[str, object] = {
+        "title": form.text("title"),
+        "description": form.text("description"),
+        "rates": rates,
+        "fail_mode": form.text("fail_mode"),
+        "approval": form.text("approval"),
+    }
+    if form.text("quota_limit"):
+        body["quota"] = {
+            "limit": form.number("quota_limit"),
+            "unit": form.text("quota_unit"),
+            "period": form.text("quota_period"),
+        }
+    if form.text("price"):
+        body["price_per_thousand"] = {
+            "amount": form.text("price"),
+            "currency": form.text("currency").upper(),
+        }
+    for name in ("concurrency", "max_body_bytes", "max_rows", "deadline_ms"):
+        if (value := form.number(name)) is not None:
+            body[name] = value
+    scopes = form.every("scopes")
+    if set(scopes) != set(_SCOPES):
+        body["scopes"] = scopes
+    return body
+
+
+PLACES: Final = {
+    "quota.limit": "quota_limit",
+    "quota.unit": "quota_unit",
+    "quota.period": "quota_period",
+    "price_per_thousand.amount": "price",
+    "price_per_thousand.currency": "currency",
+} | {
+    f"rates.{at}.{part}": f"rate_{field}_{at}"
+    for at in range(MAX_RATES)
+    for part, field in (
+        ("name", "name"),
+        ("requests", "requests"),
+        ("window_s", "window"),
+        ("burst", "burst"),
+    )
+}
+"""Field of the API -> field of the form."""
+
+
+def _row(form: Form, at: int) -> tuple[str, str, str, str]:
+    name, requests, window, burst = (
+        form.text(f"rate_{part}_{at}") for part in ("name", "requests", "window", "burst")
+    )
+    return name, requests, window, burst
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
