@@ -1,24 +1,32 @@
-"""The catalogue as the management API gives it, and how fast its models answer."""
+"""The catalogue as the management API lists it, and how fast its models answer."""
 
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypedDict
-
-import msgspec
+from typing import Final, Literal
 
 from control.reach import EVERYTHING
-from control.resources import Resource
+from control.resources import Page, Resource
 from control.store.usage_reading import PAGE_ITEMS, UsageReports
 from control.usage_report import parse_query
-from protocol.configuration import DeprecationDoc, VersionState
-from protocol.manifest import Manifest, Task
-from registry.clock import Clock, rfc3339
+from control.usage_resources import UsageItem
+from control.usage_tiers import Step
+from protocol.configuration import VersionState
+from protocol.manifest import Task
+from registry.clock import Clock
 from registry.status import ServingState
 
 LATENCY_DAYS: Final = 7
 FRESH_MS: Final = 60_000
-MAX_LABELS: Final = 12
+SERIES_FRESH_MS: Final = 5_000
+MAX_SERIES: Final = 500
+"""Series that are kept for who asks again at once."""
+Span = Literal["hour", "day", "month"]
+_SPANS: Final[dict[Span, tuple[timedelta, Step]]] = {
+    "hour": (timedelta(hours=1), "minute"),
+    "day": (timedelta(days=1), "hour"),
+    "month": (timedelta(days=30), "day"),
+}
 
 
 class Quality(Resource):
@@ -55,6 +63,8 @@ class CatalogueEntry(Resource):
     """A classifier's labels, at most 12 of them; else the names of the outputs."""
     columns: int
     """Input columns; of a model that has none, its input tensors."""
+    explains: bool
+    """Whether it says what each column contributed to an answer."""
     version: int
     versions: int
     """How many may be called."""
@@ -67,40 +77,52 @@ class CatalogueEntry(Resource):
     """Null: nobody has called it in the last 7 days."""
 
 
-class _Fields(TypedDict):
-    task: Task
-    predicts: list[str]
-    columns: int
-    state: VersionState
-    sunset: str | None
+class Choice(Resource):
+    """A value that one may filter by, and how many models it would leave."""
+
+    value: str
+    models: int
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What a version says of its model."""
+class Choices(Resource):
+    """What one may filter by: counted among the models that the other filters leave."""
 
-    manifest: Manifest
-    state: VersionState
-    deprecation: DeprecationDoc | None
+    task: list[Choice]
+    state: list[Choice]
+    owner: list[Choice]
+    """At most 50, those with the most models."""
 
-    def fields(self) -> _Fields:
-        """The entry's fields."""
-        manifest = self.manifest
-        labels = [str(label) for label in manifest.labels[:MAX_LABELS]]
-        ending = self.deprecation
-        return _Fields(
-            task=manifest.task,
-            predicts=labels or [output.name for output in manifest.outputs[:MAX_LABELS]],
-            columns=len(manifest.columns) or len(manifest.inputs),
-            state=self.state,
-            sunset=None
-            if ending is None or ending.sunset is None
-            else rfc3339(ending.sunset * 1000),
-        )
+
+class CataloguePage(Page[CatalogueEntry]):
+    """A page of the catalogue."""
+
+    total: int
+    """How many models there are on all pages."""
+    choices: Choices
+
+
+class LatencyPoint(Resource):
+    """A step of a model's latency."""
+
+    time: str
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class LatencySeries(Resource):
+    """How fast a model answered, by step; a step without a call is not there."""
+
+    step: Step
+    start: str
+    end: str
+    points: list[LatencyPoint]
 
 
 class Latencies:
-    """How fast every model answered in the last days: read at most once a minute, for it is the
-    same for everybody. Thread-safe; calls may block."""
+    """How fast models answered: read at most once a minute for all of them, and every few seconds
+    for one, for it is the same for everybody. Thread-safe; calls may block."""
 
     def __init__(self, reports: UsageReports, clock: Clock) -> None:
         self._reports = reports
@@ -108,9 +130,10 @@ class Latencies:
         self._lock = threading.Lock()
         self._read_ms = 0
         self._found: dict[str, Latency] = {}
+        self._series: dict[tuple[str, Span], tuple[int, LatencySeries]] = {}
 
     def all(self) -> Mapping[str, Latency]:
-        """Model -> latency; one that was not called is not there."""
+        """Model -> latency in the last days; one that was not called is not there."""
         now = self._clock()
         with self._lock:
             if self._read_ms and 0 <= now - self._read_ms < FRESH_MS:
@@ -133,3 +156,37 @@ class Latencies:
             }
             self._read_ms = now
             return self._found
+
+    def series(self, model: str, span: Span) -> LatencySeries:
+        """By minute over the last hour, by hour over the last day, or by day over the last 30."""
+        now = self._clock()
+        with self._lock:
+            kept = self._series.get((model, span))
+            if kept is not None and 0 <= now - kept[0] < SERIES_FRESH_MS:
+                return kept[1]
+        length, step = _SPANS[span]
+        end = datetime.fromtimestamp(now / 1000, UTC)
+        query = parse_query(end - length, end, "", step, now, {"model": model}, "")
+        page = self._reports.page(EVERYTHING, query, PAGE_ITEMS)
+        found = LatencySeries(
+            step=step,
+            start=(end - length).isoformat(),
+            end=end.isoformat(),
+            points=[_point(item) for item in page.items],
+        )
+        with self._lock:
+            if len(self._series) >= MAX_SERIES:
+                self._series.clear()
+            self._series[model, span] = (now, found)
+        return found
+
+
+def _point(item: UsageItem) -> LatencyPoint:
+    assert item.time is not None
+    return LatencyPoint(
+        time=item.time,
+        requests=item.requests,
+        errors=item.errors,
+        p50_ms=item.p50_ms,
+        p99_ms=item.p99_ms,
+    )

@@ -35,7 +35,7 @@ OPEN = frozenset({("POST", "/api/v1/sessions"), ("POST", "/api/v1/signup")})
 _OPEN_PATHS = re.compile(r"/api/v1/oidc/[^/]+/(login|callback)")
 """What people do who have no credential yet; the paths for GET."""
 _CATALOGUE = re.compile(
-    r"/api/v1/(catalogue|plans)(/[^/]+)?|/api/v1/models/[^/]+(/versions(/[^/]+)?)?"
+    r"/api/v1/(catalogue|plans)(/[^/]+)?|/api/v1/catalogue/[^/]+/latency|/api/v1/models/[^/]+(/versions(/[^/]+)?)?"
 )
 """What is read without a login where the installation allows it, as a consumer who reaches nothing
 would see it."""

@@ -1,25 +1,47 @@
 """The catalogue: models that may be called, with what a reader chooses by. A page costs a fixed
 number of queries, however many models it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from control.catalogue import CatalogueEntry, Found, Quality
+from control.catalogue import CatalogueEntry, Quality
+from control.catalogue_detail import CatalogueModel
+from control.catalogue_search import Facts, Listing
+from control.store.catalogue_detail import read_model
 from control.store.user_tables import users
-from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionState
+from protocol.configuration import CALLABLE_STATES, DeprecationDoc
 from protocol.errors import Code, TollwayError
-from protocol.manifest import Manifest
+from protocol.manifest import Task
 from registry.clock import rfc3339
 from registry.store.database import Database
 from registry.store.tables import aliases, evidence, models, versions
 
 STABLE: Final = "stable"
-MAX_WORDS: Final = 8
-_Row = sa.Row[tuple[str, str, str, str | None, int]]
+MAX_LABELS: Final = 12
+MAX_TEXT: Final = 2_000
+"""Characters of labels and columns that are searched."""
+MAX_FACTS: Final = 20_000
+_ASKED: Final = 400
+"""Rows that one query names."""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """Of a manifest what the catalogue lists."""
+
+    outputs: tuple[_Named, ...]
+    inputs: tuple[_Named, ...]
+    columns: tuple[_Named, ...] = ()
+    labels: tuple[str | int | float | bool, ...] = ()
+    task: Task = "unknown"
+    background: object = None
 
 
 class _Measured(msgspec.Struct, frozen=True):
@@ -40,27 +62,38 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._facts: dict[str, Facts] = {}
+        """By the manifest's digest: what a manifest says never changes."""
 
-    def page(self, search: str, after: str, limit: int) -> list[CatalogueEntry]:
-        """At most ``limit`` models in order of their names, from the one following ``after``.
-
-        Every word of ``search`` is in the name, the title, the description or the owner's title,
-        whatever the case.
-        """
-        query = _called().where(models.c.name > after).order_by(models.c.name).limit(limit)
-        for word in search.split()[:MAX_WORDS]:
-            query = query.where(_holds(word))
+    def listings(self) -> list[Listing]:
+        """Every model that may be called, by name."""
         with self._database.read() as connection:
-            return _entries(connection, connection.execute(query).all())
+            return self._listings(connection, None)
 
-    def get(self, name: str) -> CatalogueEntry:
-        """One model. Raises ``MODEL_NOT_FOUND`` for one that may not be called."""
+    def entries(self, listings: Sequence[Listing]) -> list[CatalogueEntry]:
+        """The listings as a page shows them."""
         with self._database.read() as connection:
-            rows = connection.execute(_called().where(models.c.name == name)).all()
-            found = _entries(connection, rows)
-        if not found:
-            raise TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}")
-        return found[0]
+            qualities = read_qualities(connection, [(one.name, one.version) for one in listings])
+        return [entry_of(one, qualities.get((one.name, one.version))) for one in listings]
+
+    def model(self, name: str, number: int | None = None) -> CatalogueModel:
+        """All that the catalogue says of one model, by its version ``number``; None: the one that a
+        call without one gets. Raises ``MODEL_NOT_FOUND``, ``VERSION_NOT_FOUND`` for what may not
+        be called."""
+        with self._database.read() as connection:
+            found = self._listings(connection, name)
+            if not found:
+                raise _unknown(name)
+            (listing,) = found
+            quality = read_qualities(connection, [(name, listing.version)])
+            entry = entry_of(listing, quality.get((name, listing.version)))
+            return read_model(connection, entry, number or listing.version, read_qualities)
+
+    def check(self, name: str) -> None:
+        """Raise ``MODEL_NOT_FOUND`` for a model that may not be called."""
+        with self._database.read() as connection:
+            if not _chosen(connection, name):
+                raise _unknown(name)
 
     def size(self) -> int:
         """How many models may be called."""
@@ -69,107 +102,99 @@ class Catalogue:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-
-def _called() -> sa.Select[tuple[str, str, str, str | None, int]]:
-    callable_ = sa.exists().where(
-        versions.c.model == models.c.name, versions.c.state.in_(CALLABLE_STATES)
-    )
-    return (
-        sa.select(
-            models.c.name,
-            models.c.title,
-            models.c.description,
-            users.c.title.label("owner_title"),
-            models.c.updated_at,
+    def _listings(self, connection: Connection, name: str | None) -> list[Listing]:
+        said = _said(connection, name)
+        chosen = _chosen(connection, name)
+        evaluated = _evaluated(connection, name)
+        facts = self._facts_of(
+            connection, {row.digest: (row.model, row.number) for row, _ in chosen.values()}
         )
-        .join(users, users.c.name == models.c.owner, isouter=True)
-        .where(callable_)
-    )
-
-
-def _holds(word: str) -> sa.ColumnElement[bool]:
-    columns = (models.c.name, models.c.title, models.c.description, users.c.title)
-    return sa.or_(*(column.icontains(word, autoescape=True) for column in columns))
-
-
-def _entries(connection: Connection, rows: Sequence[_Row]) -> list[CatalogueEntry]:
-    names = [row.name for row in rows]
-    if not names:
-        return []
-    chosen, counts = _chosen(connection, names)
-    details = _details(connection, chosen)
-    qualities = _qualities(connection, chosen)
-    return [
-        CatalogueEntry(
-            name=row.name,
-            title=row.title,
-            description=row.description,
-            owner=row.owner_title or None,
-            updated_at=rfc3339(row.updated_at),
-            version=chosen[row.name],
-            versions=counts[row.name],
-            quality=qualities.get(row.name),
-            **details[row.name].fields(),
-        )
-        for row in rows
-    ]
-
-
-def _chosen(connection: Connection, names: list[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """The version that a call without one gets, else the newest that may be called; and how many
-    there are of those."""
-    found: dict[str, list[int]] = {}
-    query = sa.select(versions.c.model, versions.c.number).where(
-        versions.c.model.in_(names), versions.c.state.in_(CALLABLE_STATES)
-    )
-    for model, number in connection.execute(query):
-        found.setdefault(model, []).append(number)
-    stable = {
-        row.model: row.version
-        for row in connection.execute(
-            sa.select(aliases.c.model, aliases.c.version).where(
-                aliases.c.model.in_(names), aliases.c.alias == STABLE
+        found = []
+        for model in said:
+            if model.name not in chosen:
+                continue  # it may not be called any more since a moment ago
+            row, count = chosen[model.name]
+            found.append(
+                Listing(
+                    name=model.name,
+                    title=model.title,
+                    description=model.description,
+                    owner=model.owner_title or None,
+                    updated_at=model.updated_at,
+                    version=row.number,
+                    versions=count,
+                    state=row.state,
+                    sunset=sunset_of(row.deprecation),
+                    evaluated=(model.name, row.number) in evaluated,
+                    facts=facts[row.digest],
+                )
             )
-        )
-    }
-    chosen = {
-        model: stable[model] if stable.get(model) in numbers else max(numbers)
-        for model, numbers in found.items()
-    }
-    return chosen, {model: len(numbers) for model, numbers in found.items()}
+        return found
+
+    def _facts_of(
+        self, connection: Connection, places: dict[str, tuple[str, int]]
+    ) -> dict[str, Facts]:
+        """Facts by digest; ``places``: a version that has it. What is known is not read again."""
+        known = self._facts
+        missing = [(digest, place) for digest, place in places.items() if digest not in known]
+        fresh: dict[str, Facts] = {}
+        for start in range(0, len(missing), _ASKED):
+            pairs = [place for _, place in missing[start : start + _ASKED]]
+            query = sa.select(versions.c.digest, versions.c.manifest).where(
+                one_of(versions.c.model, versions.c.number, pairs)
+            )
+            for row in connection.execute(query):
+                fresh[row.digest] = _facts(row.manifest)
+        found = {digest: fresh.get(digest) or known[digest] for digest in places}
+        if len(known) + len(fresh) > MAX_FACTS:
+            known = {}
+        if fresh:
+            self._facts = {**known, **fresh}
+        return found
 
 
-def _details(connection: Connection, chosen: Mapping[str, int]) -> dict[str, Found]:
-    query = sa.select(
-        versions.c.model, versions.c.state, versions.c.manifest, versions.c.deprecation
-    ).where(_one_of(versions.c.model, versions.c.number, chosen))
-    found: dict[str, Found] = {}
-    for row in connection.execute(query):
-        state: VersionState = row.state
-        ending = (
-            None
-            if row.deprecation is None
-            else msgspec.json.decode(row.deprecation, type=DeprecationDoc)
-        )
-        manifest = msgspec.json.decode(row.manifest, type=Manifest)
-        found[row.model] = Found(manifest, state, ending)
-    return found
+def _unknown(name: str) -> TollwayError:
+    return TollwayError(Code.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}")
 
 
-def _qualities(connection: Connection, chosen: Mapping[str, int]) -> dict[str, Quality]:
-    """The main metric of the newest evaluation of each chosen version."""
+def entry_of(listing: Listing, quality: Quality | None) -> CatalogueEntry:
+    """A listing as the API gives it, before gateways and workers are asked."""
+    return CatalogueEntry(
+        name=listing.name,
+        title=listing.title,
+        description=listing.description,
+        owner=listing.owner,
+        updated_at=rfc3339(listing.updated_at),
+        task=listing.facts.task,
+        predicts=list(listing.facts.predicts),
+        columns=listing.facts.columns,
+        explains=listing.facts.explains,
+        version=listing.version,
+        versions=listing.versions,
+        state=listing.state,
+        sunset=None if listing.sunset is None else rfc3339(listing.sunset * 1000),
+        quality=quality,
+    )
+
+
+def read_qualities(
+    connection: Connection, pairs: list[tuple[str, int]]
+) -> dict[tuple[str, int], Quality]:
+    """The main metric of the newest evaluation of each version."""
+    if not pairs:
+        return {}
     newest = (
         sa.select(sa.func.max(evidence.c.id))
-        .where(_one_of(evidence.c.model, evidence.c.number, chosen))
-        .group_by(evidence.c.model)
+        .where(one_of(evidence.c.model, evidence.c.number, pairs))
+        .group_by(evidence.c.model, evidence.c.number)
     )
-    query = sa.select(evidence.c.model, evidence.c.document).where(evidence.c.id.in_(newest))
-    found: dict[str, Quality] = {}
-    for model, document in connection.execute(query):
+    query = sa.select(evidence.c.model, evidence.c.number, evidence.c.document)
+    found: dict[tuple[str, int], Quality] = {}
+    for model, number, document in connection.execute(query.where(evidence.c.id.in_(newest))):
         given = msgspec.json.decode(document, type=_Evaluation)
         measured = given.metrics.get(given.main_metric)
         if measured is not None and measured.value is not None:
-            found[model] = Quality(
+            found[model, number] = Quality(
                 metric=given.main_metric,
                 value=measured.value,
                 rows_name=given.rows_name,
@@ -178,8 +203,86 @@ def _qualities(connection: Connection, chosen: Mapping[str, int]) -> dict[str, Q
     return found
 
 
-def _one_of(
-    model: sa.ColumnElement[str], number: sa.ColumnElement[int], chosen: Mapping[str, int]
+def sunset_of(deprecation: str | None) -> int | None:
+    """When a version ends (UNIX seconds), by its stored deprecation."""
+    return (
+        None
+        if deprecation is None
+        else msgspec.json.decode(deprecation, type=DeprecationDoc).sunset
+    )
+
+
+def one_of(
+    model: sa.ColumnElement[str],
+    number: sa.ColumnElement[int],
+    pairs: Sequence[tuple[str, int]],
 ) -> sa.ColumnElement[bool]:
-    pairs = [sa.tuple_(sa.literal(name), sa.literal(version)) for name, version in chosen.items()]
-    return sa.tuple_(model, number).in_(pairs)
+    """Whether the two columns are one of these versions."""
+    return sa.tuple_(model, number).in_(
+        [sa.tuple_(sa.literal(name), sa.literal(version)) for name, version in pairs]
+    )
+
+
+def _said(
+    connection: Connection, name: str | None
+) -> Sequence[sa.Row[tuple[str, str, str, str | None, int]]]:
+    """What publishers say of models, by name."""
+    query: sa.Select[tuple[str, str, str, str | None, int]] = sa.select(
+        models.c.name,
+        models.c.title,
+        models.c.description,
+        users.c.title.label("owner_title"),
+        models.c.updated_at,
+    ).join(users, users.c.name == models.c.owner, isouter=True)
+    if name is not None:
+        query = query.where(models.c.name == name)
+    return connection.execute(query.order_by(models.c.name)).all()
+
+
+_Row = tuple[str, int, str, str, str | None]
+_Version = sa.Row[_Row]
+
+
+def _chosen(connection: Connection, name: str | None) -> dict[str, tuple[_Version, int]]:
+    """The version that a call without one gets, else the newest that may be called; and how many
+    there are of those."""
+    query: sa.Select[_Row] = sa.select(
+        versions.c.model,
+        versions.c.number,
+        versions.c.state,
+        versions.c.digest,
+        versions.c.deprecation,
+    ).where(versions.c.state.in_(CALLABLE_STATES))
+    named = sa.select(aliases.c.model, aliases.c.version).where(aliases.c.alias == STABLE)
+    if name is not None:
+        query = query.where(versions.c.model == name)
+        named = named.where(aliases.c.model == name)
+    found: dict[str, dict[int, _Version]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.model, {})[row.number] = row
+    stable = {row.model: row.version for row in connection.execute(named)}
+    return {
+        model: (numbers.get(stable.get(model, 0)) or numbers[max(numbers)], len(numbers))
+        for model, numbers in found.items()
+    }
+
+
+def _evaluated(connection: Connection, name: str | None) -> set[tuple[str, int]]:
+    query = sa.select(evidence.c.model, evidence.c.number).distinct()
+    if name is not None:
+        query = query.where(evidence.c.model == name)
+    return {(row.model, row.number) for row in connection.execute(query)}
+
+
+def _facts(manifest: str) -> Facts:
+    head = msgspec.json.decode(manifest, type=_Head)
+    labels = [str(label) for label in head.labels]
+    outputs = [output.name for output in head.outputs]
+    words = "\n".join([*labels, *outputs, *(column.name for column in head.columns)])
+    return Facts(
+        task=head.task,
+        predicts=tuple((labels or outputs)[:MAX_LABELS]),
+        columns=len(head.columns) or len(head.inputs),
+        explains=head.background is not None,
+        words=words[:MAX_TEXT].casefold(),
+    )

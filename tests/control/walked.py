@@ -171,6 +171,7 @@ WALK: dict[str, Expected] = {
     "POST /keys/{key}/revoke": Expected(CHANGE),
     "GET /catalogue": Expected(LIST),
     "GET /catalogue/{model}": Expected(each(404, 404, 404, 404), public=LIST),
+    "GET /catalogue/{model}/latency": Expected(each(404, 404, 404, 404), public=LIST),
     "GET /plans": Expected(LIST),
     "GET /plans/{plan}": Expected(LIST),
     "PUT /plans/{plan}": Expected(NOBODY, body={"title": "stolen"}),
