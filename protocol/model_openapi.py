@@ -128,16 +128,23 @@ def samples_of(
 ) -> dict[Language, str]:
     """The samples of the protocol that suits the version best: V1 where it can be asked by row.
     None for a version whose tensors have no JSON form."""
-    rules = enforced(contract)
     version = f"/versions/{number}" if named else ""
     if has_rows(manifest):
-        row = _instance(manifest, example_row(manifest, rules))
         path = f"{url}/v1/models/{manifest.model}{version}:predict"
-        return samples(path, {"instances": [row]}, "predictions")
+        return samples(path, asked_of(manifest, contract), "predictions")
     if not speaks_json(manifest):
         return {}
     path = f"{url}/v2/models/{manifest.model}{version}/infer"
-    return samples(path, {"inputs": example_tensors(manifest, rules)}, "outputs")
+    return samples(path, asked_of(manifest, contract), "outputs")
+
+
+def asked_of(manifest: Manifest, contract: ContractDoc | None = None) -> Json:
+    """The body of an example request: rows for V1 where it can be asked by row, else V2's
+    tensors."""
+    rules = enforced(contract)
+    if has_rows(manifest):
+        return {"instances": [_instance(manifest, example_row(manifest, rules))]}
+    return {"inputs": example_tensors(manifest, rules)}
 
 
 def _instance(manifest: Manifest, row: Json) -> object:

@@ -9,6 +9,9 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from control.portal.catalogue import limits_words
+from control.portal.plain_words import better_when, condition_words, metric_name
+
 NONE: Final = "\N{EN DASH}"
 """What stands where there is no value."""
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
@@ -138,5 +141,9 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "day": day,
     "moment": moment,
     "ago": ago,
+    "metric": metric_name,
+    "better": better_when,
+    "limits": limits_words,
+    "condition": condition_words,
 }
 """Filters by the name that templates use."""

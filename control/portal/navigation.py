@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from control.portal.session import Visit
-from registry.access import EVERYONE, Role
+from registry.access import Role
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 ENTRIES: Final = (
     Entry("Catalogue", "/portal", None),
-    Entry("API reference", "/portal/reference", EVERYONE),
+    Entry("API reference", "/portal/reference", None),
     Entry("Applications", "/portal/applications", ("admin", "publisher", "consumer", "auditor")),
     Entry("Webhooks", "/portal/webhooks", ("admin", "publisher", "consumer", "auditor")),
     Entry("Publish", "/portal/publish", ("admin", "publisher", "auditor")),

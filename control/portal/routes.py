@@ -13,6 +13,9 @@ from control.portal.routes_entrance import entrance_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
 from control.portal.routes_users import user_pages
+from control.portal.routes_model import model_pages
+from control.portal.routes_reference import reference_pages
+from control.portal.routes_try import try_pages
 from control.portal.session import guard
 from protocol.errors import Code, TollwayError
 
@@ -20,6 +23,9 @@ _REVALIDATED: Final = "no-cache"
 
 AREAS: Final = (
     catalogue_pages,
+    model_pages,
+    try_pages,
+    reference_pages,
     entrance_pages,
     audit_pages,
     user_pages,

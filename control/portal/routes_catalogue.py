@@ -1,100 +1,91 @@
-"""Pages of the catalogue: the front page, and a page for each model."""
+"""The front page: the catalogue with its search and filters."""
 
 import asyncio
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from control.catalogue import CatalogueEntry
+from control.catalogue import CataloguePage
 from control.plans import Plan
 from control.portal.api import ApiRefusal
+from control.portal.catalogue import Filters
 from control.portal.rendering import page
-from control.portal.session import Anybody, LoginNeeded, Visit
+from control.portal.session import Anybody, Visit
 from control.resources import Page
+from control.services import Services
 from protocol.errors import Code
-from registry.outputs import ModelOutput, VersionOutput
-from registry.outputs import Page as RegistryPage
 
 PAGE_MODELS = 24
-Search = Annotated[str, Query(alias="q", max_length=200)]
-After = Annotated[str, Query(max_length=255)]
+_Word = Annotated[str, Query(max_length=200)]
+_Place = Annotated[str, Query(max_length=255)]
 
 
 def catalogue_pages() -> APIRouter:
-    """``/portal`` and ``/portal/models/{model}``."""
+    """``/portal``."""
     router = APIRouter()
 
     @router.get("")
-    async def front_page(visit: Anybody, search: Search = "", after: After = "") -> Response:
-        """The catalogue, with its search."""
-        try:
-            found = await visit.api.get(
-                "/catalogue",
-                Page[CatalogueEntry],
-                search=search or None,
-                limit=PAGE_MODELS,
-                after=after or None,
-            )
-        except ApiRefusal as refusal:
-            if refusal.problem.code != Code.UNAUTHENTICATED or visit.me is not None:
-                raise
-            return page(visit, "catalogue/closed.html")
-        template = "catalogue/list.html" if visit.is_htmx else "catalogue/front.html"
-        return page(visit, template, found=found, search=search, after=after)
-
-    @router.get("/models/{model}")
-    async def model_page(visit: Anybody, model: str) -> Response:
-        """One model, for whoever wants to call it."""
-        shown = await read_model(visit, model)
-        return page(
-            visit,
-            "catalogue/model.html",
-            model=shown.model,
-            entry=shown.entry,
-            versions=shown.versions,
-            shown=shown.version,
-            plans=shown.plans,
+    async def front_page(
+        visit: Anybody,
+        q: _Word = "",
+        task: _Word = "",
+        state: _Word = "",
+        owner: _Word = "",
+        ready: _Word = "",
+        evaluated: _Word = "",
+        p99: _Word = "",
+        sort: _Word = "",
+        view: _Word = "",
+        after: _Place = "",
+    ) -> Response:
+        """The catalogue."""
+        filters = Filters(
+            q=q.strip(),
+            task=task,
+            state=state,
+            owner=owner,
+            ready=ready,
+            evaluated=evaluated,
+            p99=p99,
+            sort=sort,
+            view=view,
+            after=after,
         )
+        return await _front(visit, filters)
 
     return router
 
 
-class ModelShown(NamedTuple):
-    """What the sections of a model's page show."""
-
-    model: ModelOutput
-    entry: CatalogueEntry | None
-    """None: it may not be called yet."""
-    version: VersionOutput | None
-    """The version that a call without one gets."""
-    versions: list[VersionOutput]
-    plans: list[Plan]
-
-
-async def read_model(visit: Visit, model: str) -> ModelShown:
-    """What the API says of a model to this visitor."""
+async def _front(visit: Visit, filters: Filters) -> Response:
     try:
-        known, entry, versions, plans = await asyncio.gather(
-            visit.api.get(f"/models/{model}", ModelOutput),
-            _entry(visit, model),
-            visit.api.get(f"/models/{model}/versions", RegistryPage[VersionOutput], limit=100),
+        found, plans = await asyncio.gather(
+            visit.api.get("/catalogue", CataloguePage, limit=PAGE_MODELS, **filters.query()),
             visit.api.get("/plans", Page[Plan], limit=100),
         )
     except ApiRefusal as refusal:
-        if refusal.problem.code == Code.UNAUTHENTICATED:
-            raise LoginNeeded from None
-        raise
-    number = known.latest if entry is None else entry.version
-    shown = next((one for one in versions.items if one.number == number), None)
-    return ModelShown(known, entry, shown, versions.items, plans.items)
+        services: Services = visit.request.app.state.services
+        sign_up = services.settings.sign_up
+        if refusal.problem.code == Code.UNAUTHENTICATED and visit.me is None:
+            return page(visit, "catalogue/closed.html", sign_up_open=sign_up)
+        if refusal.status != 422 or not filters.any:  # noqa: PLR2004
+            raise
+        # A filter that was typed into the address: the search stays, the rest is let go of.
+        return await _front(visit, Filters(q=filters.q))
+    services = visit.request.app.state.services
+    template = "catalogue/results.html" if visit.is_htmx else "catalogue/front.html"
+    return page(
+        visit,
+        template,
+        found=found,
+        plans=sorted(plans.items, key=_price),
+        filters=filters,
+        asked=msgspec.structs.asdict(filters),
+        sign_up_open=services.settings.sign_up,
+    )
 
 
-async def _entry(visit: Visit, model: str) -> CatalogueEntry | None:
-    """What the catalogue says; None of a model that may not be called yet."""
-    try:
-        return await visit.api.get(f"/catalogue/{model}", CatalogueEntry)
-    except ApiRefusal as refusal:
-        if refusal.problem.code == Code.MODEL_NOT_FOUND:
-            return None
-        raise
+def _price(plan: Plan) -> tuple[float, str]:
+    price = plan.price_per_thousand
+    return (0.0 if price is None else float(price.amount), plan.name)
