@@ -75,6 +75,8 @@ def _add_latency(router: APIRouter) -> None:
     async def latency_events(visit: Anybody, model: str) -> Response:
         """The last hour as it goes on."""
 
+        await read_entry(visit, model, None)
+
         async def look() -> list[Event]:
             series = await visit.api.get(f"/catalogue/{model}/latency", LatencySeries, span="hour")
             return [Event("data", latency_chart(series))]

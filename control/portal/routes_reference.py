@@ -68,7 +68,7 @@ def reference_pages() -> APIRouter:
 
 def _add_send(router: APIRouter) -> None:
     @router.get("/reference/send")
-    async def send(visit: Reader, operation: Annotated[str, Query(max_length=200)]) -> Response:
+    async def send(visit: Reader, operation: _Search = "") -> Response:
         """Read one route of the management API as the visitor, and show what went and came."""
         found = _operation(await _management(visit), operation)
         request = asked(found, visit.request.query_params)

@@ -13,7 +13,10 @@
   const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
   document.addEventListener("htmx:configRequest", (event) => {
-    if (event.detail.verb !== "get") event.detail.headers["X-CSRF-Token"] = token();
+    const { verb, headers, parameters } = event.detail;
+    if (verb !== "get") headers["X-CSRF-Token"] = token();
+    /* A search's address names what was asked for, and no field that was left alone. */
+    else for (const name of Object.keys(parameters)) if (parameters[name] === "") delete parameters[name];
   });
   const unreachable = () => {
     const place = document.getElementById("notices");

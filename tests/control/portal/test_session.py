@@ -17,9 +17,18 @@ PUBLIC = {
     "/portal/sign-up",
     "/portal/logout",
     "/portal/assets/{digest}/{name}",
+    "/portal/reference",
+    "/portal/reference/api/{tag}",
 }
 """Paths that answer without a login."""
-BY_SETTING = {"/portal/models/{model}"}
+BY_SETTING = {
+    "/portal/models/{model}",
+    "/portal/models/{model}/try",
+    "/portal/models/{model}/openapi.json",
+    "/portal/models/{model}/latency.json",
+    "/portal/models/{model}/latency/events",
+    "/portal/reference/models/{model}",
+}
 """Paths that do where the catalogue is public, and lead to the login page where it is not."""
 
 
@@ -209,7 +218,7 @@ async def test_roles_see_the_ways_that_they_may_go(visiting: Visiting) -> None:
         text = (await (await visiting(role)).get("/portal")).text
         nav = text.partition('<nav class="nav"')[2].partition("</nav>")[0]
         ways[role] = set(re.findall(r'href="/portal/?(\w*)"', nav))
-    assert ways[None] == {""}
+    assert ways[None] == {"", "reference"}
     assert ways["consumer"] == {"", "reference", "applications", "webhooks"}
     assert "publish" in ways["publisher"]
     assert "operate" not in ways["publisher"]
