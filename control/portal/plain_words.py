@@ -77,7 +77,7 @@ def condition_words(condition: Condition | str) -> str:
         try:
             condition = parse_condition(condition)
         except TollwayError:
-            return condition
+            return str(condition)
     return " and ".join(_term(term) for term in condition.terms)
 
 
