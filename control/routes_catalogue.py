@@ -47,7 +47,7 @@ def catalogue_router() -> APIRouter:
         return _told(parts, parts.catalogue.model(model, version))
 
     @router.get("/catalogue/{model}/latency", responses=errors(404, 422))
-    def get_latency(
+    def get_catalogue_latency(
         parts: TheServices,
         model: Name,
         span: Annotated[

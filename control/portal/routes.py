@@ -10,12 +10,12 @@ from control.portal.middleware import PORTAL
 from control.portal.routes_audit import audit_pages
 from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
+from control.portal.routes_model import model_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
-from control.portal.routes_users import user_pages
-from control.portal.routes_model import model_pages
 from control.portal.routes_reference import reference_pages
 from control.portal.routes_try import try_pages
+from control.portal.routes_users import user_pages
 from control.portal.session import guard
 from protocol.errors import Code, TollwayError
 
