@@ -29,6 +29,10 @@ from registry.access import EVERYONE, Actor
 Reader = Annotated[Actor, Depends(require(*EVERYONE))]
 Writer = Annotated[Actor, Depends(require(*WRITERS))]
 Owner = Annotated[Actor, Depends(require(*OWNERS))]
+Search = Annotated[
+    str,
+    Query(max_length=200, description="Words that are all in the name, the title or the consumer."),
+]
 
 
 TheDirectory = Annotated[Directory, Depends(part(lambda services: services.directory))]
@@ -105,9 +109,10 @@ def _add_applications(router: APIRouter) -> None:
         limit: Limit = 100,
         after: After = "",
         consumer: Annotated[str | None, Query(description="Only this consumer's.")] = None,
+        search: Search = "",
     ) -> Page[Application]:
         """List applications by name."""
-        return directory.applications(limit, after, consumer, reach=reach_of(actor))
+        return directory.applications(limit, after, consumer, search, reach=reach_of(actor))
 
     @router.get("/applications/{application}", responses=errors(404))
     def get_application(

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, TypeAdapter
 
 from control.middleware import client_address
-from protocol.problems import Problem
+from protocol.problems import FieldError, Problem
 
 Reply = TypeVar("Reply")
 QueryValue = str | int | bool | None
@@ -46,6 +46,18 @@ class ApiRefusal(Exception):  # noqa: N818 -- a refusal, not a defect
         if not found and colon and name.replace(".", "").replace("_", "").isalnum():
             found[name.removeprefix("body.")] = rest
         return found
+
+    def beside(self, otherwise: str = "", **names: str) -> "ApiRefusal":
+        """The same as a form shows it: a list's item (``networks.0``) counts for the list, a field
+        of the API is the form's of ``names``; what is about none is said beside ``otherwise``."""
+        told: dict[str, list[str]] = {}
+        for name, message in self.fields.items():
+            whole = name.partition(".")[0]
+            told.setdefault(names.get(whole, whole), []).append(message)
+        if not told and otherwise:
+            told[otherwise] = [self.problem.detail]
+        errors = tuple(FieldError(name, "; ".join(said)) for name, said in told.items())
+        return ApiRefusal(msgspec.structs.replace(self.problem, errors=errors), self.retry_after_s)
 
 
 class Tagged(NamedTuple, Generic[Reply]):

@@ -7,14 +7,19 @@ from fastapi.responses import RedirectResponse, Response
 
 from control.portal.assets import DIGITS, FOREVER, PREFIX, assets
 from control.portal.middleware import PORTAL
+from control.portal.routes_account import account_pages
+from control.portal.routes_applications import application_pages
 from control.portal.routes_audit import audit_pages
 from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
+from control.portal.routes_keys import key_pages
 from control.portal.routes_model import model_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
 from control.portal.routes_reference import reference_pages
+from control.portal.routes_subscriptions import subscription_pages
 from control.portal.routes_try import try_pages
+from control.portal.routes_usage import usage_pages
 from control.portal.routes_users import user_pages
 from control.portal.session import guard
 from protocol.errors import Code, TollwayError
@@ -31,6 +36,11 @@ AREAS: Final = (
     user_pages,
     plan_pages,
     operate_list_pages,
+    subscription_pages,
+    application_pages,
+    key_pages,
+    usage_pages,
+    account_pages,
 )
 """Each gives a router with paths below ``/portal``. A new area adds its line."""
 

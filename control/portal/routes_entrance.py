@@ -8,12 +8,15 @@ from fastapi.responses import Response
 
 from control.identity.resources import NewSession, User
 from control.portal.api import ApiRefusal
+from control.portal.middleware import PORTAL
 from control.portal.rendering import page, redirect
 from control.portal.session import Anybody, TheForm, Visit, begin, end, local_path
 from control.services import Services
 from protocol.errors import Code
 
 Next = Annotated[str, Query(alias="next", max_length=1000)]
+START = f"{PORTAL}/start"
+"""Where somebody new is led, unless they were on their way elsewhere."""
 _HELD_FOR_GOOD = frozenset({Code.NOT_FOUND, Code.UNAUTHENTICATED})
 
 
@@ -79,7 +82,8 @@ def _add_sign_up(router: APIRouter) -> None:
             session = await _session(visit, name, password)
         except ApiRefusal as refusal:
             return _sign_up(visit, back=back, values=wish, refusal=refusal)
-        return _enter(visit, session, redirect(visit, back, notice="Your account is ready."))
+        way = START if back == PORTAL else back
+        return _enter(visit, session, redirect(visit, way, notice="Your account is ready."))
 
 
 async def _session(visit: Visit, name: str, password: str) -> NewSession:

@@ -39,6 +39,10 @@ MAX_CASCADE = 1000
 """Applications that one request ends with their consumer: the transaction stays bounded."""
 
 
+MAX_WORDS = 8
+"""Words of a search that count."""
+
+
 class Put(NamedTuple, Generic[Item]):
     """Outcome of an idempotent PUT."""
 
@@ -225,9 +229,10 @@ class Directory:
             return get_application(connection, name, reach=reach)
 
     def applications(
-        self, limit: int, after: str, consumer: str | None, *, reach: Reach
+        self, limit: int, after: str, consumer: str | None, search: str = "", *, reach: Reach
     ) -> Page[Application]:
-        """Applications by name, of one consumer if named."""
+        """Applications by name, of one consumer if named. Every word of ``search`` is in the name,
+        the title or the consumer's name, whatever the case."""
         query = (
             sa.select(applications)
             .where(applications.c.name > after)
@@ -238,6 +243,8 @@ class Directory:
             query = query.where(applications.c.consumer == consumer)
         if reach.consumer is not None:
             query = query.where(applications.c.consumer == reach.consumer)
+        for word in search.split()[:MAX_WORDS]:
+            query = query.where(_holds(word))
         with self._database.read() as connection:
             items = [application_of(row) for row in connection.execute(query)]
         return Page.of(items, limit, lambda one: one.name)
@@ -265,6 +272,11 @@ def find_consumer(connection: Connection, name: str, *, lock: bool = False) -> C
     query = sa.select(consumers).where(consumers.c.name == name)
     row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     return None if row is None else _consumer(row)
+
+
+def _holds(word: str) -> sa.ColumnElement[bool]:
+    fields = (applications.c.name, applications.c.title, applications.c.consumer)
+    return sa.or_(*(field.icontains(word, autoescape=True) for field in fields))
 
 
 def _owned(connection: Connection, consumer: str) -> list[str]:

@@ -39,4 +39,9 @@ PAGES = (
     Shown("subscriptions", "admin", "/portal/operate/subscriptions"),
     Shown("issuers", "admin", "/portal/operate/issuers"),
     Shown("settings", "auditor", "/portal/operate/settings"),
+    Shown("start", "consumer", "/portal/start"),
+    Shown("subscribe", "consumer", "/portal/subscribe?model=demand-forecast"),
+    Shown("applications", "consumer", "/portal/applications"),
+    Shown("new-application", "consumer", "/portal/applications/new"),
+    Shown("account", "consumer", "/portal/account"),
 )

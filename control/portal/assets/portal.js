@@ -57,6 +57,7 @@
   document.addEventListener("click", (event) => {
     const copying = event.target.closest("[data-copy]");
     if (copying) { copy(copying); return; }
+    if (event.target.closest("[data-print]")) { print(); return; }
     const opening = event.target.closest("[data-dialog]");
     if (opening) {
       const dialog = document.getElementById(opening.dataset.dialog);

@@ -19,6 +19,7 @@ PUBLIC = {
     "/portal/assets/{digest}/{name}",
     "/portal/reference",
     "/portal/reference/api/{tag}",
+    "/portal/subscribe",  # leads to the sign-up, and back
 }
 """Paths that answer without a login."""
 BY_SETTING = {
