@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
+from control.resources import MAX_TIME_MS
 from protocol import sketch
 from protocol.errors import Code, TollwayError
 from protocol.shadowing import Example, Tally
@@ -115,7 +116,7 @@ def span_of(start: datetime | None, to: datetime | None, now_ms: int) -> Span:
     begin = end - DEFAULT_HOURS if start is None else round(start.timestamp() * 1000) // HOUR_MS
     if begin > end:
         raise TollwayError(Code.INVALID, "query.from: lies behind 'to'")
-    return Span(max(begin, 0), max(end, 0))
+    return Span(max(begin, 0), min(max(end, 0), MAX_TIME_MS // HOUR_MS))
 
 
 def dimensions_of(by: str) -> tuple[Dimension, ...]:

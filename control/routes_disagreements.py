@@ -3,7 +3,6 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from control.captures import reads_payloads
 from control.disagreement_report import (
@@ -13,6 +12,7 @@ from control.disagreement_report import (
     span_of,
 )
 from control.middleware import require
+from control.resources import Moment
 from control.routes_conventions import errors
 from control.routes_parts import part
 from control.store.disagreements import DisagreementStore
@@ -42,10 +42,10 @@ def disagreement_router() -> APIRouter:
         number: VersionNumber,
         actor: reader,
         start: Annotated[
-            AwareDatetime | None,
+            Moment | None,
             Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
         ] = None,
-        to: Annotated[AwareDatetime | None, Query(description="End; left out: now.")] = None,
+        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
         by: Annotated[str, Query(description="`application`, `segment`, or both by a comma.")] = "",
         examples: Annotated[
             int, Query(ge=0, le=MAX_EXAMPLES, description="At most so many example rows.")

@@ -23,6 +23,8 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """RFC 9110, 7.6.1: these belong to one connection."""
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
+_OWN = HOP_BY_HOP | {"date"}
+"""What an answer gets from this server; a second ``Date`` would be one too many."""
 _SCHEMES = frozenset({"http", "https"})
 INTERNAL_PREFIX = "/internal"
 PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
@@ -68,7 +70,7 @@ class ControlProxy:
         answer.raw_headers = [
             (name.lower(), value)
             for name, value in response.headers.raw
-            if name.lower().decode("latin-1") not in HOP_BY_HOP
+            if name.lower().decode("latin-1") not in _OWN
         ]
         return answer
 

@@ -206,7 +206,8 @@ def label_text(value: object) -> str:
         value = int(value)
     elif isinstance(value, bytes):
         value = value.decode(errors="replace")
-    return ("" if value is None else str(value))[:LABEL_CHARACTERS]
+    text = ("" if value is None else str(value))[:LABEL_CHARACTERS]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def part_of(compared: Compared, start: int, stop: int) -> Compared:

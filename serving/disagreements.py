@@ -247,8 +247,8 @@ def _row(array: Array, row: int) -> object:
 def _shown(value: object) -> object:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value[:SHOWN_CHARACTERS]
+    if isinstance(value, str):  # what is no text, MessagePack cannot carry as such
+        return value[:SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value if isinstance(value, bool | int | float) else None

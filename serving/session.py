@@ -1,8 +1,12 @@
 """ONNX Runtime, imported nowhere else: sessions sized for many small engines on few cores."""
 
 import ctypes
+import os
 import re
+import shutil
+import weakref
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -12,6 +16,7 @@ from protocol.datatypes import ONNX_ELEMENT_TYPES
 from protocol.errors import Code, TollwayError
 from protocol.receipts import EngineRuntime
 from runtime.machine import processor
+from serving.byte_session import ByteSession, ByteSessionError
 from serving.signature import Signature
 from serving.tensors import Array
 
@@ -22,6 +27,8 @@ _STATUS: Final = re.compile(r"Status Message: (.*)", re.DOTALL)
 _PLACE: Final = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ \S+ ")
 """``concatbase.h:135 PrepareForComputeImpl``, before what is wrong."""
 _SHOWN_REASON: Final = 200
+_LIBRARY: Final = "libonnxruntime.*"
+"""The runtime as a C library, in the wheel beside the Python module."""
 _ONNX_NAMES: Final = {
     "float": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "string": 8,
     "bool": 9, "float16": 10, "double": 11, "uint32": 12, "uint64": 13, "bfloat16": 16,
@@ -70,6 +77,11 @@ class Session:
         self._bf16_outputs = any(spec.datatype == "BF16" for spec in signature.outputs)
         self._options = ort.RunOptions()
         self._options.log_severity_level = _FATAL_ONLY
+        self._signature, self._threads = signature, threads
+        self._bytes: ByteSession | None = None
+        self._files: _Files | None = None
+        if any(spec.datatype == "BYTES" for spec in (*signature.inputs, *signature.outputs)):
+            self._files = _Files(path)
 
     def _check(self, signature: Signature) -> None:
         for what, declared, actual in (
@@ -105,7 +117,31 @@ class Session:
                 return self._run_bf16(named)
             outputs: list[Array | None] = self._session.run(self._outputs, named, self._options)
             return outputs
+        except UnicodeError:
+            return self._run_bytes(feeds)
         except Exception as error:
+            raise TollwayError(
+                Code.INFERENCE_FAILED,
+                f"the model failed on this input: {_reason(error)}",
+                repr(error),
+            ) from error
+
+    def _run_bytes(self, feeds: list[Array | None]) -> list[Array | None]:
+        """A run with strings, given or made, that are not UTF-8."""
+        try:
+            if self._bytes is None:
+                assert self._files is not None, "only graphs with strings come here"
+                library = next(Path(ort.__file__).with_name("capi").glob(_LIBRARY))
+                with TemporaryDirectory(prefix="tollway-") as folder:
+                    self._bytes = ByteSession(
+                        library,
+                        self._files.copy(Path(folder)),
+                        self._signature.inputs,
+                        self._signature.outputs,
+                        self._threads,
+                    )
+            return self._bytes.run(feeds)
+        except ByteSessionError as error:
             raise TollwayError(
                 Code.INFERENCE_FAILED,
                 f"the model failed on this input: {_reason(error)}",
@@ -122,6 +158,36 @@ class Session:
             _array(value)
             for value in self._session.run_with_ort_values(self._outputs, values, self._options)
         ]
+
+
+class _Files:
+    """What a graph was loaded from, open: its folder is removed once it was loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._artifact = path.name
+        self._open = {
+            file.relative_to(path.parent): os.open(file, os.O_RDONLY)
+            for file in path.parent.rglob("*")
+            if file.is_file()
+        }
+        weakref.finalize(self, _close, list(self._open.values()))
+
+    def copy(self, folder: Path) -> Path:
+        """Write it all into ``folder``, and tell where the graph is there."""
+        for name, descriptor in self._open.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with (
+                os.fdopen(os.dup(descriptor), "rb") as source,
+                (folder / name).open("xb") as target,
+            ):
+                source.seek(0)
+                shutil.copyfileobj(source, target)
+        return folder / self._artifact
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _bf16(bits: Array) -> ort.OrtValue:

@@ -16,8 +16,18 @@ from serving.call import Results
 from serving.signature import Signature
 from serving.tensors import invalid
 
-_json: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 _NUMBER_TASKS: Final = frozenset({"classification", "regression", "clustering", "outlier"})
+
+
+def _json(document: object) -> bytes:
+    try:
+        return _encode(document)
+    except UnicodeEncodeError:
+        raise invalid(
+            "an output has bytes that are not UTF-8, which JSON cannot carry: "
+            "ask by V2 with the parameter binary_data"
+        ) from None
 
 
 class ColumnEncoder:

@@ -7,9 +7,10 @@ import numpy as np
 from msgspec import UNSET
 
 from protocol.datatypes import DATATYPES
+from serving.byte_session import ESCAPED
 from serving.call import Call
 from serving.signature import Signature, malformed
-from serving.tensors import Array, TensorSpec, element_count, invalid, show, to_elements, to_tensor
+from serving.tensors import Array, TensorSpec, element_count, invalid, show, to_tensor
 from serving.v2_reply import V2Replies
 from serving.v2_request import (
     GivenInput,
@@ -166,9 +167,10 @@ def view(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) 
 
 
 def _strings(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[int]) -> Array:
-    """Length-prefixed strings; they must be UTF-8, because the runtime's strings are."""
+    """Length-prefixed strings of any bytes; see :mod:`serving.byte_session` for those that are no
+    text."""
     what = f"input {show(spec.name)} data"
-    values: list[object] = []
+    values: list[str] = []
     at = start
     while at < end:
         if end - at < _LENGTH_BYTES:
@@ -177,12 +179,11 @@ def _strings(body: bytes, start: int, end: int, spec: TensorSpec, shape: list[in
         at += _LENGTH_BYTES
         if size > end - at:
             raise invalid(f"{what}[{len(values)}]: {size} bytes announced, {end - at} left")
-        try:
-            values.append(body[at : at + size].decode())
-        except UnicodeDecodeError:
-            raise invalid(f"{what}[{len(values)}]: the bytes are not UTF-8") from None
+        values.append(body[at : at + size].decode("utf-8", ESCAPED))
         at += size
     count = element_count(shape)
     if len(values) != count:
         raise invalid(f"{what} has {len(values)} elements, but its shape {show(shape)} has {count}")
-    return to_elements(values, "BYTES", lambda index: f"{what}[{index}]").reshape(shape)
+    array = np.empty(count, object)
+    array[:] = values
+    return array.reshape(shape)

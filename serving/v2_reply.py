@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.datatypes import BINARY_ONLY
 from protocol.frames import NO_HEADER
+from serving.byte_session import ESCAPED
 from serving.call import Results
 from serving.signature import Signature
 from serving.tensors import Array, invalid
@@ -86,12 +87,25 @@ class V2Encoder:
         for output, _ in self.wanted:
             if results.arrays[output] is None:
                 continue
-            text, shape = results.text(output, start, stop)
+            text, shape = self.text(results, output, start, stop)
             parts += (self.replies.opened(output, shape, _DATA), text, _END)
         if len(parts) == 1:  # only optional outputs were asked for, and the run gave none
             return self.head + b"]}", NO_HEADER
         parts[-1] = b"]}]}"
         return b"".join(parts), NO_HEADER
+
+    def text(
+        self, results: Results, output: int, start: int, stop: int
+    ) -> tuple[bytes, tuple[int, ...]]:
+        """See :meth:`serving.call.Results.text`. Refuses bytes that JSON cannot carry."""
+        try:
+            return results.text(output, start, stop)
+        except UnicodeEncodeError:
+            name = self.replies.signature.outputs[output].name
+            raise invalid(
+                f"output {name!r} has bytes that are not UTF-8, which JSON cannot carry: "
+                "request it with the parameter binary_data"
+            ) from None
 
 
 class BinaryEncoder(V2Encoder):
@@ -112,7 +126,7 @@ class BinaryEncoder(V2Encoder):
                 opened = self.replies.opened(output, array.shape, _SIZE)
                 parts += (opened, b"%d}}," % len(data))
             else:
-                text, shape = results.text(output, start, stop)
+                text, shape = self.text(results, output, start, stop)
                 parts += (self.replies.opened(output, shape, _DATA), text, _END)
         header = b"".join(parts).removesuffix(b",") + b"]}"
         return b"".join((header, *tail)), len(header)
@@ -124,6 +138,6 @@ def to_binary(array: Array) -> bytes:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     parts: list[bytes] = []
     for text in array.reshape(-1).tolist():
-        data = text.encode() if isinstance(text, str) else bytes(text)
+        data = text.encode("utf-8", ESCAPED) if isinstance(text, str) else bytes(text)
         parts += (pack("<I", len(data)), data)
     return b"".join(parts)

@@ -1,7 +1,6 @@
 """Users who log in through an identity provider: found by its name and their subject there."""
 
 import hashlib
-import hmac
 import re
 import secrets
 from typing import Final
@@ -126,19 +125,22 @@ class Federated:
             connection.execute(sa.insert(oidc_logins).values(row))
 
     def take(self, state: str, issuer: str, browser: str) -> bool:
-        """Whether such a login is under way in this browser. It is over then, whatever comes."""
+        """Whether such a login is under way in this browser. If so, it is over from then on.
+
+        Who brings its state alone, as a preview of a link does, takes it from nobody.
+        """
         with self._database.write() as connection:
             row = connection.execute(
                 sa.delete(oidc_logins)
-                .where(oidc_logins.c.state == _hash(state))
-                .returning(oidc_logins)
+                .where(
+                    oidc_logins.c.state == _hash(state),
+                    oidc_logins.c.browser == _hash(browser),
+                    oidc_logins.c.issuer == issuer,
+                    oidc_logins.c.expires_ms > self._clock(),
+                )
+                .returning(oidc_logins.c.state)
             ).first()
-        return (
-            row is not None
-            and row.issuer == issuer
-            and row.expires_ms > self._clock()
-            and hmac.compare_digest(row.browser, _hash(browser))
-        )
+        return row is not None
 
 
 def _add(connection: Connection, claims: Claims, now: int) -> User:

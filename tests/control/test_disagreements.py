@@ -318,6 +318,7 @@ async def test_a_report_of_another_span_has_nothing_of_it(control: Control) -> N
         ({"by": "key"}, 422),
         ({"from": "2027-01-16T00:00:00Z", "to": "2027-01-15T00:00:00Z"}, 422),
         ({"examples": "1000"}, 422),
+        ({"from": "1969-01-01T00:00:00Z"}, 422),
     ],
 )
 async def test_a_report_that_cannot_be_asked_for_is_refused(
@@ -325,6 +326,12 @@ async def test_a_report_that_cannot_be_asked_for_is_refused(
 ) -> None:
     await register(control.admin)
     assert (await control.admin.get(PATH, params=query)).status_code == status
+
+
+async def test_a_report_may_end_with_the_last_year_that_can_be_written(control: Control) -> None:
+    await register(control.admin)
+    answer = await control.admin.get(PATH, params={"to": "9999-12-31T23:59:59Z"})
+    assert (answer.status_code, answer.json()["end"]) == (200, "9999-12-31T23:00:00.000Z")
 
 
 async def test_a_version_that_there_is_not_has_no_report(control: Control) -> None:

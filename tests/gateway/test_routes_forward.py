@@ -77,6 +77,12 @@ async def before_control(
     await control
 
 
+async def test_control_s_date_is_not_passed_on_beside_that_of_the_gateway_s_server(
+    client: httpx.AsyncClient,
+) -> None:
+    assert "date" not in (await client.get("/api/echo/x")).headers
+
+
 async def test_request_and_answer_pass_unchanged(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/api/echo/a%2Fb?x=1&y=%20",
