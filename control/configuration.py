@@ -47,6 +47,7 @@ class ApplicationSpec(Request):
     consumer: str | None = None
     title: Title | None = None
     origins: Origins | None = None
+    capture: Annotated[bool, Field(strict=True)] | None = None
 
 
 class Configuration(Request):

@@ -100,6 +100,8 @@ class ApplicationRequest(Request):
     title: Title | None = None
     origins: Origins | None = None
     """Web origins whose pages may call with this application's keys; none by default."""
+    capture: Annotated[bool, Field(strict=True)] | None = None
+    """Whether payloads of its calls may be kept where a model captures some; true by default."""
 
 
 class Application(Resource):
@@ -109,6 +111,7 @@ class Application(Resource):
     consumer: str
     title: str
     origins: tuple[str, ...] = ()
+    capture: bool = True
     created_at: str
     updated_at: str
 

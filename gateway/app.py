@@ -123,8 +123,9 @@ class Gateway:
             settings, policies.plans, self.usage, folder, now=now, monotonic=time.monotonic
         )
         self.metrics = self._prediction_metrics(destinations, cold)
-        self._shadowing = Shadowing(settings, self.catalog.models, self.upstream)
-        self.capture = Capture(settings, self.catalog.models, folder / "captures", now=now)
+        models, out = self.catalog.models, policies.applications.uncaptured
+        self._shadowing = Shadowing(settings, models, self.upstream, uncaptured=out)
+        self.capture = Capture(settings, models, out, folder / "captures", now=now)
         self._internal = control_client(settings.control_url, token.decode())
         self._proxy = proxy_client(settings.control_url)
         self.follower = ChangeFollower(

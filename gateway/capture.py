@@ -10,7 +10,7 @@ request has the same chance, whoever sends it.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
 from zlib import crc32
@@ -56,6 +56,13 @@ def is_chosen(prediction_id: bytes, permille: int) -> bool:
     return crc32(prediction_id) % PERMILLE < permille
 
 
+def may_keep(call: Call, permille: int, uncaptured: Container[str]) -> bool:
+    """Whether the payload of a call may be kept: it is chosen, and its application allows it."""
+    if not is_chosen(call.prediction_id, permille):
+        return False
+    return call.identity is None or call.identity.application not in uncaptured
+
+
 class Capture(Collector):
     """Of one gateway. :meth:`answered` belongs to the thread of its event loop."""
 
@@ -63,13 +70,16 @@ class Capture(Collector):
         self,
         settings: GatewaySettings,
         models: Mapping[str, ModelEntry],
+        uncaptured: Container[str],
         folder: Path,
         *,
         now: Callable[[], float],
     ) -> None:
-        """``folder`` is the spool; ``now`` gives UNIX seconds."""
+        """``uncaptured``: applications of which nothing is kept. ``folder`` is the spool; ``now``
+        gives UNIX seconds."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._models = models
+        self._uncaptured = uncaptured
         self._folder = folder
         self._now = now
         self._max_bytes = settings.capture_max_bytes
@@ -94,7 +104,7 @@ class Capture(Collector):
             return
         if call.operation == Operation.V1_EXPLAIN:
             return
-        if not is_chosen(call.prediction_id, entry.capture_permille):
+        if not may_keep(call, entry.capture_permille, self._uncaptured):
             return
         size = len(body) + len(reply.body)
         if size > self._max_bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from gateway.applications import Applications
 from gateway.catalog import Holder
 from gateway.pins import Pins
 from gateway.settings import GatewaySettings
@@ -34,6 +35,7 @@ class PolicySet:
         self.plans = Plans()
         self.pins = Pins()
         self.origins = OriginPolicy()
+        self.applications = Applications(self.origins)
         self.sizes = RequestSizePolicy(settings.max_body_bytes)
         self.identify = IdentifyPolicy(self.keys, self.tokens.policy)
         # Order: from where a credential may be used before what it may be used for, see invoke.
@@ -60,7 +62,7 @@ class PolicySet:
     def holders(self) -> Mapping[str, Holder]:
         """Kind of a document -> who decides by it."""
         return {
-            "application": self.origins,
+            "application": self.applications,
             "issuer": self.tokens.policy,
             "key": self.keys,
             "pin": self.pins,

@@ -10,7 +10,7 @@ of a shadow counts as usage, against a plan, or as a request of any version.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import Final, Literal, Protocol
 
@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.capture import is_chosen
+from gateway.capture import may_keep
 from gateway.catalog import ModelEntry
 from gateway.connection import Exchange, VersionKey
 from gateway.settings import GatewaySettings
@@ -101,13 +101,17 @@ class Shadowing(Collector):
         engines: Engines,
         monotonic: Callable[[], float] = time.monotonic,
         occupied: Callable[[], int] = occupied_ns,
+        *,
+        uncaptured: Container[str] = frozenset(),
     ) -> None:
+        """``uncaptured``: applications whose rows are never shown as examples."""
         self._max_bytes = settings.shadow_bytes
         self._max_requests = settings.shadow_requests
         self._max_late_s = settings.shadow_late_ms / 1000
         self._max_occupation = settings.shadow_occupied_percent / 100
         self._models = models
         self._engines = engines
+        self._uncaptured = uncaptured
         self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self._shadows: dict[VersionKey, _Shadow] = {}
@@ -140,8 +144,11 @@ class Shadowing(Collector):
             found.phase -= _PERMILLE
             waited = reply.a > WAIT_US and reply.a > reply.b * WAIT_TO_RUN
             found.pressure += WAIT_SMOOTHING * (waited - found.pressure)
-            item = item or _mirrored(call, reply, body, entry.capture_permille)
+            item = item or _mirrored(call, reply, body, self._kept(call, entry))
             self._put(found, item)
+
+    def _kept(self, call: Call, entry: ModelEntry) -> bool:
+        return may_keep(call, entry.capture_permille, self._uncaptured)
 
     def _shadow(self, model: str, version: int) -> _Shadow:
         key = (model, version)
@@ -268,9 +275,8 @@ class Shadowing(Collector):
         yield from (compared, shed, waiting)
 
 
-def _mirrored(call: Call, reply: Frame, body: bytes, capture_permille: int) -> Mirrored:
+def _mirrored(call: Call, reply: Frame, body: bytes, kept: bool) -> Mirrored:
     identity = call.identity
-    kept = is_chosen(call.prediction_id, capture_permille)
     return Mirrored(
         call.version,
         "" if identity is None else identity.application,

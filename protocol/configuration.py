@@ -173,6 +173,8 @@ class ApplicationDoc(msgspec.Struct, frozen=True, kw_only=True):
     consumer: str
     origins: tuple[str, ...] = ()
     """Web origins (``https://host[:port]``) whose pages may call with this application's keys."""
+    capture: bool = True
+    """Whether payloads of its calls may be kept where a model captures some."""
 
 
 class SubscriptionDoc(msgspec.Struct, frozen=True, kw_only=True):

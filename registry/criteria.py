@@ -35,6 +35,8 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 _SIGNS: Final = (*OPERATORS, "=", "+", "-", "*", "/", "(", ")", "[", "]", ",")
 _RANK: Final[dict[str, int]] = {"+": 1, "-": 1, "*": 2, "/": 2}
 _RESERVED: Final = frozenset({"and", "abs", "beats"})
+_NO_NUMBERS: Final = frozenset({"nan", "inf", "infinity"})
+"""What looks like a number and is none that anything could be compared with, in any case."""
 
 
 class Number(msgspec.Struct, frozen=True):
@@ -256,6 +258,10 @@ class _Parser:
         reader = self._reader
         if reader.token.kind != "name" or reader.token.text in _RESERVED:
             raise reader.error(f"expected a metric or a number{reader.instead()}")
+        if reader.token.text.lower() in _NO_NUMBERS:
+            raise reader.error(
+                f"{reader.token.text!r} is no metric, and numbers are finite: compare with one"
+            )
         name, _, bound = reader.step().text.rpartition(".")
         if not name or bound not in {"low", "high"}:
             name, bound = f"{name}.{bound}".lstrip("."), ""

@@ -62,7 +62,7 @@ class Deprecations:
             return Ending(
                 version=version,
                 deprecation=version.deprecation,
-                held_by=holders(connection, model, number, self._held_by),
+                held_by=holders(connection, version, self._held_by, ends_at=self._clock()),
                 retired_at=retired_at,
                 artifact_kept_until=retired_at and retired_at + self._retention_ms,
             )

@@ -92,7 +92,7 @@ class Lifecycle:
                 raise version_not_found(model, number)
             check_legal(version.state, to)
             if to in FINAL:
-                self._refuse_while_held(connection, version, f"be {to}")
+                self._refuse_while_held(connection, version, f"be {to}", ends_at=self._clock())
             return take_step(
                 connection,
                 version,
@@ -131,11 +131,16 @@ class Lifecycle:
             return changed
 
     def _refuse_while_held(
-        self, connection: Transaction, version: VersionRecord, what: str
+        self,
+        connection: Transaction,
+        version: VersionRecord,
+        what: str,
+        *,
+        ends_at: int | None = None,
     ) -> None:
         """Raise ``CONFLICT`` while calls may go to the version. The caller holds the model's lock,
         under which all that could send them there is written."""
-        held = holders(connection, version.model, version.number, self._held_by)
+        held = holders(connection, version, self._held_by, ends_at=ends_at)
         if held:
             more = len(held) - HOLDERS_SHOWN
             names = ", ".join(held[:HOLDERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -146,12 +151,30 @@ class Lifecycle:
             )
 
 
-def holders(connection: Transaction, model: str, number: int, held_by: HeldBy) -> list[str]:
+def holders(
+    connection: Transaction,
+    version: VersionRecord,
+    held_by: HeldBy,
+    *,
+    ends_at: int | None = None,
+) -> list[str]:
     """What sends calls to the version, in words; ``held_by`` tells what the registry does not know.
-    A version is neither unloaded nor retired before it is empty."""
+    A version is neither unloaded nor retired before it is empty.
+
+    ``ends_at``: it is asked for the version's end at this time (UNIX milliseconds). From the sunset
+    on no application keeps the version from that: its consumers were told the day.
+    """
+    model, number = version.model, version.number
     held = [f"alias {alias!r}" for alias in alias_store.pointing_at(connection, model, number)]
     held += [f"{use} of its model" for use in rollout_store.uses_of(connection, model, number)]
+    if ends_at is not None and _has_set(version, ends_at):
+        return held
     return held + held_by(connection, model, number)
+
+
+def _has_set(version: VersionRecord, now: int) -> bool:
+    sunset = None if version.deprecation is None else version.deprecation.sunset
+    return sunset is not None and sunset * 1000 <= now
 
 
 def take_step(

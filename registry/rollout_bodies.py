@@ -84,11 +84,22 @@ def _distinct(shadows: list[ShadowInput | int]) -> list[ShadowInput | int]:
     return shadows
 
 
+def _some(stable: int | None) -> int | None:
+    # Runs for what was given alone: left out, the stable version stays.
+    if stable is None:
+        raise ValueError(
+            "must be a version: leave it out to keep the stable one, or delete the label 'stable'"
+            " so that calls which name no version are not answered"
+        )
+    return stable
+
+
 class RolloutInput(_Input):
     """How the model's traffic should be answered. What is left out stays as it is."""
 
-    stable: Number | None = None
-    """The version that answers calls which name none."""
+    stable: Annotated[Number | None, AfterValidator(_some)] = None
+    """The version that answers calls which name none. Null is refused: the label `stable` is what
+    to delete so that none does."""
     canary: CanaryInput | None = None
     """Null ends it."""
     shadow: (

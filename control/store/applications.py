@@ -87,7 +87,10 @@ def publish_application(connection: Connection, application: Application) -> Non
 def document_of(application: Application) -> ApplicationDoc:
     """What gateways need to know of the application."""
     return ApplicationDoc(
-        name=application.name, consumer=application.consumer, origins=application.origins
+        name=application.name,
+        consumer=application.consumer,
+        origins=application.origins,
+        capture=application.capture,
     )
 
 
@@ -115,6 +118,7 @@ def application_of(row: sa.Row[tuple[object, ...]]) -> Application:
         consumer=m["consumer"],
         title=m["title"],
         origins=msgspec.json.decode(m["origins"], type=tuple[str, ...]),
+        capture=m["capture"],
         created_at=rfc3339(m["created_ms"]),
         updated_at=rfc3339(m["updated_ms"]),
     )

@@ -141,7 +141,10 @@ class Configurations:
                 },
                 applications={
                     app.name: ApplicationSpec(
-                        consumer=app.consumer, title=app.title, origins=app.origins
+                        consumer=app.consumer,
+                        title=app.title,
+                        origins=app.origins,
+                        capture=app.capture,
                     )
                     for app in apps
                 },

@@ -203,6 +203,7 @@ class Directory:
                 "consumer": owner,
                 "title": current.title if request.title is None else request.title,
                 "origins": current.origins if request.origins is None else request.origins,
+                "capture": current.capture if request.capture is None else request.capture,
             }
             changed = current.model_copy(update={**values, "updated_at": rfc3339(now)})
             if changed.model_copy(update={"updated_at": current.updated_at}) == current:
@@ -307,6 +308,7 @@ def _add_application(
         consumer=owner,
         title=request.title or "",
         origins=request.origins or (),
+        capture=request.capture is not False,
         created_at=rfc3339(now),
         updated_at=rfc3339(now),
     )
@@ -315,6 +317,7 @@ def _add_application(
         "consumer": owner,
         "title": made.title,
         "origins": _json(made.origins),
+        "capture": made.capture,
         "created_ms": now,
         "updated_ms": now,
     }

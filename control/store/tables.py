@@ -22,6 +22,7 @@ applications = sa.Table(
     sa.Column("consumer", NAME, sa.ForeignKey("consumers.name"), nullable=False, index=True),
     sa.Column("title", sa.String(200), nullable=False),
     sa.Column("origins", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("capture", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )

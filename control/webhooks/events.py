@@ -26,7 +26,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "application": frozenset(
-        {"name", "consumer", "title", "origins", "created_at", "updated_at"}
+        {"name", "consumer", "title", "origins", "capture", "created_at", "updated_at"}
     ),
     "subscription": frozenset(
         {

@@ -48,12 +48,14 @@ class Access:
         consumer: str | None = None,
         title: str | None = None,
         origins: Sequence[str] | None = None,
+        capture: bool | None = None,
     ) -> Application:
         """Make an application, or update it."""
         wish = {
             "consumer": consumer,
             "title": title,
             "origins": None if origins is None else list(origins),
+            "capture": capture,
         }
         body = {key: value for key, value in wish.items() if value is not None}
         path = f"/api/v1/applications/{check_name(name, 'application')}"

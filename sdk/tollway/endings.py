@@ -1,15 +1,20 @@
 """How versions end: deprecation, who still calls, retirement."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from tollway.receipts import Predictions
+from tollway.receipts import Predictions, Replayer
 from tollway.registry import Registry, check_name
 from tollway.resources import Deprecation, Version
 from tollway.transport import Transport
+
+_REPLAYING: Final = 4
+"""Callers whose captures are scored again at one time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,16 +199,21 @@ class Ended:
         its successor would answer them otherwise.
 
         Of callers whom no shadow has compared, the last ``replay`` captured requests are scored
-        again on the successor, which takes a request each; 0: none are.
+        again on the successor, which takes two requests each; 0: none are.
         """
         path = _path(name, number, "transition-report")
         report = self._transport.get(path, TransitionReport, {"days": days})
         if not replay or report.successor is None:
             return report
-        callers = tuple(self._replayed(report, caller, replay) for caller in report.callers)
-        return replace(report, callers=callers)
+        replayer = self._predictions.replayer()
+        # A few beside one another: a replay mostly waits for control and for the engine.
+        with ThreadPoolExecutor(_REPLAYING, "tollway-replay") as pool:
+            replayed = partial(self._replayed, report, replayer, count=replay)
+            return replace(report, callers=tuple(pool.map(replayed, report.callers)))
 
-    def _replayed(self, report: TransitionReport, caller: CallerUse, count: int) -> CallerUse:
+    def _replayed(
+        self, report: TransitionReport, replayer: Replayer, caller: CallerUse, *, count: int
+    ) -> CallerUse:
         if caller.answers.basis != "unknown":
             return caller
         captures = islice(
@@ -212,7 +222,7 @@ class Ended:
             ),
             count,
         )
-        replays = [self._predictions.replay(one.id, report.successor) for one in captures]
+        replays = [replayer.replay(one.id, report.successor) for one in captures]
         if not replays:
             return caller
         different = sum(not (one.equal or one.only_rounding) for one in replays)

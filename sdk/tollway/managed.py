@@ -39,11 +39,13 @@ class Managed:
         consumer: str | None = None,
         title: str | None = None,
         origins: Sequence[str] | None = None,
+        capture: bool | None = None,
     ) -> Application:
         """Make an application, or update it. ``origins`` are the web origins (``https://host``)
-        whose pages may call with its keys; an empty list takes them away."""
+        whose pages may call with its keys; an empty list takes them away. ``capture=False``: no
+        payload of its calls is kept, whatever a model captures."""
         return self._access.create_application(
-            name, consumer=consumer, title=title, origins=origins
+            name, consumer=consumer, title=title, origins=origins, capture=capture
         )
 
     def delete_application(self, name: str) -> None:

@@ -140,45 +140,11 @@ class Predictions:
 
     def replay(self, id: str, version: int | None) -> Replay:
         """See :meth:`Replayed.replay`."""
-        then = self.receipt(id, KNOWN_WITHIN_S)
-        captured = self.capture(id, KNOWN_WITHIN_S)
-        number = captured.version if version is None else version
-        self._check_loaded(captured.model, number)
-        answered = score(
-            self._transport,
-            model=captured.model,
-            version=number,
-            v1=captured.path == "v1_predict",
-            body=captured.request_body,
-            header_length=captured.request_header_length,
-            request_coding=captured.request_coding,
-            answer_coding=captured.answer_coding,
-        )
-        now = self.receipt(answered.id, KNOWN_WITHIN_S)
-        return compared(
-            id=id,
-            model=captured.model,
-            versions=(captured.version, number),
-            v1=captured.path == "v1_predict",
-            before=(captured.answer_body, captured.answer_header_length),
-            after=answered,
-            shared_run=captured.shared_run,
-            same_artifact=then.manifest_digest == now.manifest_digest,
-            same_runtime=then.runtime == now.runtime,
-        )
+        return self.replayer().replay(id, version)
 
-    def _check_loaded(self, model: str, number: int) -> None:
-        found = self._registry.version(model, number)
-        if found.state in _UNLOADABLE:
-            raise InvalidRequestError(
-                f"version {number} of '{model}' is {found.state}, and no engine may load it: replay"
-                " on another version (--version)"
-            )
-        if not found.loaded:
-            raise InvalidRequestError(
-                f"version {number} of '{model}' is not loaded: `tollway load {model} {number}`"
-                " makes it answer, and `tollway unload` lets it go again"
-            )
+    def replayer(self) -> "Replayer":
+        """For several replays one after the other, or beside one another."""
+        return Replayer(self, self._transport, self._registry)
 
     def _soon(self, read: Callable[[], T], wait_s: float) -> T:
         missing: list[NotFoundError] = []
@@ -194,6 +160,71 @@ class Predictions:
         if found is None:
             raise missing[-1]
         return found
+
+
+class Replayer:
+    """Scores captured inputs again. What an epoch of predictions stands for, and whether a version
+    is loaded, is asked for once: of many replays each takes two requests. Thread-safe."""
+
+    def __init__(self, predictions: Predictions, transport: Transport, registry: Registry) -> None:
+        self._predictions = predictions
+        self._transport = transport
+        self._registry = registry
+        self._epochs: dict[str, Receipt] = {}
+        self._loaded: set[tuple[str, int]] = set()
+
+    def replay(self, id: str, version: int | None) -> Replay:
+        """See :meth:`Replayed.replay`."""
+        then = self._epoch(id)
+        captured = self._predictions.capture(id, KNOWN_WITHIN_S)
+        number = captured.version if version is None else version
+        self._check_loaded(captured.model, number)
+        answered = score(
+            self._transport,
+            model=captured.model,
+            version=number,
+            v1=captured.path == "v1_predict",
+            body=captured.request_body,
+            header_length=captured.request_header_length,
+            request_coding=captured.request_coding,
+            answer_coding=captured.answer_coding,
+        )
+        now = self._epoch(answered.id)
+        return compared(
+            id=id,
+            model=captured.model,
+            versions=(captured.version, number),
+            v1=captured.path == "v1_predict",
+            before=(captured.answer_body, captured.answer_header_length),
+            after=answered,
+            shared_run=captured.shared_run,
+            same_artifact=then.manifest_digest == now.manifest_digest,
+            same_runtime=then.runtime == now.runtime,
+        )
+
+    def _epoch(self, id: str) -> Receipt:
+        """A receipt of the id's epoch: but for their ids, all of an epoch are the same."""
+        epoch, _, _ = id.rpartition("-")
+        found = self._epochs.get(epoch)
+        if found is None:
+            found = self._epochs[epoch] = self._predictions.receipt(id, KNOWN_WITHIN_S)
+        return found
+
+    def _check_loaded(self, model: str, number: int) -> None:
+        if (model, number) in self._loaded:
+            return
+        found = self._registry.version(model, number)
+        if found.state in _UNLOADABLE:
+            raise InvalidRequestError(
+                f"version {number} of '{model}' is {found.state}, and no engine may load it: replay"
+                " on another version (--version)"
+            )
+        if not found.loaded:
+            raise InvalidRequestError(
+                f"version {number} of '{model}' is not loaded: `tollway load {model} {number}`"
+                " makes it answer, and `tollway unload` lets it go again"
+            )
+        self._loaded.add((model, number))
 
 
 class Replayed:

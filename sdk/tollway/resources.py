@@ -254,6 +254,8 @@ class Application:
     title: str | None = None
     origins: tuple[str, ...] = ()
     """Web origins whose pages may call with its keys."""
+    capture: bool = True
+    """Whether payloads of its calls may be kept where a model captures some."""
     created_at: str | float | None = None
 
 

@@ -164,6 +164,31 @@ async def test_a_pinned_version_stays_in_service(
     assert (await ready.admin.patch(version, json={"loaded": False})).status_code == 200
 
 
+async def test_a_pin_holds_a_version_until_its_sunset_and_no_longer(
+    ready: Control, consumer: httpx.AsyncClient
+) -> None:
+    await consumer.put(PIN, json={"version": 1})
+    version = "/api/v1/models/risk/versions/1"
+    sunset = {"sunset": moment(ready.clock() + 3_600_000), "retire_at_sunset": True}
+    ended = await ready.admin.put(f"{version}/deprecation", json=sunset)
+    assert ended.json()["held_by"] == ["the pin of application 'shop'"]
+
+    ready.clock.advance(3599)
+    early = await ready.admin.post(f"{version}/transitions", json={"to": "retired"})
+    assert (early.status_code, ready.services.transitions.job.run()) == (409, 0)
+    ready.clock.advance(1)
+    assert (await ready.admin.get(f"{version}/deprecation")).json()["held_by"] == []
+    unload = await ready.admin.patch(version, json={"loaded": False})
+    assert unload.status_code == 409  # it still answers who is pinned
+
+    ready.services.transitions.job.run()
+    end = (await ready.admin.get(f"{version}/deprecation")).json()
+    assert (end["state"], end["held_by"]) == ("retired", [])
+    # The pin stays, so that its calls are answered 410 and not by a version that nobody chose.
+    assert (await consumer.get(PIN)).json()["version"] == 1
+    assert (await consumer.delete(PIN)).status_code == 204
+
+
 async def test_other_tenants_pins_do_not_exist(ready: Control) -> None:
     await ready.admin.put(PIN, json={"version": 1})
     await ready.admin.put("/api/v1/consumers/rival")

@@ -164,6 +164,22 @@ def published(control: Control, kind: str) -> dict[str, bytes]:
     }
 
 
+async def test_an_application_is_published_with_whether_it_may_be_captured(
+    control: Control,
+) -> None:
+    path = "/api/v1/applications/shop"
+    bodies: tuple[dict[str, object], ...] = (
+        {}, {"capture": False}, {"title": "The shop"}, {"capture": True},
+    )  # fmt: skip
+    answered, told = [], []
+    for body in bodies:
+        answered.append((await control.admin.put(path, json=body)).json()["capture"])
+        document = published(control, "application")["shop"]
+        told.append(msgspec.json.decode(document, type=ApplicationDoc).capture)
+    assert answered == told == [True, False, False, True]
+    assert (await control.admin.put(path, json={"capture": "no"})).status_code == 422
+
+
 async def test_an_application_is_published_with_its_origins(control: Control) -> None:
     wish = {"origins": ["https://b.example:443", "http://localhost:3000", "https://b.example"]}
     made = await control.admin.put("/api/v1/applications/shop", json=wish)

@@ -6,12 +6,13 @@ import gzip
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.app import Gateway
 from gateway.capture import MAX_FAILURES, MISSES, SUFFIX, is_chosen
 from protocol.captures import Captured, decode_batch
-from protocol.configuration import ModelDoc
+from protocol.configuration import ApplicationDoc, ModelDoc
 from protocol.frames import NO_HEADER, SHARED, Kind, Operation, encode_header
 from protocol.keys import generate
 from tests.gateway.documents import World
@@ -104,6 +105,20 @@ async def test_what_is_no_prediction_is_not_captured(
     await client.post(INFER, content=b"{}")
     await client.post(INFER, content=b"{}", headers={"x-api-key": "nobody"})
     assert await captured(gateway) == []
+
+
+async def test_nothing_of_an_application_that_stays_out_is_captured(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    allow(gateway, 1000)
+    out = ApplicationDoc(name="shop", consumer="acme", capture=False)
+    gateway.catalog.apply([("application", "shop", out)], False)
+    assert (await client.post(INFER, content=b"{}")).status_code == 200
+    assert await captured(gateway) == []
+    again = msgspec.structs.replace(out, capture=True)
+    gateway.catalog.apply([("application", "shop", again)], False)
+    await client.post(INFER, content=b"{}")
+    assert len(await captured(gateway)) == 1
 
 
 async def test_no_credential_is_ever_captured(

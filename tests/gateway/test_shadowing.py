@@ -14,7 +14,7 @@ from gateway.catalog import ModelEntry
 from gateway.connection import Exchange, VersionKey
 from gateway.settings import GatewaySettings
 from gateway.shadowing import FLUSH_S, TRICKLE_S, WAIT_US, Shadowing
-from policies.base import Call
+from policies.base import Call, Identity
 from protocol.configuration import ModelDoc, ShadowDoc
 from protocol.errors import Code, TollwayError
 from protocol.frames import NO_HEADER, SHADOWED, Frame, Kind, Operation, encode_header
@@ -240,6 +240,22 @@ class Engines:
         self.sent.append(found)
         exchange.done(Frame(Kind.REPLY, SHADOWED, 0, 1, len(found.items), 0, 0, 0, b""))
         return True
+
+
+async def test_rows_of_an_application_that_stays_out_are_compared_and_never_shown(
+    settings: GatewaySettings,
+) -> None:
+    entry = ModelEntry("iris")
+    entry.shadows, entry.capture_permille = (ShadowDoc(version=3),), 1000
+    engines = Engines()
+    built = Shadowing(settings, {"iris": entry}, engines, occupied=lambda: 0, uncaptured={"shop"})
+    reply = Frame(Kind.REPLY, 0, 200, 1, 0, 0, 1, NO_HEADER, b"answer")
+    for name in ("shop", "bank"):
+        identity = Identity("key", name)
+        built.answered(Call(model="iris", version=2, identity=identity), reply, b"body")
+    built._flush()
+    items = [item for batch in engines.sent for item in batch.items]
+    assert [(item.application, item.kept) for item in items] == [("shop", False), ("bank", True)]
 
 
 async def test_a_gateway_whose_timers_are_late_mirrors_a_trickle_until_they_are_not(

@@ -324,6 +324,9 @@ async def test_the_rollout_is_the_stable_alias(
     await register(client)
     refused = await client.put("/models/credit/rollout", json={"stable": number + 1})
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    nobody = await client.put("/models/credit/rollout", json={"stable": None})
+    assert nobody.status_code == 422
+    assert "delete the label 'stable'" in nobody.text
 
 
 async def test_an_upload_goes_on_where_it_stands(client: httpx.AsyncClient) -> None:

@@ -1,7 +1,9 @@
 """Two answers are compared value by value, down to their bits."""
 
+import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import httpx
@@ -143,3 +145,68 @@ def test_what_is_no_prediction_id_is_not_asked_for(id: str) -> None:
         pytest.raises(tollway.InvalidRequestError, match="not a prediction id"),
     ):
         client.receipt(id)
+
+
+def test_of_many_replays_each_takes_its_payload_and_a_score_and_no_other_request() -> None:
+    asked: Counter[str] = Counter()
+    body = base64.b64encode(b'{"predictions": [1.0]}').decode()
+    captures = [captured(f"{'a' * 16}-1-{number:x}") for number in range(12)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path.endswith("/transition-report"):
+            return httpx.Response(200, json=REPORT)
+        if path.endswith("/captures"):
+            return httpx.Response(200, json={"items": captures, "next": None})
+        if path.endswith(":predict"):
+            asked["score"] += 1
+            id = f"{'b' * 16}-2-{asked['score']:x}"
+            content = b'{"predictions": [1.0]}'
+            return httpx.Response(200, content=content, headers={"Tollway-Prediction-Id": id})
+        if path.endswith("/capture"):
+            asked["payload"] += 1
+            return httpx.Response(200, json=captures[0] | {"request": body, "answer": body})
+        if path.startswith("/api/v1/predictions/"):
+            asked["epoch"] += 1
+            return httpx.Response(200, json=RECEIPT | {"id": path.rpartition("/")[2]})
+        asked["version"] += 1
+        return httpx.Response(200, json=VERSION)
+
+    transport = httpx.MockTransport(answer)
+    with tollway.Client("http://127.0.0.1:1", "t", transport=transport) as client:
+        (caller,) = client.transition_report("risk", 1, replay=12).callers
+
+    assert (caller.answers.basis, caller.answers.compared, caller.answers.different) == (
+        "replay", 12, 0,
+    )  # fmt: skip
+    assert asked == {"score": 12, "payload": 12, "epoch": 2, "version": 1}
+
+
+def captured(id: str) -> dict[str, object]:
+    """A capture as it is listed."""
+    return {
+        "id": id, "at": "2027-01-15T08:00:00Z", "model": "risk", "version": 1, "variant": "stable",
+        "application": "shop", "path": "v1_predict", "rows": 1, "bytes": 10, "shared_run": False,
+    }  # fmt: skip
+
+
+REPORT = {
+    "model": "risk", "version": 1, "state": "deprecated", "generated_at": "2027-01-15T08:00:00Z",
+    "days": 30, "successor": 2, "requests": 12,
+    "callers": [
+        {
+            "application": "shop", "requests": 12, "errors": 0, "rows": 12, "trend": "new",
+            "first_call_at": "2027-01-15T08:00:00Z", "last_call_at": "2027-01-15T08:00:00Z",
+            "last_week": 12, "week_before": 0, "answers": {"basis": "unknown"},
+        }
+    ],
+}  # fmt: skip
+RECEIPT = {
+    "answered_by": "engine", "model": "risk", "version": 1, "manifest_digest": "sha256:00",
+    "artifact_digest": None, "runtime": None, "configuration_revision": 1,
+    "begun_at": "2027-01-15T08:00:00Z", "gateway": None,
+}  # fmt: skip
+VERSION = {
+    "model": "risk", "number": 2, "digest": "sha256:00", "state": "published", "loaded": True,
+    "manifest": {"model": "risk", "inputs": [], "outputs": []},
+}  # fmt: skip

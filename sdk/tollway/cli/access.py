@@ -60,12 +60,21 @@ def create_application(
             "takes all away."
         ),
     ] = None,
+    capture: Annotated[
+        bool | None,
+        typer.Option(
+            "--capture/--no-capture",
+            help="Whether payloads of its calls may be kept where a model captures some.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make an application, or update it."""
     origins = [] if origin == [NONE] else origin
     with Client() as client:
-        made = client.create_application(name, consumer=consumer, title=title, origins=origins)
+        made = client.create_application(
+            name, consumer=consumer, title=title, origins=origins, capture=capture
+        )
     if as_json:
         print_json(made)
     else:
