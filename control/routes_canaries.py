@@ -2,20 +2,39 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from control.middleware import require
 from control.resources import Page
+from control.rollouts.callers import RolloutCallers
 from control.rollouts.operations import Canaries
-from control.rollouts.output import decision_of, output_of
+from control.rollouts.output import decision_of, output_of, trace_of
 from control.routes_conventions import Limit, errors
 from control.routes_parts import part
+from control.store.canary_callers import CanaryCallers
+from protocol.errors import Code, TollwayError
 from registry.access import EVERYONE, PUBLISHERS, Actor
-from registry.canary_bodies import CanaryDecisionOutput, CanaryReason, GuardedCanaryOutput
-from registry.routes_parameters import AfterNumber, Model
+from registry.canary_bodies import (
+    CanaryDecisionOutput,
+    CanaryReason,
+    CanaryTraceOutput,
+    GuardedCanaryOutput,
+)
+from registry.routes_parameters import AfterNumber, Model, Order
 from registry.routes_permissions import managing
 
 TheCanaries = Annotated[Canaries, Depends(part(lambda services: services.canaries))]
+TheCallers = Annotated[
+    CanaryCallers,
+    Depends(
+        part(
+            lambda services: CanaryCallers(
+                services.database, services.usage.reports, services.clock
+            )
+        )
+    ),
+]
+Days = Annotated[int, Query(ge=1, le=366, description="Days that are looked back.")]
 NO_REASON = CanaryReason()
 
 
@@ -27,12 +46,33 @@ def canary_router() -> APIRouter:
 
     @router.get("/models/{model}/rollout/decisions", dependencies=reads, responses=errors(404, 422))
     def list_canary_decisions(
-        canaries: TheCanaries, model: Model, limit: Limit = 100, after: AfterNumber = 0
+        canaries: TheCanaries,
+        model: Model,
+        limit: Limit = 100,
+        after: AfterNumber = 0,
+        order: Order = "oldest",
     ) -> Page[CanaryDecisionOutput]:
-        """List decisions about the model's guarded canaries with their numbers, oldest first."""
-        found = canaries.decisions(model, after, limit + 1)
+        """List decisions about the model's guarded canaries with their numbers."""
+        found = canaries.decisions(model, after, limit + 1, newest=order == "newest")
         following = str(found[limit - 1].id) if len(found) > limit else None
         return Page(items=[decision_of(record) for record in found[:limit]], next=following)
+
+    @router.get("/models/{model}/rollout/callers", dependencies=reads, responses=errors(404, 422))
+    def list_canary_callers(
+        callers: TheCallers, model: Model, days: Days = 7, limit: Limit = 100
+    ) -> RolloutCallers:
+        """List the applications that call the model, the busiest first, each with the share from
+        which on a canary answers it: to tell who would move before anybody does."""
+        return callers.of(model, days, limit)
+
+    @router.get("/models/{model}/rollout/evidence", dependencies=reads, responses=errors(404, 422))
+    def get_canary_evidence(canaries: TheCanaries, model: Model) -> CanaryTraceOutput:
+        """Read how the evidence about the model's last guarded canary came about, over the requests
+        that it has answered."""
+        run = canaries.newest(model)
+        if run is None:
+            raise TollwayError(Code.NOT_FOUND, f"model {model!r} has had no guarded canary")
+        return trace_of(run)
 
     @router.post("/models/{model}/rollout/pause", responses=errors(404, 409, 422))
     def pause_canary(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from registry.approval_desk import Matter
 from registry.clock import rfc3339
 from registry.criteria_judging import Judged, JudgedPart, Outcome
 from registry.gates import ApprovalStanding, Gate, Standing
@@ -169,4 +170,52 @@ class ApprovalOutput(BaseModel):
             requirements_digest=approval.requirements_digest,
             signer=approval.signer,
             signature=approval.signature,
+        )
+
+
+class AskedOutput(BaseModel):
+    """Who asked for a decision."""
+
+    by: str
+    at: str
+    note: str
+
+
+class MatterOutput(BaseModel):
+    """A version that awaits its sponsor's decision, or has one."""
+
+    model: str
+    title: str
+    version: int
+    state: str
+    description: str
+    created_by: str
+    created_at: str
+    requirements: int
+    """The version of the requirements that hold now."""
+    stable: int | None
+    """The version that answers now."""
+    approval: StandingOutput
+    asked: AskedOutput | None
+    """Null: nobody has asked by name since the last decision; what is validated waits all the
+    same."""
+
+    @classmethod
+    def of(cls, matter: Matter) -> "MatterOutput":
+        """From the domain."""
+        asked = matter.asked
+        return cls(
+            model=matter.model,
+            title=matter.title,
+            version=matter.version,
+            state=matter.state,
+            description=matter.description,
+            created_by=matter.created_by,
+            created_at=rfc3339(matter.created_at),
+            requirements=matter.requirements,
+            stable=matter.stable,
+            approval=StandingOutput.of(matter.standing),
+            asked=None
+            if asked is None
+            else AskedOutput(by=asked.by, at=rfc3339(asked.at), note=asked.note),
         )

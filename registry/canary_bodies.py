@@ -193,6 +193,30 @@ class GuardedCanaryOutput(BaseModel):
     tests: list[TestOutput]
 
 
+class TracePointOutput(BaseModel):
+    """What the guard's tests had come to after so many requests of the canary."""
+
+    requests: int
+    step: int
+    """From 1."""
+    e_value: float
+    """Of all tests together."""
+    e_values: list[float]
+    """Of each test."""
+
+
+class CanaryTraceOutput(BaseModel):
+    """How the evidence about a guarded canary came about. A long run is thinned: of neighbouring
+    points the one with the greatest e-value is kept, and the last is the present."""
+
+    version: int
+    state: str
+    threshold: float
+    """Of all tests together: rolled back there."""
+    tests: list[str]
+    points: list[TracePointOutput]
+
+
 GuardedOf = Callable[[str], GuardedCanaryOutput | None]
 """``guarded(model)``: the model's last guarded canary. The registry asks; the composition root
 knows."""

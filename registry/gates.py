@@ -121,7 +121,7 @@ class Gates:
             if agreed is None or agreed.requirements.sponsor is None:
                 return {}
             return {
-                record.number: _standing(
+                record.number: standing_of(
                     connection,
                     record,
                     agreed,
@@ -151,7 +151,7 @@ def judge(connection: Transaction, version: VersionRecord) -> Gate:
         requirements=0 if agreed is None else agreed.number,
         stable=None if stable is None else stable.version,
         criteria=criteria,
-        approval=_standing(connection, version, agreed, lambda: evidence),
+        approval=standing_of(connection, version, agreed, lambda: evidence),
     )
 
 
@@ -185,14 +185,17 @@ def _refuse(gate: Gate, what: str) -> None:
         raise TollwayError(Code.CONFLICT, f"{what}: {'; '.join(gate.missing)}")
 
 
-def _standing(
+def standing_of(
     connection: Transaction,
     version: VersionRecord,
     agreed: RequirementsRecord | None,
     evidence: Callable[[], str],
 ) -> ApprovalStanding:
-    """``evidence`` gives what stands for all of the version's: it reads all, and is asked only
-    where an approval is there to compare it with."""
+    """How the sponsor's word on the version stands.
+
+    ``evidence`` gives what stands for all of the version's: it reads all, and is asked only where
+    an approval is there to compare it with.
+    """
     sponsor = None if agreed is None else agreed.requirements.sponsor
     if agreed is None or sponsor is None:
         return ApprovalStanding(state="not_needed")

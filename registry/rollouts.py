@@ -84,12 +84,14 @@ class Rollouts:
         with self._database.read() as connection:
             return alias_store.before_present(connection, model, store.STABLE)
 
-    def history(self, model: str, after: int, limit: int) -> list[RolloutChange]:
-        """Every change of the rollout, oldest first."""
+    def history(
+        self, model: str, after: int, limit: int, *, newest: bool = False
+    ) -> list[RolloutChange]:
+        """Every change of the rollout, oldest first, or newest first."""
         with self._database.read() as connection:
             if model_store.get(connection, model) is None:
                 raise model_not_found(model)
-            return store.history(connection, model, after, limit)
+            return store.history(connection, model, after, limit, newest=newest)
 
     def change(
         self, model: str, wish: RolloutWish, *, actor: str, expected: str | None = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from protocol.errors import Code, TollwayError
 from registry.access import EVIDENCE_READERS, PUBLISHERS, Actor, Require
@@ -11,12 +11,15 @@ from registry.approval_bodies import (
     ApprovalRequestInput,
     DecisionInput,
     GateOutput,
+    MatterOutput,
 )
+from registry.approval_desk import Which
 from registry.outputs import Page
 from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
     AfterNumber,
+    AfterVersion,
     Limit,
     Model,
     VersionNumber,
@@ -31,6 +34,23 @@ def approval_router(require: Require) -> APIRouter:
     reader = Annotated[Actor, Depends(managing(require, *EVIDENCE_READERS))]
     publisher = Annotated[Actor, Depends(managing(require, *PUBLISHERS))]
     sponsor = Annotated[Actor, Depends(managing(require, "sponsor"))]
+
+    @router.get("/approvals")
+    def list_matters(
+        registry: TheRegistry,
+        actor: Annotated[Actor, Depends(require(*EVIDENCE_READERS))],
+        state: Annotated[
+            Which, Query(description="`waiting` for a decision, or `decided` already.")
+        ] = "waiting",
+        limit: Limit = DEFAULT_LIMIT,
+        after: AfterVersion = "",
+    ) -> Page[MatterOutput]:
+        """List the versions that await their sponsor's decision, or have one: a sponsor's own, and
+        for others those of the models that they manage. A page may be short and have a next one."""
+        model, _, number = after.partition("/")
+        found = registry.desk.page(actor, state, (model, int(number or 0)), limit)
+        following = None if found.next is None else "{}/{}".format(*found.next)
+        return Page(items=[MatterOutput.of(one) for one in found.items], next=following)
 
     @router.get("/models/{model}/versions/{number}/gate")
     def get_gate(

@@ -1,6 +1,6 @@
 """Parameters that several routes take."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Header, Path, Query
 
@@ -20,6 +20,18 @@ AfterName = Annotated[
     ),
 ]
 AfterNumber = Annotated[int, Query(ge=0, le=2**53 - 1, description="`next` of the page before.")]
+AfterVersion = Annotated[
+    str,
+    Query(
+        max_length=80,
+        pattern=r"^([a-z0-9-]{1,63}/[0-9]{1,9})?$",
+        description="`next` of the page before.",
+    ),
+]
+Order = Annotated[
+    Literal["oldest", "newest"],
+    Query(description="What comes first; `newest`: pages go back in time."),
+]
 IfMatch = Annotated[str | None, Header(description="The ETag that the resource must have, or `*`.")]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: the resource must not exist.")]
 DEFAULT_LIMIT = 100

@@ -22,6 +22,7 @@ from registry.routes_parameters import (
     IfNoneMatch,
     Limit,
     Model,
+    Order,
     page_of,
 )
 from registry.routes_permissions import View, managing, viewing
@@ -72,9 +73,10 @@ def _add_reads(router: APIRouter, require: Require) -> None:
         _actor: manager,
         limit: Limit = DEFAULT_LIMIT,
         after: AfterNumber = 0,
+        order: Order = "oldest",
     ) -> Page[RolloutChangeOutput]:
-        """The rollout as each change left it, oldest first."""
-        found = registry.rollouts.history(model, after, limit)
+        """The rollout as each change left it."""
+        found = registry.rollouts.history(model, after, limit, newest=order == "newest")
         return page_of(
             [RolloutChangeOutput.of(record) for record in found],
             [record.id for record in found],

@@ -9,6 +9,7 @@ app.include_router(registry_router(require), prefix="/api/v1")
 import msgspec
 
 from registry.aliases import Aliases
+from registry.approval_desk import Desk
 from registry.approvals import Approvals
 from registry.blobs import Blobs
 from registry.blobstore import BlobStore
@@ -53,6 +54,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     deprecations: Deprecations
     gates: Gates
     approvals: Approvals
+    desk: Desk
     aliases: Aliases
     rollouts: Rollouts
     blobs: Blobs
@@ -105,6 +107,7 @@ def create_registry(
         deprecations=Deprecations(database, clock, settings.retired_retention_s, held_by),
         gates=Gates(database, versions),
         approvals=Approvals(database, versions, sealer, clock),
+        desk=Desk(database),
         aliases=Aliases(database, clock, serving_status),
         rollouts=Rollouts(database, clock, serving_status),
         blobs=blobs,

@@ -46,6 +46,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value * 100:.{digits}f} %"
 
 
+def share(value: float | None) -> str:
+    """Percent in steps of 0.1 as ``12.5 %``, ``5 %``."""
+    return NONE if value is None else f"{round(value, 1):g} %"
+
+
 def milliseconds(value: float | None) -> str:
     """``0.42 ms``, ``12 ms``, ``1.2 s``."""
     if value is None:
@@ -134,6 +139,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "short": short_number,
     "figure": figure,
     "percent": percent,
+    "share": share,
     "ms": milliseconds,
     "size": size,
     "money": money,

@@ -16,6 +16,9 @@ class Entry(msgspec.Struct, frozen=True):
     roles: tuple[Role, ...] | None
     """None: everybody, logged in or not."""
     group: str = ""
+    count: str = ""
+    """Where the page fetches how much waits there, after it was shown."""
+    counted_for: tuple[Role, ...] = ()
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -25,6 +28,7 @@ class Shown(msgspec.Struct, frozen=True):
     path: str
     current: bool
     group: str
+    count: str
 
 
 ENTRIES: Final = (
@@ -33,7 +37,13 @@ ENTRIES: Final = (
     Entry("Applications", "/portal/applications", ("admin", "publisher", "consumer", "auditor")),
     Entry("Webhooks", "/portal/webhooks", ("admin", "publisher", "consumer", "auditor")),
     Entry("Publish", "/portal/publish", ("admin", "publisher", "auditor")),
-    Entry("Approvals", "/portal/approvals", ("admin", "publisher", "sponsor", "auditor")),
+    Entry(
+        "Approvals",
+        "/portal/approvals",
+        ("admin", "publisher", "sponsor", "auditor"),
+        count="/portal/approvals/count",
+        counted_for=("sponsor",),
+    ),
     Entry("Operate", "/portal/operate", ("admin", "auditor")),
 )
 """All of it, in its order. An area adds its line here."""
@@ -44,7 +54,13 @@ def navigation(visit: Visit) -> list[Shown]:
     """What the visitor is shown, and where they are."""
     here = visit.request.url.path
     return [
-        Shown(entry.label, entry.path, _is_current(entry.path, here), entry.group)
+        Shown(
+            entry.label,
+            entry.path,
+            _is_current(entry.path, here),
+            entry.group,
+            entry.count if visit.role in entry.counted_for else "",
+        )
         for entry in ENTRIES
         if entry.roles is None or visit.role in entry.roles
     ]

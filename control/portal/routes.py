@@ -9,6 +9,7 @@ from control.portal.assets import DIGITS, FOREVER, PREFIX, assets
 from control.portal.middleware import PORTAL
 from control.portal.routes_account import account_pages
 from control.portal.routes_applications import application_pages
+from control.portal.routes_approvals import approval_pages
 from control.portal.routes_audit import audit_pages
 from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
@@ -17,6 +18,8 @@ from control.portal.routes_model import model_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
 from control.portal.routes_reference import reference_pages
+from control.portal.routes_rollout import rollout_pages
+from control.portal.routes_shadows import shadow_pages
 from control.portal.routes_subscriptions import subscription_pages
 from control.portal.routes_try import try_pages
 from control.portal.routes_usage import usage_pages
@@ -41,6 +44,9 @@ AREAS: Final = (
     key_pages,
     usage_pages,
     account_pages,
+    rollout_pages,
+    shadow_pages,
+    approval_pages,
 )
 """Each gives a router with paths below ``/portal``. A new area adds its line."""
 

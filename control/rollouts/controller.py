@@ -13,6 +13,7 @@ from control.rollouts.comparisons import Comparisons, nothing_compared
 from control.rollouts.decide import Decision, decide
 from control.rollouts.evidence import Verdict, take, verdict
 from control.rollouts.progress import RunState, Seen
+from control.rollouts.trace import traced
 from control.rollouts.turn import Turn, refusal
 from control.store import canary_counts
 from control.store import canary_runs as store
@@ -151,6 +152,7 @@ class Controller:
 
     def _decide(self, turn: Turn, run: Run, before: Run) -> list[str]:
         found = verdict(run.progress, run.plan)
+        run = msgspec.structs.replace(run, progress=traced(run.progress, found))
         decision = decide(run.state, run.progress, run.plan, found, turn.serving(run.version))
         if run.stable != before.stable and decision.action == "hold":
             reason = f"stable is version {run.stable} now: compared with that from here on"

@@ -74,12 +74,14 @@ class Canaries:
         with self._database.read() as connection:
             return store.all_alerting(connection)
 
-    def decisions(self, model: str, after: int, limit: int) -> list[DecisionRecord]:
-        """Decisions about the model's canaries, oldest first."""
+    def decisions(
+        self, model: str, after: int, limit: int, *, newest: bool = False
+    ) -> list[DecisionRecord]:
+        """Decisions about the model's canaries, oldest first, or newest first."""
         with self._database.read() as connection:
             if model_store.get(connection, model) is None:
                 raise model_not_found(model)
-            return store.decisions(connection, model, after, limit)
+            return store.decisions(connection, model, after, limit, newest=newest)
 
     @repeated
     def pause(self, model: str, *, actor: str, reason: str) -> Run:

@@ -7,11 +7,13 @@ from control.store.canary_runs import DecisionRecord, Run
 from registry.canary_bodies import (
     PERMILLE,
     CanaryDecisionOutput,
+    CanaryTraceOutput,
     CountsOutput,
     GuardedCanaryOutput,
     GuardedOf,
     GuardInput,
     TestOutput,
+    TracePointOutput,
     steps_of,
 )
 from registry.clock import rfc3339
@@ -52,6 +54,26 @@ def output_of(run: Run) -> GuardedCanaryOutput:
         e_value=found.e_value,
         threshold=found.threshold,
         tests=[TestOutput.model_validate(test, from_attributes=True) for test in found.tests],
+    )
+
+
+def trace_of(run: Run) -> CanaryTraceOutput:
+    """How its evidence came about."""
+    found = verdict(run.progress, run.plan)
+    return CanaryTraceOutput(
+        version=run.version,
+        state=run.state,
+        threshold=found.threshold,
+        tests=[test.test for test in found.tests],
+        points=[
+            TracePointOutput(
+                requests=point.requests,
+                step=point.step + 1,
+                e_value=point.e_value,
+                e_values=list(point.e_values),
+            )
+            for point in run.progress.trace
+        ],
     )
 
 

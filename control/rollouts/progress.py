@@ -82,6 +82,19 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     batches: int
 
 
+class TracePoint(msgspec.Struct, frozen=True, array_like=True):
+    """What the tests had come to after so many requests."""
+
+    requests: int
+    """Of the canary, since the run began."""
+    step: int
+    """Index of the step it was at."""
+    e_value: float
+    """Of all tests together."""
+    e_values: tuple[float, ...]
+    """Of each test, in the order of the guard's."""
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run is. Written together with the decision that follows from it, so that a control
     that is killed repeats nothing and loses nothing."""
@@ -101,3 +114,5 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     tests: dict[str, Standing] = {}
     waits: str = ""
     """What it waits for: the code of the reason, told when it changes."""
+    trace: tuple[TracePoint, ...] = ()
+    """How the tests got there, thinned: :mod:`control.rollouts.trace`."""

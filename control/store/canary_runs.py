@@ -12,6 +12,7 @@ from control.rollouts.progress import ACTIVE, Progress, RunState
 from control.store.canary_tables import canary_decisions, canary_runs
 from control.store.usage_tables import usage_minutes
 from registry.canary_plan import CanaryPlan
+from registry.store.pages import from_there
 
 _active: sa.ColumnElement[bool] = canary_runs.c.state.in_(sorted(ACTIVE))
 
@@ -150,16 +151,13 @@ def add_decision(
     connection.execute(sa.insert(canary_decisions).values(row))
 
 
-def decisions(connection: Connection, model: str, after: int, limit: int) -> list[DecisionRecord]:
-    """At most ``limit`` decisions about the model's canaries, oldest first, from the one following
-    ``after``."""
-    table = canary_decisions.c
-    query = (
-        sa.select(canary_decisions)
-        .where(table.model == model, table.id > after)
-        .order_by(table.id)
-        .limit(limit)
-    )
+def decisions(
+    connection: Connection, model: str, after: int, limit: int, *, newest: bool = False
+) -> list[DecisionRecord]:
+    """At most ``limit`` decisions about the model's canaries, oldest first, or with ``newest``
+    newest first, from the one following ``after`` (0: from the beginning)."""
+    query = sa.select(canary_decisions).where(canary_decisions.c.model == model)
+    query = from_there(query, canary_decisions.c.id, after, newest=newest).limit(limit)
     return [
         DecisionRecord(
             id=row.id,

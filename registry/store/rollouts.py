@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from protocol.configuration import ShadowDoc
 from registry.canary_plan import CanaryPlan
 from registry.store import aliases, models
+from registry.store.pages import from_there
 from registry.store.rollout_tables import rollout_history, rollouts
 
 STABLE = "stable"
@@ -103,15 +104,13 @@ def save(
     return msgspec.structs.replace(record, revision=revision)
 
 
-def history(connection: Connection, model: str, after: int, limit: int) -> list[RolloutChange]:
-    """At most ``limit`` changes, oldest first, from the one following ``after``."""
-    table = rollout_history
-    query = (
-        sa.select(table)
-        .where(table.c.model == model, table.c.id > after)
-        .order_by(table.c.id)
-        .limit(limit)
-    )
+def history(
+    connection: Connection, model: str, after: int, limit: int, *, newest: bool = False
+) -> list[RolloutChange]:
+    """At most ``limit`` changes, oldest first, or with ``newest`` newest first, from the one
+    following ``after`` (0: from the beginning)."""
+    query = sa.select(rollout_history).where(rollout_history.c.model == model)
+    query = from_there(query, rollout_history.c.id, after, newest=newest).limit(limit)
     return [
         RolloutChange(
             id=row.id,

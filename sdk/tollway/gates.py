@@ -110,6 +110,34 @@ class Approval:
     signature: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asked a sponsor for a decision."""
+
+    by: str
+    at: str | float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """A version that awaits its sponsor's decision, or has one."""
+
+    model: str
+    title: str
+    version: int
+    state: str
+    description: str
+    created_by: str
+    created_at: str | float
+    requirements: int
+    stable: int | None
+    approval: ApprovalStanding
+    asked: Asked | None
+    """None: nobody has asked by name since the last decision; what is validated waits all the
+    same."""
+
+
 class Gates:
     """Requirements, gates and approvals on the server."""
 
@@ -149,6 +177,10 @@ class Gates:
     def approvals(self, model: str, version: int) -> list[Approval]:
         """Every decision about a version, oldest first. The newest counts, while it holds."""
         return list(listing(self._transport, f"{_version(model, version)}/approvals", Approval))
+
+    def matters(self, state: str) -> list[Matter]:
+        """Versions that are ``waiting`` for their sponsor, or ``decided``."""
+        return list(listing(self._transport, "/api/v1/approvals", Matter, {"state": state}))
 
     def decide(self, model: str, version: int, decision: str, reason: str) -> Approval:
         """Approve or refuse a version, as its model's sponsor."""
@@ -222,6 +254,15 @@ class Gated:
     def approvals(self, model: str, version: int) -> list[Approval]:
         """Every decision about a version, oldest first."""
         return self._gates.approvals(model, version)
+
+    def awaiting_approval(self) -> list[Matter]:
+        """The versions that await their sponsor's decision: one's own as a sponsor, else those of
+        the models that one manages."""
+        return self._gates.matters("waiting")
+
+    def decided_approvals(self) -> list[Matter]:
+        """The versions that their sponsors have decided on, and how that stands now."""
+        return self._gates.matters("decided")
 
     def ask_approval(self, model: str, version: int, note: str = "") -> Gate:
         """Tell a model's sponsor, by webhook and audit log, that a version awaits them."""

@@ -94,6 +94,7 @@ WALK: dict[str, Expected] = {
         each(404, 403, 404, 404), public=each(403, 403, 403, 404)
     ),
     "GET /models/{model}/shadows/{number}/report": EVIDENCE_LIST,
+    "GET /approvals": Expected(each(200, 403, 200, 200)),
     "GET /models/{model}/versions/{number}/gate": EVIDENCE_LIST,
     "GET /models/{model}/versions/{number}/approvals": EVIDENCE_LIST,
     "POST /models/{model}/versions/{number}/approvals": Expected(
@@ -122,6 +123,10 @@ WALK: dict[str, Expected] = {
     "GET /models/{model}/rollout/history": MODEL_HISTORY,
     "POST /models/{model}/rollback": model_change(),
     "GET /models/{model}/rollout/decisions": MODEL_HISTORY,
+    "GET /models/{model}/rollout/callers": MODEL_HISTORY,
+    "GET /models/{model}/rollout/evidence": Expected(
+        each(404, 404, 404, 404), public=each(403, 403, 403, 404)
+    ),
     "POST /models/{model}/rollout/pause": model_change(),
     "POST /models/{model}/rollout/resume": model_change(),
     "POST /models/{model}/rollout/advance": model_change(),

@@ -147,7 +147,7 @@
     });
     list.append(...buttons);
     box.prepend(list);
-    select(0, false);
+    select(Math.max(panels.findIndex((panel) => "selected" in panel.dataset), 0), false);
   };
 
   const prepare = (root) => {

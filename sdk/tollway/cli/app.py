@@ -23,7 +23,7 @@ from tollway.cli.endings import (
 )
 from tollway.cli.evaluation import evaluate, evidence
 from tollway.cli.explain import explain
-from tollway.cli.gates import approve, ask_approval, gate, refuse, requirements
+from tollway.cli.gates import approvals, approve, ask_approval, gate, refuse, requirements
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
 from tollway.cli.output import Json, print_json, say
@@ -153,6 +153,7 @@ for command in (
     replay,
     requirements,
     gate,
+    approvals,
     ask_approval,
     approve,
     refuse,

@@ -1,4 +1,4 @@
-"""``tollway requirements``, ``gate``, ``ask-approval``, ``approve`` and ``refuse``."""
+"""``tollway requirements``, ``gate``, ``approvals``, ``ask-approval``, ``approve``, ``refuse``."""
 
 import json
 from pathlib import Path
@@ -57,6 +57,36 @@ def gate(model: ModelName, version: Number, as_json: Json = False) -> None:
         _show_gate(found)
     if not found.passed:
         raise typer.Exit(1)
+
+
+def approvals(
+    decided: Annotated[
+        bool, typer.Option("--decided", help="Those that were decided on, instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the versions that await their sponsor's decision."""
+    with Client() as client:
+        found = client.decided_approvals() if decided else client.awaiting_approval()
+    if as_json:
+        print_json(found)
+        return
+    columns = ("model", "version", "state", "approval", "sponsor", "asked by", "note")
+    print_table(
+        columns,
+        [
+            (
+                one.model,
+                one.version,
+                one.state,
+                one.approval.state,
+                one.approval.sponsor or "",
+                "" if one.asked is None else one.asked.by,
+                "" if one.asked is None else one.asked.note,
+            )
+            for one in found
+        ],
+    )
 
 
 def ask_approval(

@@ -1,0 +1,109 @@
+"""Pages of a model's shadows: which there are, and how their answers differ."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from control.portal.api import ApiRefusal
+from control.portal.forms import Form
+from control.portal.live import live
+from control.portal.rendering import page, redirect, rendered
+from control.portal.session import TheForm, Visit, signed_in
+from control.portal.shadows import SPANS, read_overview, read_report
+from control.portal.streams import Event
+from registry.rollout_bodies import RolloutOutput, ShadowOutput
+
+Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
+Publisher = Annotated[Visit, signed_in("admin", "publisher")]
+Span = Literal["24h", "7d", "30d"]
+_PATH: Final = "/publish/models/{model}/shadows"
+
+
+def shadow_pages() -> APIRouter:
+    """``/portal/publish/models/M/shadows`` and ``.../shadows/V``."""
+    router = APIRouter()
+    _add_reads(router)
+    _add_changes(router)
+    return router
+
+
+def _add_reads(router: APIRouter) -> None:
+    @router.get(_PATH)
+    async def shadows_page(visit: Reader, model: str) -> Response:
+        """The shadows of a model."""
+        return await _page(visit, model)
+
+    @router.get(_PATH + "/{version}")
+    async def shadow_page(visit: Reader, model: str, version: int, span: Span = "24h") -> Response:
+        """How one shadow's answers differ."""
+        report = await read_report(visit.api, model, version, span, _now(visit))
+        return page(visit, "shadows/report.html", report=report, spans=SPANS)
+
+    @router.get(_PATH + "/{version}/events")
+    async def shadow_events(
+        visit: Reader, model: str, version: int, span: Span = "24h"
+    ) -> Response:
+        """What moves on that page."""
+
+        async def look() -> list[Event]:
+            report = await read_report(visit.api, model, version, span, _now(visit))
+            return [Event("figures", rendered(visit, "shadows/figures.html", report=report))]
+
+        return live(visit, look, every_s=5.0)
+
+
+def _add_changes(router: APIRouter) -> None:
+    @router.post(_PATH)
+    async def set_shadow(visit: Publisher, form: TheForm, model: str) -> Response:
+        """Add a shadow, or set the share of one."""
+        version, percent = form.number("version"), form.number("percent")
+        changed = {"version": version, "percent": 100 if percent is None else percent}
+        present = await _present(visit, model)
+        wanted = [changed if one.version == version else one.model_dump() for one in present]
+        if changed not in wanted:
+            wanted.append(changed)
+        said = f"Version {form.text('version')} scores {changed['percent']} % of the requests."
+        return await _set(visit, form, model, wanted, said)
+
+    @router.post(_PATH + "/{version}/end")
+    async def end_shadow(visit: Publisher, form: TheForm, model: str, version: int) -> Response:
+        """The version is a shadow no longer; its report stays."""
+        present = await _present(visit, model)
+        wanted = [one.model_dump() for one in present if one.version != version]
+        return await _set(visit, form, model, wanted, f"Version {version} is a shadow no longer.")
+
+
+async def _present(visit: Visit, model: str) -> Sequence[ShadowOutput]:
+    return (await visit.api.get(f"/models/{model}/rollout", RolloutOutput)).shadow
+
+
+async def _set(
+    visit: Visit, form: Form, model: str, wanted: Sequence[object], said: str
+) -> Response:
+    body = {"shadow": wanted, "reason": form.text("reason")}
+    try:
+        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput)
+    except ApiRefusal as refusal:
+        return await _page(visit, model, form=form, refusal=refusal)
+    return redirect(visit, f"/portal/publish/models/{model}/shadows", notice=said)
+
+
+async def _page(
+    visit: Visit, model: str, *, form: Form | None = None, refusal: ApiRefusal | None = None
+) -> Response:
+    overview = await read_overview(visit.api, model)
+    return page(
+        visit,
+        "shadows/list.html",
+        status=200 if refusal is None else refusal.status,
+        overview=overview,
+        given={} if form is None else form.values(),
+        refusal=refusal,
+    )
+
+
+def _now(visit: Visit) -> int:
+    found: int = visit.request.app.state.services.clock()
+    return found

@@ -1,0 +1,134 @@
+"""What shadows would have answered otherwise, as a page shows it, figures and drawings."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from control.disagreement_report import DisagreementExample, DisagreementItem, DisagreementReport
+from control.portal.api import Api, Query
+from control.portal.rollout import Choice, read_versions
+from registry.clock import rfc3339
+from registry.outputs import ModelOutput
+from registry.rollout_bodies import RolloutOutput, ShadowOutput
+
+HOUR_MS: Final = 3_600_000
+SPANS: Final = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
+SHOWN_EXAMPLES: Final = 20
+SHOWN_GROUPS: Final = 100
+"""Applications and segments of a table; the busiest."""
+REASONS: Final = {
+    "refused": "the shadow does not take the request",
+    "failed": "its run failed",
+    "unlike": "no output in common",
+}
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """The shadows of a model."""
+
+    model: ModelOutput
+    rollout: RolloutOutput
+    versions: tuple[Choice, ...]
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Versions that could become a shadow."""
+        taken = {one.version for one in self.rollout.shadow} | {self.rollout.stable}
+        return tuple(one for one in self.versions if one.number not in taken)
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A quantile of the differences, and how long its bar is, in percent of the largest."""
+
+    label: str
+    value: float
+    width: float
+
+
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """The shadow beside one version that answered."""
+
+    item: DisagreementItem
+    quantiles: tuple[Bar, ...]
+    most: int
+    """Rows of the most frequent flip: bars are drawn beside it."""
+    failed: tuple[tuple[str, str, int], ...]
+    """Reason, the same in words, requests."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of one shadow."""
+
+    model: ModelOutput
+    version: int
+    shadow: ShadowOutput | None
+    """None: it is none any more, and the report is about the time when it was."""
+    span: str
+    start: str
+    end: str
+    against: tuple[Against, ...]
+    applications: Sequence[DisagreementItem]
+    segments: Sequence[DisagreementItem]
+    examples: Sequence[DisagreementExample]
+
+
+async def read_overview(api: Api, model: str) -> Overview:
+    """The shadows of a model. Raises :class:`ApiRefusal`."""
+    known, rollout = await asyncio.gather(
+        api.get(f"/models/{model}", ModelOutput),
+        api.get(f"/models/{model}/rollout", RolloutOutput),
+    )
+    return Overview(model=known, rollout=rollout, versions=await read_versions(api, known))
+
+
+async def read_report(api: Api, model: str, version: int, span: str, now_ms: int) -> Report:
+    """The report over one of :data:`SPANS`. Raises :class:`ApiRefusal`."""
+    path = f"/models/{model}/shadows/{version}/report"
+    since = rfc3339(now_ms - SPANS[span][1] * HOUR_MS)
+
+    known, rollout, whole, applications, segments = await asyncio.gather(
+        api.get(f"/models/{model}", ModelOutput),
+        api.get(f"/models/{model}/rollout", RolloutOutput),
+        api.get(path, DisagreementReport, **_query(since, "", SHOWN_EXAMPLES)),
+        api.get(path, DisagreementReport, **_query(since, "application", 0)),
+        api.get(path, DisagreementReport, **_query(since, "segment", 0)),
+    )
+    return Report(
+        model=known,
+        version=version,
+        shadow=next((one for one in rollout.shadow if one.version == version), None),
+        span=span,
+        start=whole.start,
+        end=whole.end,
+        against=tuple(_against(item) for item in whole.items),
+        applications=_busiest(applications.items),
+        segments=_busiest([one for one in segments.items if one.segment]),
+        examples=whole.examples,
+    )
+
+
+def _query(since: str, by: str, examples: int) -> dict[str, Query]:
+    return {"from": since, "by": by, "examples": examples}
+
+
+def _busiest(items: Sequence[DisagreementItem]) -> Sequence[DisagreementItem]:
+    return sorted(items, key=lambda one: -one.rows)[:SHOWN_GROUPS]
+
+
+def _against(item: DisagreementItem) -> Against:
+    largest = item.largest or 0.0
+    given = (("median", item.p50), ("90 %", item.p90), ("99 %", item.p99), ("largest", largest))
+    return Against(
+        item=item,
+        quantiles=tuple(
+            Bar(label, value, 100 * value / largest if largest else 0.0)
+            for label, value in given
+            if value is not None and item.measured
+        ),
+        most=max((pair.rows for pair in item.pairs), default=0),
+        failed=tuple(
+            (reason, REASONS.get(reason, reason), count) for reason, count in item.failures.items()
+        ),
+    )
