@@ -143,7 +143,7 @@ def run(plan: Plan, trained: Trained, outcome: Outcome, progress: Progress) -> N
         client = cleanup.enter_context(contextlib.closing(tollwayd.client()))
         progress("deploying two models")
         client.deploy(trained.estimator, name=CLASSIFIER, X=trained.X, y=trained.y)
-        second = diabetes()
+        second = diabetes()[0]
         client.deploy(second.estimator, name=second.name, X=second.X, y=second.y)
         ours = tollwayd.served(client, CLASSIFIER)
         progress("idle memory")

@@ -72,7 +72,7 @@ def v2(url: str, key: str, trained: Trained, version: tollway.Version) -> CurlLi
 
 def v1(url: str, key: str, trained: Trained) -> CurlLine:
     """A V1 prediction: rows as objects by column name where there are names, else as lists."""
-    instances = _objects(trained.rows) or _lists(trained.rows)
+    instances = objects(trained.rows) or _lists(trained.rows)
     body = json.dumps({"instances": instances})
     return CurlLine(f"{url}/v1/models/{trained.name}:predict", key, body)
 
@@ -116,11 +116,15 @@ def _v1_outputs(document: Mapping[str, list[object]]) -> dict[str, list[object]]
     return found
 
 
-def _objects(rows: object) -> list[dict[str, float]]:
-    """Rows of a DataFrame by column name; nothing for an array."""
+def objects(rows: object) -> list[dict[str, float]]:
+    """Rows of a DataFrame by column name, in as few digits as tell 32-bit numbers apart; nothing
+    for an array."""
     if not hasattr(rows, "to_dict"):
         return []
-    return [{str(k): v for k, v in row.items()} for row in rows.to_dict(orient="records")]
+    return [
+        {str(name): float(str(np.float32(value))) for name, value in row.items()}
+        for row in rows.to_dict(orient="records")
+    ]
 
 
 def _short(array: npt.NDArray[np.generic]) -> list[object]:

@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -26,15 +27,24 @@ class Stack:
             *("--port", str(port), "--data", str(data)),
         ]
         self._root = root
+        self.cluster_token_file = data / "secrets" / "cluster.token"
         self._lines: queue.Queue[str | None] = queue.Queue()
 
     def __enter__(self) -> Self:
         # Should this process be killed, the stack notices by the pipe and stops as well.
         self._lifeline = Lifeline()
+        # The stack's sockets are in a private folder of its own: in this one it is found.
+        self._folder = tempfile.TemporaryDirectory(prefix="tw-")
         self._process = subprocess.Popen(
             self._command,
             cwd=self._root,
-            env={**os.environ, **self._lifeline.environment()},
+            env={
+                "TOLLWAY_SIGN_UP": "true",
+                "TOLLWAY_PUBLIC_CATALOGUE": "true",
+                **os.environ,
+                **self._lifeline.environment(),
+                "TMPDIR": self._folder.name,
+            },
             pass_fds=(self._lifeline.child_end,),
             stdout=subprocess.PIPE,
             text=True,
@@ -57,6 +67,12 @@ class Stack:
                 self._process.kill()
                 self._process.wait()
         self._lifeline.close()
+        self._folder.cleanup()
+
+    def control_url(self) -> str:
+        """Where control listens for the stack's other roles, once it is ready."""
+        [socket] = Path(self._folder.name).glob("*/control.sock")
+        return f"unix:{socket}"
 
     def wait_ready(self, timeout_s: float) -> str | None:
         """The URL once the stack serves; None when it ended or took too long."""

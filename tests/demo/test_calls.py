@@ -16,10 +16,12 @@ from tollway.resources import Blob, Column, Manifest, Tensor
 def _classifier() -> Trained:
     return Trained(
         name="m",
-        title="",
+        changes="",
         estimator=None,
         X=None,
         y=None,
+        X_test=None,
+        y_test=None,
         rows=np.array([[0.1, 2.0], [3.0, 4.5]]),
         predictions=np.array(["it's", "no"], dtype=object),
         probabilities=np.array([[0.9, 0.1], [0.2, 0.8]]),
@@ -30,10 +32,12 @@ def _classifier() -> Trained:
 def _regressor() -> Trained:
     return Trained(
         name="m",
-        title="",
+        changes="",
         estimator=None,
         X=None,
         y=None,
+        X_test=None,
+        y_test=None,
         rows=pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}),
         predictions=np.array([10.0, 20.0]),
         probabilities=None,

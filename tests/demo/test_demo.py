@@ -29,7 +29,7 @@ def _once(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         env={**environment, "DEMO_ONCE": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 
@@ -40,8 +40,12 @@ def test_the_first_start_deploys_both_models_and_its_curl_lines_answer(
     done = _once(environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("equals scikit-learn's answer") == 4
-    assert "breast-cancer: version 1 deployed" in done.stdout
+    assert "breast-cancer: version 2 deployed" in done.stdout
     assert "diabetes: version 1 deployed" in done.stdout
+    assert "breast-cancer: version 3 is a guarded canary" in done.stdout
+    assert "diabetes: version 3 waits for the approval of samuel" in done.stdout
+    assert "requests of the last 10 days" in done.stdout
+    assert "the portal's pages show what was filled in" in done.stdout
 
 
 def test_the_second_start_finds_everything_again_and_ctrl_c_ends_it(
@@ -68,8 +72,11 @@ def test_the_second_start_finds_everything_again_and_ctrl_c_ends_it(
                 if line.startswith("serving"):
                     break
             printed = "".join(lines)
-            assert "breast-cancer: version 1 is there already" in printed
-            assert "diabetes: version 1 is there already" in printed
+            for found in ("breast-cancer: version 1", "diabetes: version 1", "diabetes: version 3"):
+                assert f"{found} is there already" in printed
+            assert "requests of the last" not in printed
+            for role in ("consumer", "publisher", "sponsor", "admin", "auditor"):
+                assert f"\n  {role} " in printed
             assert printed.count("\ncurl ") == 4
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 0

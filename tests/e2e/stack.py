@@ -57,7 +57,12 @@ class RunningStack:
         lines: queue.Queue[str] = queue.Queue()
         output = self.process.stdout
         assert output is not None
-        threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
+
+        def read() -> None:
+            for line in output:
+                lines.put(line)
+
+        threading.Thread(target=read, daemon=True).start()
         try:
             line = lines.get(timeout=READY_WITHIN_S)
         except queue.Empty:
