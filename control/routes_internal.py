@@ -15,6 +15,7 @@ from control.store.gateways import Gateways
 from control.store.workers import Workers
 from protocol.configuration import ChangePage, WorkerDoc
 from protocol.errors import Code, TollwayError
+from protocol.figures import WorkerFigures
 from protocol.gateways import GatewayReport
 from protocol.names import check_name
 from protocol.shadowing import Disagreements
@@ -24,7 +25,7 @@ from registry.routes_blobs import blob_response
 from runtime.logs import logger
 
 JSON = "application/json"
-Named = TypeVar("Named", WorkerDoc, GatewayReport)
+Named = TypeVar("Named", WorkerDoc, WorkerFigures, GatewayReport)
 MAX_SEGMENT = 128
 
 
@@ -84,6 +85,12 @@ def _add_heartbeats(router: APIRouter) -> None:
         """A worker's heartbeat with its engines."""
         document = _worker(worker, await request.body())
         await anyio.to_thread.run_sync(workers.report, document)
+
+    @router.put("/workers/{worker}/figures", status_code=204)
+    async def take_figures(workers: TheWorkers, worker: str, request: Request) -> None:
+        """How a worker's engines are doing."""
+        figures = _document(worker, await request.body(), WorkerFigures, "worker's figures")
+        await anyio.to_thread.run_sync(workers.take_figures, figures)
 
     @router.delete("/workers/{worker}", status_code=204)
     def remove_worker(workers: TheWorkers, worker: str) -> None:

@@ -14,7 +14,9 @@ from control.routes_parts import part
 from control.store.alerts import alert_of
 from control.store.gateways import Gateways
 from control.store.stream import Stream
-from control.store.workers import Workers
+from control.store.workers import Workers, WorkerStatus
+from protocol.configuration import EngineDoc
+from protocol.figures import EngineFigures
 from registry.access import Actor
 from registry.clock import rfc3339
 
@@ -22,8 +24,32 @@ HIDDEN = "hash"
 """The field of key documents that stays between the roles."""
 
 
+class EngineFiguresItem(BaseModel):
+    """How an engine is doing: rates over the last five seconds."""
+
+    pid: int
+    memory_bytes: int | None
+    """What the process has to itself; null where the system does not tell."""
+    restarts: int
+    """How often it was started again after it had ended by itself."""
+    load_ms: int
+    threads: int
+    queued: int
+    requests: int
+    """Answered since it started."""
+    requests_per_s: float
+    rows_per_s: float
+    busy: float
+    """Share of the time in which the graph ran."""
+    batching: bool | None
+    """Whether requests share runs, and why: `pays` or `costs` as measured, `graph`: the model does
+    not allow it."""
+    batching_cause: str
+    batching_reason: str
+
+
 class EngineItem(BaseModel):
-    """An engine of a worker."""
+    """An engine of a worker. `cold`: let go of until somebody calls."""
 
     model: str
     version: int
@@ -31,6 +57,8 @@ class EngineItem(BaseModel):
     address: str
     state: str
     error: str
+    figures: EngineFiguresItem | None = None
+    """Null until it has told."""
 
 
 class AlertItem(BaseModel):
@@ -53,17 +81,26 @@ class WorkerItem(BaseModel):
     id: str
     first_seen_at: str
     seen_at: str
+    software: str = ""
+    cores: int | None = None
+    available_bytes: int | None = None
+    """Memory that further engines can get."""
     engines: list[EngineItem]
 
 
 class GatewayItem(BaseModel):
-    """A gateway that is alive. `counters` says where it counts limits."""
+    """A gateway that is alive. `counters` says where it counts limits. `lag`: changes of the
+    configuration that it does not follow yet."""
 
     id: str
     counters: str
     version: str
     started_at: str
     seen_at: str
+    position: int
+    lag: int
+    requests_per_s: float
+    in_flight: int
 
 
 class ChangeItem(BaseModel):
@@ -90,7 +127,7 @@ def observation_router() -> APIRouter:
         workers: TheWorkers, actor: Annotated[Actor, Depends(require(*READERS))]
     ) -> Page[WorkerItem]:
         """List workers that are alive, with their engines; to publishers, those of their models."""
-        known = [WorkerItem.model_validate(worker) for worker in msgspec.to_builtins(workers.all())]
+        known = [_worker(worker) for worker in workers.all()]
         shown = [
             worker.model_copy(
                 update={
@@ -151,10 +188,14 @@ def observation_router() -> APIRouter:
         return Page(items=found, next=None)
 
     @router.get("/gateways", dependencies=[Depends(require(*INSPECTORS))], responses=errors())
-    def list_gateways(gateways: TheGateways) -> Page[GatewayItem]:
-        """List gateways that are alive, and where they count limits."""
-        known = msgspec.to_builtins(gateways.all())
-        return Page(items=[GatewayItem.model_validate(one) for one in known], next=None)
+    def list_gateways(gateways: TheGateways, stream: TheStream) -> Page[GatewayItem]:
+        """List gateways that are alive, where they count limits, and how they are doing."""
+        head = stream.head()
+        items = [
+            GatewayItem(**msgspec.structs.asdict(one), lag=max(head - one.position, 0))
+            for one in gateways.all()
+        ]
+        return Page(items=items, next=None)
 
     @router.get("/changes", dependencies=[Depends(require(*INSPECTORS))], responses=errors(422))
     def list_changes(
@@ -173,6 +214,30 @@ def observation_router() -> APIRouter:
         return Page(items=items, next=str(items[-1].seq) if len(found) > limit else None)
 
     return router
+
+
+def _worker(worker: WorkerStatus) -> WorkerItem:
+    figures = worker.figures
+    told = {} if figures is None else {_place(one): one for one in figures.engines}
+    engines = []
+    for engine in worker.engines:
+        found = told.get(_place(engine))
+        of_engine = None if found is None else msgspec.to_builtins(found)
+        fields = {**msgspec.to_builtins(engine), "figures": of_engine}
+        engines.append(EngineItem.model_validate(fields))
+    return WorkerItem(
+        id=worker.id,
+        first_seen_at=worker.first_seen_at,
+        seen_at=worker.seen_at,
+        software="" if figures is None else figures.software,
+        cores=None if figures is None else figures.cores,
+        available_bytes=None if figures is None else figures.available_bytes,
+        engines=engines,
+    )
+
+
+def _place(engine: EngineDoc | EngineFigures) -> tuple[str, int, int]:
+    return engine.model, engine.version, engine.slot
 
 
 def _shown(doc: msgspec.Raw) -> dict[str, Any] | None:

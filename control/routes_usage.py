@@ -10,10 +10,12 @@ from control import csv_text
 from control.latency_report import DEFAULT_COLUMNS, MAX_COLUMNS, LatencyReport
 from control.middleware import require
 from control.reach import reach_of
+from control.refusals import RefusalReport
 from control.resources import Moment, Page
 from control.routes_conventions import After, Limit, errors
 from control.routes_parts import part
 from control.store.quotas import Quotas
+from control.store.refusals import Refusals
 from control.store.statements import Statements
 from control.store.usage_reading import PAGE_ITEMS, UsageReports
 from control.usage_report import UsageQuery, parse_query
@@ -51,6 +53,7 @@ def _with_csv(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 TheReports = Annotated[UsageReports, Depends(part(lambda services: services.usage.reports))]
+TheRefusals = Annotated[Refusals, Depends(part(lambda services: services.usage.refusals))]
 TheStatements = Annotated[Statements, Depends(part(lambda services: services.usage.statements))]
 TheQuotas = Annotated[Quotas, Depends(part(lambda services: services.usage.quotas))]
 TheClock = Annotated[Clock, Depends(part(lambda services: services.clock))]
@@ -150,6 +153,34 @@ def usage_router() -> APIRouter:
         query = parse_query(start, to, "", "minute", clock(), only)
         return reports.latency(reach_of(actor), query, columns)
 
+    @router.get("/usage/refusals", responses=errors(422))
+    def get_refusals(
+        clock: TheClock,
+        refusals: TheRefusals,
+        actor: Reader,
+        start: Annotated[
+            Moment | None,
+            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
+        ] = None,
+        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
+        application: Annotated[
+            str | None, Query(max_length=63, description="Only of this.")
+        ] = None,
+        model: Annotated[
+            str | None, Query(max_length=63, description="Only of this model.")
+        ] = None,
+        columns: Annotated[
+            int, Query(ge=1, le=MAX_COLUMNS, description="Columns of the range, at most.")
+        ] = DEFAULT_COLUMNS,
+    ) -> RefusalReport:
+        """Report who was refused by which limit: rate, quota, concurrency or size, and when.
+
+        Kept by five minutes, for as long as usage is kept by minute.
+        """
+        only: dict[Dimension, str | int | None] = {"application": application, "model": model}
+        query = parse_query(start, to, "", "minute", clock(), only)
+        return refusals.report(reach_of(actor), query, columns)
+
     return router
 
 
@@ -165,9 +196,18 @@ def billing_router() -> APIRouter:
         after: After = "",
         application: Annotated[str | None, Query(description="Only of this application.")] = None,
         model: Annotated[str | None, Query(description="Only of this model.")] = None,
+        reached: Annotated[
+            int | None,
+            Query(
+                ge=1,
+                le=100,
+                description="Only where 80 or 100 per cent of the quota, and not less than this, "
+                "have been reached in the present period.",
+            ),
+        ] = None,
     ) -> Page[QuotaUse]:
         """List what subscriptions have used of their plans' quotas in the present period."""
-        return quotas.list(reach_of(actor), limit, after, application, model)
+        return quotas.list(reach_of(actor), limit, after, application, model, reached)
 
     @router.get("/applications/{application}/statements", responses=errors(404, 422))
     def list_statements(

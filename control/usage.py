@@ -180,15 +180,16 @@ def _storable(place: Place) -> Place:
     database refuses would be sent for ever."""
     return Place(
         minute=min(max(place.minute, 0), MAX_MINUTE),
-        application=_fitting(place.application, MAX_DIMENSION),
-        key=_fitting(place.key, MAX_KEY),
-        model=_fitting(place.model, MAX_DIMENSION),
+        application=fitting(place.application, MAX_DIMENSION),
+        key=fitting(place.key, MAX_KEY),
+        model=fitting(place.model, MAX_DIMENSION),
         version=place.version if 0 <= place.version <= MAX_INTEGER else 0,
-        variant=_fitting(place.variant, MAX_VARIANT),
+        variant=fitting(place.variant, MAX_VARIANT),
         status=place.status if 0 <= place.status <= MAX_INTEGER else 0,
-        plan=_fitting(place.plan, MAX_DIMENSION),
+        plan=fitting(place.plan, MAX_DIMENSION),
     )
 
 
-def _fitting(text: str, length: int) -> str:
+def fitting(text: str, length: int) -> str:
+    """The text, if a column of that length takes it; else the empty one."""
     return text if len(text) <= length and text.isascii() and text.isprintable() else ""

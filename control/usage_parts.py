@@ -6,6 +6,7 @@ from typing import NamedTuple
 from control.jobs import Job
 from control.settings import ControlSettings
 from control.store.quotas import Quotas
+from control.store.refusals import Refusals
 from control.store.statements import Statements
 from control.store.usage import UsageStore
 from control.store.usage_reading import UsageReports
@@ -26,6 +27,7 @@ class UsageParts(NamedTuple):
     reports: UsageReports
     tiers: UsageTiers
     quotas: Quotas
+    refusals: Refusals
     statements: Statements
 
     def jobs(self) -> list[Job]:
@@ -49,5 +51,6 @@ def usage_parts(
         reports=UsageReports(database),
         tiers=UsageTiers(database, clock, retention, stop.is_set),
         quotas=Quotas(database, clock),
+        refusals=Refusals(database),
         statements=Statements(database, clock, settings.statement_grace_h, stop.is_set),
     )

@@ -26,7 +26,7 @@ from gateway.cold_starts import ColdStarts
 from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.destinations import Destinations
 from gateway.fast_lane import FastLane
-from gateway.heartbeat import Heartbeat
+from gateway.heartbeat import GatewayFigures, Heartbeat
 from gateway.invoke import Invoker
 from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.limiting import Limiting
@@ -138,6 +138,7 @@ class Gateway:
             version=distribution_version("tollwayd"),
             remotes=self.remotes,
             seals=self.seals,
+            figures=self._figures,
             now=now,
         )
         self._shipper = self._usage_shipper(folder, id_)
@@ -213,6 +214,10 @@ class Gateway:
             monotonic=time.monotonic,
             default_deadline_ms=settings.default_deadline_ms,
         )
+
+    def _figures(self) -> GatewayFigures:
+        in_flight = self.upstream.in_flight()
+        return GatewayFigures(self.follower.position, self.metrics.requests, in_flight)
 
     def _usage_shipper(self, folder: Path, id_: str) -> UsageShipper:
         return UsageShipper(

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -26,6 +27,14 @@ FIRST_TIMEOUT_S = 1.0
 """How long a start waits for control's word."""
 
 
+class GatewayFigures(NamedTuple):
+    """How the gateway is doing, as :class:`protocol.gateways.GatewayReport` says it."""
+
+    position: int = 0
+    requests: int = 0
+    in_flight: int = 0
+
+
 class _Problem(msgspec.Struct):
     detail: str = "control refuses this gateway"
 
@@ -42,9 +51,11 @@ class Heartbeat:
         version: str,
         remotes: Remotes,
         seals: Seals,
+        figures: Callable[[], GatewayFigures] = GatewayFigures,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``counters`` holds no credentials: it is shown to operators."""
+        """``counters`` holds no credentials: it is shown to operators. ``figures`` tells how the
+        gateway is doing."""
         self._client = client
         self._path = f"/internal/v1/gateways/{id}"
         self._report = GatewayReport(
@@ -52,6 +63,7 @@ class Heartbeat:
         )
         self._remotes = remotes
         self._seals = seals
+        self._figures = figures
 
     async def first(self) -> None:
         """Report before anything is served. Raises :class:`StartError` when control refuses; when
@@ -84,8 +96,14 @@ class Heartbeat:
 
     async def _send(self, timeout_s: float) -> None:
         self._remotes.changed.clear()
+        figures = self._figures()
         report = msgspec.structs.replace(
-            self._report, remotes=self._remotes.reports(), unverified=self._seals.reports()
+            self._report,
+            remotes=self._remotes.reports(),
+            unverified=self._seals.reports(),
+            position=figures.position,
+            requests=figures.requests,
+            in_flight=figures.in_flight,
         )
         body = msgspec.json.encode(report)
         answer = await self._client.put(self._path, content=body, timeout=timeout_s)

@@ -33,6 +33,7 @@ from policies.rows import row_limit
 from protocol.errors import Code, TollwayError
 from protocol.failures import Failure
 from protocol.frames import FAILED, Frame
+from protocol.usage import LIMITS
 
 Done = Callable[[Answer], None]
 
@@ -146,9 +147,11 @@ class Invoker:
             reply = _unnamed()
         headers = self._headers(call)
         queue_us = infer_us = rows = 0
+        limit = ""
         total = self._monotonic() - call.started
         if isinstance(reply, TollwayError):
             answer = error_answer(reply, headers)
+            limit = LIMITS.get(reply.code, "")
         else:
             queue_us, rows = reply.a, reply.c
             infer_us = 0 if reply.flags & FAILED else reply.b  # a failure has its reason there
@@ -160,7 +163,7 @@ class Invoker:
             rows, explanation=call.scope == "explain",
         )  # fmt: skip
         now_ms = int(self._now() * 1000)
-        record = record_of(call, answer, now_ms, rows, queue_us, infer_us, int(total * 1e6))
+        record = record_of(call, answer, now_ms, rows, queue_us, infer_us, int(total * 1e6), limit)
         self._usage.append(record, lambda kept: done(answer if kept else _unrecorded(headers)))
         self._observer.answered(call, record, reply)
         self._shadowing.answered(call, reply, body)

@@ -99,6 +99,12 @@ class PredictionMetrics(Collector):
         """Count one answer to a caller who could not be identified."""
         self._refused[status] = self._refused.get(status, 0) + 1
 
+    @property
+    def requests(self) -> int:
+        """Requests of known callers, those to explain among them, that were answered so far."""
+        every = (*self._series.values(), *self._explanations.values())
+        return sum(sum(series.statuses.values()) for series in every)
+
     def register(self, registry: CollectorRegistry) -> None:
         """Show up in this registry's scrapes."""
         registry.register(self)

@@ -25,7 +25,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def record_of(
-    call: Call, answer: Answer, at_ms: int, rows: int, queue_us: int, infer_us: int, total_us: int
+    call: Call,
+    answer: Answer,
+    at_ms: int,
+    rows: int,
+    queue_us: int,
+    infer_us: int,
+    total_us: int,
+    limit: str = "",
 ) -> UsageRecord:
     """What is recorded of the answer to an identified call."""
     identity = call.identity
@@ -48,6 +55,7 @@ def record_of(
         "" if call.plan is None else call.plan.name,
         answer.failure is Failure.BACKEND,
         call.operation == Operation.V1_EXPLAIN,
+        limit,
     )
 
 

@@ -42,3 +42,8 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
     """Every remote version that is loaded."""
     unverified: tuple[UnverifiedReport, ...] = ()
     """Versions that are not routed to; at most a hundred of them."""
+    position: int = 0
+    """The last change of the configuration that it follows."""
+    requests: int = 0
+    """Requests of known callers that it has answered since it started."""
+    in_flight: int = 0

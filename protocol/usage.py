@@ -1,6 +1,18 @@
 """The usage record: one line per answered prediction request."""
 
+from typing import Final
+
 import msgspec
+
+from protocol.errors import Code
+
+LIMITS: Final[dict[Code, str]] = {
+    Code.RATE_LIMITED: "rate",
+    Code.QUOTA_EXCEEDED: "quota",
+    Code.TOO_MANY_IN_FLIGHT: "concurrency",
+    Code.TOO_LARGE: "size",
+}
+"""The code of a refusal -> the kind of limit that refused."""
 
 
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -33,6 +45,8 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     explanation: bool = False
     """Whether an explanation was asked for. It counts as a call; how long it took says nothing of
     how long predictions take."""
+    limit: str = ""
+    """The kind of limit that refused it (:data:`LIMITS`); empty: none did."""
 
 
 class UsageReceipt(msgspec.Struct, frozen=True):

@@ -80,6 +80,11 @@ class ChangeFollower:
         newest = self._live[kind].get(key)
         return 0 if newest is None else newest.seq
 
+    @property
+    def position(self) -> int:
+        """The last change that was applied; 0: none."""
+        return self._place.next
+
     def load(self) -> bool:
         """Apply the disk copy. Returns whether there was one."""
         try:

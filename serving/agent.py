@@ -24,6 +24,7 @@ from runtime.machine import cores
 from runtime.release import software_version
 from serving.collecting import Collector
 from serving.fetch import ARTIFACT, BACKGROUND, GOLDEN, BlobCache
+from serving.figures import Figures
 from serving.findings import Findings
 from serving.fleet import Fleet, Surroundings, Told
 from serving.launch import EngineOrder
@@ -81,6 +82,7 @@ class Agent:
         self._report_wanted = asyncio.Event()
         self._places = Places(settings)
         self._room = Room(settings)
+        self._figures = Figures(settings.worker_id, cluster_token.encode(), clock)
         self._collector = Collector(
             client, cluster_token.encode(), self.fleets.values, self._shadows
         )
@@ -94,6 +96,7 @@ class Agent:
             asyncio.create_task(self._report()),
             asyncio.create_task(self._look()),
             asyncio.create_task(self._collector.run()),
+            asyncio.create_task(self._figures.run(self._client, self.fleets.values)),
             asyncio.create_task(stop.wait()),
         ]
         try:

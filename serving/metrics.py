@@ -135,7 +135,7 @@ async def scrape(fleets: Iterable[Fleet], token: bytes) -> str:
     """The exposition. An engine that does not answer in time has only its state."""
     present = list(fleets)
     kept = [slot for fleet in present for slot in fleet.slots.values()]
-    stats = await asyncio.gather(*(_ask(slot, token) for slot in kept))
+    stats = await asyncio.gather(*(ask_slot(slot, token) for slot in kept))
     scaled = {
         (fleet.version.model, fleet.version.number): (fleet.ups, fleet.downs, fleet.wakes)
         for fleet in present
@@ -251,7 +251,8 @@ def _labels(doc: EngineDoc, **more: str) -> str:
     return "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
 
 
-async def _ask(slot: Slot, token: bytes) -> EngineStats | None:
+async def ask_slot(slot: Slot, token: bytes) -> EngineStats | None:
+    """The counts of a slot's engine; None while it is not ready, or does not answer in time."""
     if slot.doc.state != "ready":
         return None
     try:

@@ -65,6 +65,8 @@ class Slot:
         self._jitter = jitter
         self._process: EngineProcess | None = None
         self.load_ms = 0
+        self.restarts = 0
+        """How often an engine that had been ready ended by itself, and another was started."""
         self.threads = 1
         """Threads that its runs have, as it said when it was last ready."""
         self._log = logger("slot").bind(model=version.model, version=version.number)
@@ -128,6 +130,7 @@ class Slot:
                     await self._listen(self._process)
                     code = await self._process.wait()
                     self._log.warning("engine died", code=code)
+                    self.restarts += 1
                     self._become("starting", f"the engine ended with code {code}")
                     delay = RETRY_MIN_S if loop.time() - begun > STEADY_S else delay
                 else:

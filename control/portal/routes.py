@@ -15,12 +15,14 @@ from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
 from control.portal.routes_keys import key_pages
 from control.portal.routes_model import model_pages
+from control.portal.routes_operate import operate_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
 from control.portal.routes_reference import reference_pages
 from control.portal.routes_rollout import rollout_pages
 from control.portal.routes_shadows import shadow_pages
 from control.portal.routes_subscriptions import subscription_pages
+from control.portal.routes_traffic import traffic_pages
 from control.portal.routes_try import try_pages
 from control.portal.routes_usage import usage_pages
 from control.portal.routes_users import user_pages
@@ -35,6 +37,8 @@ AREAS: Final = (
     try_pages,
     reference_pages,
     entrance_pages,
+    operate_pages,
+    traffic_pages,
     audit_pages,
     user_pages,
     plan_pages,

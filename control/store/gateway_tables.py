@@ -16,7 +16,9 @@ gateways = sa.Table(
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
     sa.Column("remotes", sa.Text, nullable=False, server_default="[]"),
     sa.Column("unverified", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("figures", sa.Text, nullable=False, server_default="{}"),
 )
 """Gateways that are alive. ``started_ms`` is by the gateway's own clock, ``remotes``
 JSON of :class:`protocol.gateways.RemoteReport`, ``unverified`` of
-:class:`protocol.gateways.UnverifiedReport`."""
+:class:`protocol.gateways.UnverifiedReport`; ``figures`` of
+:class:`control.store.gateways.Figures`."""

@@ -19,8 +19,35 @@ from registry.store.database import Database
 MEMORY: Final = "memory"
 MAX_COUNTERS: Final = 512
 MAX_VERSION: Final = 64
+RATE_MS: Final = 4_000
+"""Reports come at once after some changes: rates are over longer times than that."""
 MAX_UNVERIFIED: Final = 100
 _LOCK: Final = 0x74676174  # an arbitrary number, the same in every control process
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How a gateway is doing."""
+
+    position: int = 0
+    requests: int = 0
+    in_flight: int = 0
+    per_s: float = 0.0
+    """Requests by the second, since the report that was :data:`RATE_MS` before or more."""
+    since_ms: int = 0
+    """When that report came."""
+    since: int = 0
+    """Requests that it had answered then."""
+
+    def followed_by(self, report: GatewayReport, now: int) -> "Figures":
+        """The figures after one report more."""
+        taken = Figures(report.position, report.requests, report.in_flight, self.per_s)
+        if not self.since_ms or report.requests < self.since:  # the first, or it started again
+            return msgspec.structs.replace(taken, per_s=0.0, since_ms=now, since=report.requests)
+        past = now - self.since_ms
+        if past < RATE_MS:
+            return msgspec.structs.replace(taken, since_ms=self.since_ms, since=self.since)
+        per_s = round((report.requests - self.since) * 1000 / past, 2)
+        return msgspec.structs.replace(taken, per_s=per_s, since_ms=now, since=report.requests)
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +58,9 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     started_at: str
     seen_at: str
+    position: int
+    requests_per_s: float
+    in_flight: int
 
 
 class Gateways:
@@ -67,8 +97,11 @@ class Gateways:
                 "remotes": msgspec.json.encode(report.remotes).decode(),
                 "unverified": msgspec.json.encode(report.unverified).decode(),
             }
-            known = sa.select(gateways.c.unverified).where(gateways.c.id == report.id)
-            before = connection.execute(known).scalar() or "[]"
+            known = sa.select(gateways.c.unverified, gateways.c.figures)
+            row = connection.execute(known.where(gateways.c.id == report.id)).first()
+            before, earlier_figures = ("[]", "{}") if row is None else (row[0], row[1])
+            figures = msgspec.json.decode(earlier_figures, type=Figures).followed_by(report, now)
+            values["figures"] = msgspec.json.encode(figures).decode()
             updated = connection.execute(
                 sa.update(gateways).where(gateways.c.id == report.id).values(values)
             )
@@ -120,8 +153,12 @@ class Gateways:
                 version=row.version,
                 started_at=rfc3339(row.started_ms),
                 seen_at=rfc3339(row.seen_ms),
+                position=figures.position,
+                requests_per_s=figures.per_s,
+                in_flight=figures.in_flight,
             )
             for row in rows
+            for figures in (msgspec.json.decode(row.figures, type=Figures),)
         ]
 
     def remotes(self) -> dict[tuple[str, int], list[EngineStatus]]:

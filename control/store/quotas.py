@@ -47,11 +47,18 @@ class Quotas:
         self._clock = clock
 
     def list(
-        self, reach: Reach, limit: int, after: str, application: str | None, model: str | None
+        self,
+        reach: Reach,
+        limit: int,
+        after: str,
+        application: str | None,
+        model: str | None,
+        reached: int | None = None,
     ) -> Page[QuotaUse]:
         """Subscriptions under a plan with a quota that are within reach, by application and model.
 
-        ``after`` is ``APPLICATION/MODEL``.
+        ``after`` is ``APPLICATION/MODEL``. ``reached``: only those that have reached so many per
+        cent, one of :data:`THRESHOLDS`, in the present day or month.
         """
         today = day_of(self._clock())
         table = subscriptions.c
@@ -73,6 +80,8 @@ class Quotas:
                 query = query.where(table.application == application)
             if model is not None:
                 query = query.where(table.model == model)
+            if reached is not None:
+                query = query.where(_has_reached(reached, today))
             found = connection.execute(query).all()
             shown = found[:limit]
             wanted = {
@@ -102,6 +111,17 @@ class Quotas:
             )
         following = f"{items[-1].application}/{items[-1].model}" if len(found) > limit else None
         return Page(items=items, next=following)
+
+
+def _has_reached(percent: int, today: int) -> sa.ColumnElement[bool]:
+    told = usage_thresholds.c
+    periods = [period_of(today, kind).name for kind in ("day", "month")]
+    return sa.exists().where(
+        told.application == subscriptions.c.application,
+        told.model == subscriptions.c.model,
+        told.period.in_(periods),
+        told.percent >= percent,
+    )
 
 
 def tell_thresholds(

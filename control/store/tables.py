@@ -119,8 +119,10 @@ workers = sa.Table(
     sa.Column("doc", sa.Text, nullable=False),
     sa.Column("first_seen_ms", sa.BigInteger, nullable=False),
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
+    sa.Column("figures", sa.Text, nullable=False, server_default="{}"),
 )
-"""Workers that are alive, with the engines they reported last (``doc``: a WorkerDoc)."""
+"""Workers that are alive, with the engines they reported last (``doc``: a WorkerDoc) and how these
+are doing (``figures``: WorkerFigures, or ``{}``)."""
 
 usage_offsets = sa.Table(
     "usage_offsets",

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.charges import Charge, Occasion, charges_of
-from control.store import canary_counts
+from control.refusals import refused_in
+from control.store import canary_counts, refusals
 from control.store.charges import add_charges
 from control.store.key_usage import touch_keys
 from control.store.quotas import tell_thresholds
@@ -67,6 +68,7 @@ class UsageStore:
                 break
             places = aggregate(batch.records)
             rollups, charges = by_key(places), charges_of(places)
+            refused = refused_in(batch.records)
             with self._database.write() as connection:
                 lock(connection, self._database)
                 present = _read_next(connection, gateway, segment)
@@ -75,6 +77,7 @@ class UsageStore:
                     self._advance(connection, gateway, segment, present, batch)
                     canary_counts.add(connection, batch.records)
                     self._add(connection, rollups, charges)
+                    refusals.add(connection, self._database, refused)
                     touch_keys(connection, batch.records, is_sqlite=self._database.is_sqlite)
                     records, damaged = len(batch.records), batch.damaged
             # Where another request took lines of this segment meanwhile, its end is the new start.

@@ -96,6 +96,18 @@ usage_summaries = sa.Table(
 for reports over everybody. ``grain``: minutes in a span. They hold the minutes before ``folded``.
 """
 
+usage_refusals = sa.Table(
+    "usage_refusals",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True),
+    sa.Column("application", NAME, primary_key=True),
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("plan", PLAN, primary_key=True),
+    sa.Column("limit", sa.String(16), primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+)
+"""Requests that a limit refused, by five minutes (``control.refusals``)."""
+
 usage_marks = sa.Table(
     "usage_marks",
     metadata,

@@ -15,6 +15,7 @@ from control.store.usage_tables import (
     usage_days,
     usage_hours,
     usage_minutes,
+    usage_refusals,
     usage_statements,
     usage_summaries,
     usage_thresholds,
@@ -93,6 +94,7 @@ class UsageTiers:
             for cube in CUBES:
                 of_cube = sa.and_(usage_summaries.c.cube == cube.name, summary)
                 removed += self._remove(usage_summaries, usage_summaries.c.minute, of_cube, until)
+        removed += self._remove(usage_refusals, usage_refusals.c.minute, sa.true(), marks.minutes)
         return removed + self._remove_charges(marks.days // DAY_MINUTES)
 
     def _fold_next(self, connection: Connection, target: int) -> tuple[bool, int]:

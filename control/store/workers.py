@@ -11,6 +11,7 @@ from control.store.failures import repeated
 from control.store.stream import publish_if_new
 from control.store.tables import workers
 from protocol.configuration import EngineDoc, WorkerDoc
+from protocol.figures import WorkerFigures
 from protocol.names import check_name
 from registry.clock import Clock, rfc3339
 from registry.status import EngineStatus, ServingState, ServingStatus
@@ -27,6 +28,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     first_seen_at: str
     seen_at: str
     engines: tuple[EngineDoc, ...]
+    figures: WorkerFigures | None
+    """None: it has told none yet."""
 
 
 class Workers:
@@ -70,6 +73,15 @@ class Workers:
                 record_alerts(connection, _document(known), document, now)
         self._forget()
 
+    def take_figures(self, figures: WorkerFigures) -> None:
+        """Keep how a worker's engines are doing; nothing of one that is not known."""
+        check_name(figures.id, "worker")
+        text = msgspec.json.encode(figures).decode()
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(workers).where(workers.c.id == figures.id).values(figures=text)
+            )
+
     def remove(self, id: str) -> None:
         """Drop a worker that says goodbye; fine when it is not known."""
         with self._database.write() as connection:
@@ -111,6 +123,9 @@ class Workers:
                 first_seen_at=rfc3339(row.first_seen_ms),
                 seen_at=rfc3339(row.seen_ms),
                 engines=msgspec.json.decode(row.doc, type=WorkerDoc).engines,
+                figures=None
+                if row.figures == "{}"
+                else msgspec.json.decode(row.figures, type=WorkerFigures),
             )
             for row in rows
         ]

@@ -193,6 +193,7 @@ WALK: dict[str, Expected] = {
     "GET /applications/{application}/statements": Expected(READ),
     "GET /applications/{application}/statements/{month}": Expected(READ),
     "GET /usage/latency": Expected(LIST),
+    "GET /usage/refusals": Expected(LIST),
     "GET /settings": Expected(LOOK),
     "GET /workers": Expected(each(200, 403, 403, 200)),
     "GET /alerts": Expected(each(200, 403, 403, 200)),

@@ -1,13 +1,14 @@
 """A gateway that control refuses does not start, or ends when it hears of it."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
-from gateway.heartbeat import Heartbeat
+from gateway.heartbeat import GatewayFigures, Heartbeat
 from gateway.remote import RemoteLimits
 from gateway.remotes import Remotes
 from gateway.seals import Seals
@@ -32,7 +33,9 @@ class Control:
         return httpx.Response(self.status, json={"detail": "stop that gateway"})
 
 
-def heartbeat(control: Control) -> Heartbeat:
+def heartbeat(
+    control: Control, figures: Callable[[], GatewayFigures] = GatewayFigures
+) -> Heartbeat:
     client = httpx.AsyncClient(transport=httpx.MockTransport(control), base_url="http://control")
     return Heartbeat(
         client,
@@ -41,6 +44,7 @@ def heartbeat(control: Control) -> Heartbeat:
         version="1.0",
         remotes=remotes(),
         seals=Seals(KEYS, Path("unused")),
+        figures=figures,
         now=lambda: 12.5,
     )
 
@@ -61,7 +65,22 @@ async def test_a_report_says_where_limits_are_counted() -> None:
             "started_ms": 12_500,
             "remotes": [],
             "unverified": [],
+            "position": 0,
+            "requests": 0,
+            "in_flight": 0,
         }
+    ]
+
+
+async def test_a_report_says_how_the_gateway_is_doing() -> None:
+    control = Control()
+    told = iter([GatewayFigures(3, 10, 2), GatewayFigures(4, 25, 0)])
+    beat = heartbeat(control, lambda: next(told))
+    await beat.first()
+    await beat.first()
+    assert [(one["position"], one["requests"], one["in_flight"]) for one in control.reports] == [
+        (3, 10, 2),
+        (4, 25, 0),
     ]
 
 
