@@ -134,6 +134,17 @@ def _time(value: str | int | None, form: str) -> Markup:
     )
 
 
+def code_words(text: str) -> Markup:
+    """A text in which `code` stands between backticks, as API documents write it."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one that opens and never closes is a backtick
+        return escape(text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
+    )
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": number,
     "short": short_number,
@@ -147,6 +158,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "day": day,
     "moment": moment,
     "ago": ago,
+    "code_words": code_words,
     "metric": metric_name,
     "better": better_when,
     "limits": limits_words,

@@ -108,7 +108,7 @@ def _beats(part: Beats, segments: dict[str, str]) -> str:
     where = f"on the rows “{part.rows}”"
     if part.margin < 0:
         by = f"{figure(-part.margin)}{unit}"
-        return f"{what} {where} is worse than the stable version's by less than {by}"
+        return f"{what} {where} is better than the stable version's, or worse by less than {by}"
     by = f" by more than {figure(part.margin)}{unit}" if part.margin else ""
     return f"{what} {where} is better than the stable version's{by}"
 

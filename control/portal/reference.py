@@ -12,7 +12,7 @@ import msgspec
 
 from control.portal.schema_tree import Node, schema_tree
 
-METHODS: Final = ("get", "put", "post", "patch", "delete")
+METHODS: Final = ("get", "head", "put", "post", "patch", "delete")
 _ANCHOR: Final = re.compile(r"[^a-z0-9]+")
 _JSON: Final = "application/json"
 _TITLES: Final = {"oidc": "OpenID Connect", "api": "API"}

@@ -39,6 +39,9 @@
     made.append(...children);
     return made;
   };
+  /* Values with a gap on both sides: a line would not show them. */
+  const alone = (values) => [...values.keys()].filter((at) =>
+    typeof values[at] === "number" && typeof values[at - 1] !== "number" && typeof values[at + 1] !== "number");
   const alpha = (colour, share) => {
     const canvas = document.createElement("canvas").getContext("2d");
     canvas.fillStyle = colour;
@@ -182,7 +185,7 @@
           dash: one.dash ? [5, 4] : undefined,
           fill: how === "line" ? undefined : alpha(colour, how === "bars" || stacked ? 0.75 : 0.14),
           paths: how === "bars" ? uPlot.paths.bars({ size: [0.7, 48, 1], radius: 0.12 }) : undefined,
-          points: { show: data.x.length < 2 },
+          points: { show: how !== "bars", size: 5, fill: colour, filter: (plot, index) => alone(plot.data[index]) },
           spanGaps: false,
         };
       });

@@ -32,6 +32,7 @@
     if (typeof value !== "number") return value === null ? "missing" : String(value);
     return new Intl.NumberFormat("en", { maximumSignificantDigits: 6 }).format(value);
   };
+  const brief = (value) => new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(value);
   const share = (value) => `${(value * 100).toFixed(value < 0.001 && value > 0 ? 3 : 1)} %`;
   const masked = (key) => (key ? `${key.slice(0, Math.min(PREFIX, key.length / 2))}…` : "");
 
@@ -257,10 +258,10 @@
       const bar = drawn("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
         drawn("rect", { x: 49.8, y: 0, width: 0.4, height: 10, class: "fill-line" }),
         drawn("rect", { x: one < 0 ? 50 - width : 50, y: 1, width: Math.max(width, 0.2), height: 8, class: one < 0 ? "fill-2" : "fill-1" }));
-      list.append(make("div", {}, make("dt", {}, name), make("dd", { class: "bar" }, bar), make("dd", { class: "number" }, (one > 0 ? "+" : "") + figure(one))));
+      list.append(make("div", {}, make("dt", {}, name), make("dd", { class: "bar" }, bar), make("dd", { class: "number" }, (one > 0 ? "+" : "") + brief(one))));
     }
     return make("div", { class: "stack-s" },
-      make("p", { class: "small soft" }, `Begins at ${figure(base)}, the answer to typical rows, and adds up to ${figure(total)}.`), list);
+      make("p", { class: "small soft" }, `Begins at ${brief(base)}, the answer to typical rows, and adds up to ${figure(total)}.`), list);
   };
   const explanation = (found, whole) => {
     if (!found) return null;
