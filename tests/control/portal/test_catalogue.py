@@ -55,6 +55,16 @@ async def test_the_front_page_filters_by_what_is_predicted_and_what_is_measured(
     assert "Classes (2)" in (await page.get("/portal?task=regression")).text
 
 
+async def test_the_list_and_its_filters_are_answered_to_htmx(control: Control) -> None:
+    publish(control, "churn")
+    for path in ("/portal?q=churn", "/portal?q=none", "/portal?view=list"):
+        answer = await control.anonymous.get(path, headers={"HX-Request": "true"})
+        assert answer.status_code == 200, path
+        assert "<html" not in answer.text
+        assert answer.text.lstrip().startswith('<div class="stack-s" id="catalogue">')
+        assert 'id="filters" hx-swap-oob="true"' in answer.text
+
+
 async def test_a_filter_that_does_not_exist_is_let_go_of(control: Control) -> None:
     publish(control, "churn")
     answer = await control.anonymous.get("/portal?q=churn&task=magic&p99=soon")

@@ -48,8 +48,10 @@ SEGMENTS = {"young": "age<30"}
         ),
         (
             "beats(stable, rmse, holdout, -0.5)",
-            "The root mean squared error on the rows “holdout” is better than the stable "
-            "version's, or worse by less than 0.5.",
+            (
+                "The root mean squared error on the rows “holdout” is better than the stable "
+                "version's, or worse by less than 0.5."
+            ),
         ),
         ("f1[class=fraud] > 2 * 0.4", "The F1 score for the class “fraud” is above 2 times 0.4."),
         ("own_metric == 1", "Own metric is exactly 1."),
