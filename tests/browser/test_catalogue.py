@@ -1,7 +1,5 @@
 """A reader finds a model, and tries it with a key of their own."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +20,7 @@ CONTRACT = {
 
 
 @pytest.fixture(scope="module")
-def key(world: World) -> Iterator[str]:
+def key(world: World) -> str:
     """A key that may call ``loans`` three times a minute, a model whose contract is enforced."""
     generator = np.random.default_rng(0)
     rows = pd.DataFrame(
@@ -44,7 +42,7 @@ def key(world: World) -> Iterator[str]:
         ):
             admin.put(f"/api/v1/{path}", json=body).raise_for_status()
         made = admin.post("/api/v1/keys", json={"application": "shop"}).raise_for_status()
-    yield made.json()["secret"]
+    return str(made.json()["secret"])
 
 
 def predict(page: Page, button: str = "Predict") -> None:
