@@ -49,6 +49,7 @@ from control.routes_observation import observation_router
 from control.routes_oidc import oidc_router
 from control.routes_pins import pin_router
 from control.routes_plans import plan_router
+from control.routes_publishing import publishing_router
 from control.routes_receipts import receipt_router
 from control.routes_sessions import session_router, token_router
 from control.routes_settings import settings_router
@@ -173,6 +174,7 @@ def _routes() -> list[BaseRoute]:
         partial(registry_router, require),
         canary_router,
         catalogue_router,
+        publishing_router,
         directory_router,
         plan_router,
         subscription_router,

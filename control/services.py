@@ -42,6 +42,7 @@ from control.store.keys import Keys
 from control.store.pin_rows import pinned_by
 from control.store.pins import Pins
 from control.store.plans import Plans
+from control.store.publishing import Publishing
 from control.store.receipts import Epochs
 from control.store.rotation import drop_ended_overlaps
 from control.store.sessions import Sessions
@@ -125,6 +126,7 @@ class Services(NamedTuple):
     captures: Captures
     catalogue: Catalogue
     latencies: Latencies
+    publishing: Publishing
     portal_key: bytes
     """The secret behind the tokens of the portal's forms."""
     streams: Streams
@@ -273,6 +275,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         captures=captures,
         catalogue=Catalogue(database),
         latencies=Latencies(usage.reports, clock),
+        publishing=Publishing(database, workers.status),
         portal_key=portal_key(pepper),
         streams=Streams(),
         threads=separate_threads(),

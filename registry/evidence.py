@@ -107,11 +107,14 @@ class Evidences:
             )
         return found
 
-    def page(self, model: str, number: int, after: int, limit: int) -> list[EvidenceRecord]:
-        """The version's evaluations, oldest first, from the one following ``after``."""
+    def page(
+        self, model: str, number: int, after: int, limit: int, *, newest_first: bool = False
+    ) -> list[EvidenceRecord]:
+        """The version's evaluations, oldest first, from the one following ``after``; or newest
+        first."""
         self._versions.get(model, number)
         with self._database.read() as connection:
-            return store.page(connection, model, number, after, limit)
+            return store.page(connection, model, number, after, limit, newest_first=newest_first)
 
     def digest(self, model: str, number: int) -> str:
         """What stands for all of the version's evidence now."""

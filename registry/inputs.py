@@ -118,6 +118,13 @@ class FileInput(BlobInput):
     path: Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
 
 
+class InspectionInput(_Input):
+    """An artifact that was uploaded, and the external data files beside it."""
+
+    artifact: BlobInput
+    files: Annotated[list[FileInput], Field(max_length=1000)] = []
+
+
 class ColumnInput(_Input):
     """One column of the training frame; see ``protocol.manifest.Column``."""
 

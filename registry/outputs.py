@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from protocol.configuration import DeprecationDoc, VersionState
 from registry.clock import rfc3339
 from registry.gates import Standing
+from registry.inspect import Inspection
 from registry.status import ServingState, ServingStatus
 from registry.store.aliases import AliasRecord, MoveRecord
 from registry.store.blobs import BlobRecord
@@ -186,6 +187,39 @@ class TransitionOutput(BaseModel):
                 "digest": record.digest,
                 "at": rfc3339(record.at),
             }
+        )
+
+
+class CompatibilityOutput(BaseModel):
+    """Whether a version can take another's place without its callers noticing."""
+
+    model: str
+    version: int
+    """The one that callers use."""
+    following: int
+    """The one that would take its place."""
+    compatible: bool
+    differences: list[str]
+    """Everything that callers could trip over, in words."""
+
+
+class InspectionOutput(BaseModel):
+    """What an artifact's graph says of itself."""
+
+    digest: str
+    inputs: list[dict[str, object]]
+    outputs: list[dict[str, object]]
+    """As the manifest has them."""
+    opsets: dict[str, int]
+    ir_version: int
+    additive: bool
+    """Whether some output is a sum of functions of single inputs: then explanations are exact."""
+
+    @classmethod
+    def of(cls, digest: str, found: Inspection) -> "InspectionOutput":
+        """From the domain."""
+        return cls.model_validate(
+            msgspec.to_builtins(found) | {"digest": digest, "additive": bool(found.additive)}
         )
 
 

@@ -152,6 +152,14 @@ class Publisher:
             repr(conflict),
         )
 
+    def inspect(self, artifact: Blob, files: tuple[Blob, ...], *, by: Actor) -> Inspection:
+        """What the graph of an uploaded artifact says of itself: as for :meth:`publish`, and
+        nothing is registered."""
+        request = VersionRequest(artifact=artifact, files=files)
+        self._check_blobs(request, by)
+        check_paths(files)
+        return self._inspect(request, artifact)[0]
+
     def _local_manifest(self, model: str, request: VersionRequest, by: Actor) -> Manifest:
         assert request.artifact is not None
         self._check_blobs(request, by)

@@ -14,6 +14,7 @@ from registry.routes_permissions import managing
 
 DEFAULT_EVALUATIONS = 10
 EvidenceDigest = Annotated[str, Path(pattern=DIGEST_PATTERN, description="Of the evidence.")]
+NewestFirst = Annotated[bool, Query(description="Whether the newest comes first.")]
 Evaluations = Annotated[int, Query(ge=1, le=50, description="At most so many evaluations.")]
 
 
@@ -31,9 +32,10 @@ def evidence_router(require: Require) -> APIRouter:
         _actor: reader,
         limit: Evaluations = DEFAULT_EVALUATIONS,
         after: AfterNumber = 0,
+        newest_first: NewestFirst = False,
     ) -> Page[EvidenceOutput]:
-        """The version's evaluations, oldest first."""
-        found = registry.evidence.page(model, number, after, limit)
+        """The version's evaluations, oldest first, or newest first."""
+        found = registry.evidence.page(model, number, after, limit, newest_first=newest_first)
         return page_of(
             [EvidenceOutput.of(record) for record in found],
             [record.id for record in found],

@@ -2,13 +2,27 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
+from protocol.manifest import Blob
 from registry.access import EVERYONE, PUBLISHERS, Actor, Require
+from registry.compatibility import differences
 from registry.conditions import expected_state, quoted
 from registry.gates import ApprovalStanding
-from registry.inputs import LoadedInput, TransitionInput, VersionInput
-from registry.outputs import Page, TransitionOutput, VersionOutput
+from registry.inputs import (
+    MAX_INTEGER,
+    InspectionInput,
+    LoadedInput,
+    TransitionInput,
+    VersionInput,
+)
+from registry.outputs import (
+    CompatibilityOutput,
+    InspectionOutput,
+    Page,
+    TransitionOutput,
+    VersionOutput,
+)
 from registry.routes_application import TheRegistry
 from registry.routes_parameters import (
     DEFAULT_LIMIT,
@@ -38,7 +52,14 @@ def version_router(require: Require) -> APIRouter:
     router = APIRouter(tags=["versions"])
     _add_versions(router, require)
     _add_transitions(router, require)
+    _add_looks(router, require)
     return router
+
+
+Following = Annotated[
+    int,
+    Query(ge=1, le=MAX_INTEGER, description="Number of the version that would take its place."),
+]
 
 
 def _shown(
@@ -171,3 +192,44 @@ def _add_transitions(router: APIRouter, require: Require) -> None:
             model, number, body.to, actor=actor.name, reason=body.reason
         )
         return _answered(registry, record, response)
+
+
+def _add_looks(router: APIRouter, require: Require) -> None:
+    """What is found out of versions, and changes nothing."""
+    viewer = Annotated[View, Depends(viewing(require))]
+    publisher = Annotated[Actor, Depends(require(*PUBLISHERS))]
+
+    @router.get("/models/{model}/versions/{number}/compatibility")
+    def get_compatibility(
+        registry: TheRegistry,
+        model: Model,
+        number: VersionNumber,
+        view: viewer,
+        following: Following,
+    ) -> CompatibilityOutput:
+        """Whether another version can take this one's place without its callers noticing."""
+        present, other = (
+            registry.versions.get(model, one, callable_only=not view.whole)
+            for one in (number, following)
+        )
+        found = differences(present.manifest, other.manifest)
+        return CompatibilityOutput(
+            model=model,
+            version=number,
+            following=following,
+            compatible=not found,
+            differences=found,
+        )
+
+    @router.post("/inspections")
+    def inspect_artifact(
+        registry: TheRegistry, body: InspectionInput, actor: publisher
+    ) -> InspectionOutput:
+        """Read inputs and outputs of an uploaded artifact, before it is registered as a version.
+        Takes as long as inspecting the graph."""
+        artifact, *files = (
+            Blob(digest=one.digest, size=one.size, path=getattr(one, "path", ""))
+            for one in (body.artifact, *body.files)
+        )
+        found = registry.publisher.inspect(artifact, tuple(files), by=actor)
+        return InspectionOutput.of(body.artifact.digest, found)

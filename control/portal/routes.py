@@ -18,6 +18,7 @@ from control.portal.routes_model import model_pages
 from control.portal.routes_operate import operate_pages
 from control.portal.routes_operate_lists import operate_list_pages
 from control.portal.routes_plans import plan_pages
+from control.portal.routes_publisher import publisher_pages
 from control.portal.routes_reference import reference_pages
 from control.portal.routes_rollout import rollout_pages
 from control.portal.routes_shadows import shadow_pages
@@ -51,6 +52,7 @@ AREAS: Final = (
     rollout_pages,
     shadow_pages,
     approval_pages,
+    publisher_pages,
 )
 """Each gives a router with paths below ``/portal``. A new area adds its line."""
 

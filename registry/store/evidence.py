@@ -48,10 +48,22 @@ def get(connection: Connection, model: str, number: int, digest: str) -> Evidenc
 
 
 def page(
-    connection: Connection, model: str, number: int, after: int, limit: int
+    connection: Connection,
+    model: str,
+    number: int,
+    after: int,
+    limit: int,
+    *,
+    newest_first: bool = False,
 ) -> list[EvidenceRecord]:
-    """At most ``limit`` of the version's evaluations, oldest first, from the one after."""
-    query = _of(model, number).where(evidence.c.id > after).limit(limit)
+    """At most ``limit`` of the version's evaluations, oldest first, from the one after; or newest
+    first, where an ``after`` of 0 is before all."""
+    query = _of(model, number).limit(limit)
+    if newest_first:
+        query = query.order_by(None).order_by(evidence.c.id.desc())
+        query = query.where(evidence.c.id < after) if after else query
+    else:
+        query = query.where(evidence.c.id > after)
     return [_record(row) for row in connection.execute(query)]
 
 

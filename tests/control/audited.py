@@ -619,6 +619,7 @@ CASES: dict[str, list[Case]] = {
 
 _UPLOAD = "bytes that no version needs change nothing; the version that needs them is recorded"
 NO_CHANGE: dict[str, str] = {
+    "POST /inspections": "an artifact is read, and nothing is registered",
     "POST /blobs/uploads": _UPLOAD,
     "PATCH /blobs/uploads/{id}": _UPLOAD,
     "POST /blobs/uploads/{id}/complete": _UPLOAD,

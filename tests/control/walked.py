@@ -86,6 +86,13 @@ WALK: dict[str, Expected] = {
     "POST /models/{model}/versions": model_change({"artifact": BLOB}),
     "GET /models/{model}/versions/{number}": CATALOGUE,
     "PATCH /models/{model}/versions/{number}": model_change({"loaded": False}),
+    "GET /models/{model}/versions/{number}/compatibility": Expected(
+        READ, query="following=1", public=LIST
+    ),
+    # Of a blob that one has not brought oneself nothing is told.
+    "POST /inspections": Expected(each(422, 403, 403, 403), body={"artifact": BLOB}),
+    "GET /publishing": Expected(each(200, 403, 200, 200)),
+    "GET /publishing/{model}/versions": EVIDENCE_LIST,
     "GET /models/{model}/versions/{number}/transitions": MODEL_HISTORY,
     "POST /models/{model}/versions/{number}/transitions": model_change({"to": "deprecated"}),
     "GET /models/{model}/versions/{number}/evidence": EVIDENCE_LIST,
