@@ -155,7 +155,7 @@ def _of_workers(workers: Sequence[WorkerItem], rows: Sequence[EngineRow]) -> lis
     for row in rows:
         engine, figures = row.engine, row.engine.figures
         name = f"{engine.model} v{engine.version}"
-        link = f"/portal/publish/models/{engine.model}/versions/{engine.version}"
+        link = f"/portal/publish/models/{engine.model}"
         if engine.state == "failed":
             found.append(
                 Finding(
