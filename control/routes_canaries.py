@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from control.middleware import require
 from control.resources import Page
-from control.rollouts.callers import RolloutCallers
+from control.rollouts.callers import RolloutCallers, RolloutTraffic
 from control.rollouts.operations import Canaries
 from control.rollouts.output import decision_of, output_of, trace_of
 from control.routes_conventions import Limit, errors
@@ -26,14 +26,9 @@ from registry.routes_permissions import managing
 TheCanaries = Annotated[Canaries, Depends(part(lambda services: services.canaries))]
 TheCallers = Annotated[
     CanaryCallers,
-    Depends(
-        part(
-            lambda services: CanaryCallers(
-                services.database, services.usage.reports, services.clock
-            )
-        )
-    ),
+    Depends(part(lambda services: CanaryCallers(services.database, services.clock))),
 ]
+Minutes = Annotated[int, Query(ge=1, le=1440, description="Minutes that are looked back.")]
 Days = Annotated[int, Query(ge=1, le=366, description="Days that are looked back.")]
 NO_REASON = CanaryReason()
 
@@ -64,6 +59,13 @@ def canary_router() -> APIRouter:
         """List the applications that call the model, the busiest first, each with the share from
         which on a canary answers it: to tell who would move before anybody does."""
         return callers.of(model, days, limit)
+
+    @router.get("/models/{model}/rollout/traffic", dependencies=reads, responses=errors(404, 422))
+    def list_rollout_traffic(
+        callers: TheCallers, model: Model, minutes: Minutes = 60
+    ) -> Page[RolloutTraffic]:
+        """List what answered lately: requests by variant and version."""
+        return Page(items=callers.traffic(model, minutes), next=None)
 
     @router.get("/models/{model}/rollout/evidence", dependencies=reads, responses=errors(404, 422))
     def get_canary_evidence(canaries: TheCanaries, model: Model) -> CanaryTraceOutput:

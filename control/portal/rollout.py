@@ -8,15 +8,14 @@ from typing import Final
 import msgspec
 
 from control.pins import Pin
-from control.portal.api import Api, Query
+from control.portal.api import Api
 from control.portal.rollout_guard import Guarded, guarded_of
 from control.portal.rollout_picture import Picture, picture_of
 from control.resources import Page
-from control.usage_resources import UsagePage
+from control.rollouts.callers import RolloutTraffic
 from protocol.configuration import CALLABLE_STATES
 from protocol.manifest import Manifest
 from registry.canary_bodies import CanaryDecisionOutput, CanaryTraceOutput
-from registry.clock import rfc3339
 from registry.compatibility import differences
 from registry.outputs import ModelOutput, VersionOutput
 from registry.outputs import Page as RegistryPage
@@ -27,7 +26,6 @@ SHOWN_CHANGES: Final = 20
 SHOWN_PINS: Final = 200
 SHOWN_VERSIONS: Final = 40
 """The newest, which forms offer."""
-RECENT_MS: Final = 3_600_000
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,14 +54,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """That may be called, the newest first."""
 
 
-async def read_state(api: Api, model: str, now_ms: int) -> State:
+async def read_state(api: Api, model: str) -> State:
     """Everything that moves on the page. Raises :class:`ApiRefusal`."""
-    since = rfc3339(now_ms - RECENT_MS)
-    known, rollout, pins, usage, decisions, changes = await asyncio.gather(
+    known, rollout, pins, traffic, decisions, changes = await asyncio.gather(
         api.get(f"/models/{model}", ModelOutput),
         api.get(f"/models/{model}/rollout", RolloutOutput),
         api.get(f"/models/{model}/pins", Page[Pin], limit=SHOWN_PINS),
-        _usage(api, model, since),
+        api.get(f"/models/{model}/rollout/traffic", Page[RolloutTraffic]),
         api.get(
             f"/models/{model}/rollout/decisions",
             Page[CanaryDecisionOutput],
@@ -80,19 +77,20 @@ async def read_state(api: Api, model: str, now_ms: int) -> State:
     trace = None
     if rollout.guarded is not None:
         trace = await api.get(f"/models/{model}/rollout/evidence", CanaryTraceOutput)
+    recent = {(one.variant, one.version): one.requests for one in traffic.items}
     return State(
         model=known,
         rollout=rollout,
-        picture=picture_of(rollout, pins.items, known.aliases, usage),
+        picture=picture_of(rollout, pins.items, known.aliases, recent),
         guarded=guarded_of(rollout.guarded, trace),
         decisions=decisions.items,
         changes=changes.items,
     )
 
 
-async def read_page(api: Api, model: str, now_ms: int) -> Shown:
+async def read_page(api: Api, model: str) -> Shown:
     """The whole page. Raises :class:`ApiRefusal`."""
-    state = await read_state(api, model, now_ms)
+    state = await read_state(api, model)
     versions = await read_versions(api, state.model)
     return Shown(state=state, versions=versions)
 
@@ -129,10 +127,3 @@ async def breaking_changes(api: Api, model: str, before: int | None, after: int)
 def _standing(version: VersionOutput) -> str:
     serving = "not loaded" if version.serving.state == "none" else version.serving.state
     return f"{version.state}, {serving}"
-
-
-async def _usage(api: Api, model: str, since: str) -> dict[tuple[str, int], int]:
-    """Variant and version -> requests since then; nothing for those who see no usage."""
-    query: dict[str, Query] = {"from": since, "by": "version,variant", "model": model}
-    found = await api.get("/usage", UsagePage, limit=1000, **query)
-    return {(one.variant or "", one.version or 0): one.requests for one in found.items}

@@ -62,7 +62,7 @@ def _add_reads(router: APIRouter) -> None:
         """What moves on the page."""
 
         async def look() -> list[Event]:
-            state = await read_state(visit.api, model, _now(visit))
+            state = await read_state(visit.api, model)
             return [
                 Event(name, rendered(visit, f"rollout/{name}.html", state=state))
                 for name in FRAGMENTS
@@ -147,7 +147,7 @@ async def _page(
     form: Form | None = None,
     refusal: ApiRefusal | None = None,
 ) -> Response:
-    shown = await read_page(visit.api, model, _now(visit))
+    shown = await read_page(visit.api, model)
     broken: list[str] = []
     if refusal is not None and form is not None and refusal.problem.code == Code.INCOMPATIBLE:
         wanted = form.number("stable") or form.number("canary.version")
@@ -172,8 +172,3 @@ async def _page(
 
 def _back(visit: Visit, model: str, notice: str) -> Response:
     return redirect(visit, f"/portal/publish/models/{model}/rollout", notice=notice)
-
-
-def _now(visit: Visit) -> int:
-    found: int = visit.request.app.state.services.clock()
-    return found

@@ -1,6 +1,6 @@
 """Who calls a model, and from which share on a canary answers them. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,28 +38,39 @@ class RolloutCallers(_Resource):
     items: list[RolloutCaller]
 
 
+class RolloutTraffic(_Resource):
+    """Requests of the model that were answered lately."""
+
+    variant: str
+    """`stable`, `canary` or `pinned`."""
+    version: int
+    requests: int
+
+
 def callers_of(
     model: str,
     days: int,
-    requests: Mapping[str, int],
-    named: Iterable[str],
+    whole: tuple[int, int],
+    named: Mapping[str, int],
     consumers: Mapping[str, str],
     pins: Mapping[str, int],
 ) -> RolloutCallers:
-    """The resource: ``requests`` by application, of which those ``named`` are listed."""
+    """The resource: ``whole`` is the number of applications and of their requests, of which those
+    ``named`` are listed with theirs."""
+    applications, requests = whole
     return RolloutCallers(
         days=days,
-        applications=len(requests),
-        requests=sum(requests.values()),
+        applications=applications,
+        requests=requests,
         items=[
             RolloutCaller(
                 application=name,
                 consumer=consumers.get(name),
-                requests=requests[name],
+                requests=count,
                 canary_from=canary_from(model, name),
                 pinned=pins.get(name),
             )
-            for name in named
+            for name, count in named.items()
         ],
     )
 

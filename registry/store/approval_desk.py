@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protocol.configuration import VersionState
+from registry.store.audit import audit
 from registry.store.tables import approvals, models, requirements, versions
 from registry.store.versions import VersionRecord, version_record
 
@@ -25,8 +26,9 @@ def candidates(
     decided: bool,
 ) -> list[tuple[VersionRecord, str]]:
     """At most ``limit`` versions by model and number, from the one following ``after``, each with
-    its model's title: those that were decided on, or with ``decided`` False also those that are
-    validated. ``reach``: the models they may be of; None: any."""
+    its model's title: those that were decided on, or with ``decided`` False those that are
+    validated, or of which a decision was asked or taken. ``reach``: the models they may be of;
+    None: any."""
     newest = (
         sa.select(requirements.c.model, sa.func.max(requirements.c.number).label("number"))
         .group_by(requirements.c.model)
@@ -35,7 +37,10 @@ def candidates(
     was_decided = sa.exists().where(
         approvals.c.model == versions.c.model, approvals.c.number == versions.c.number
     )
-    wanted = was_decided if decided else sa.or_(versions.c.state == "validated", was_decided)
+    # Decisions and wishes for one: whatever was said of the version.
+    key = versions.c.model + "/" + sa.cast(versions.c.number, sa.String)
+    was_spoken_of = sa.exists().where(audit.c.kind == "approval", audit.c.key == key)
+    wanted = was_decided if decided else sa.or_(versions.c.state == "validated", was_spoken_of)
     query = (
         sa.select(versions, models.c.title.label("model_title"))
         .join(models, models.c.name == versions.c.model)

@@ -131,6 +131,7 @@ WALK: dict[str, Expected] = {
     "POST /models/{model}/rollback": model_change(),
     "GET /models/{model}/rollout/decisions": MODEL_HISTORY,
     "GET /models/{model}/rollout/callers": MODEL_HISTORY,
+    "GET /models/{model}/rollout/traffic": MODEL_HISTORY,
     "GET /models/{model}/rollout/evidence": Expected(
         each(404, 404, 404, 404), public=each(403, 403, 403, 404)
     ),

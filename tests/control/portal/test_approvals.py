@@ -64,6 +64,13 @@ async def test_a_sponsor_sees_what_is_asked_and_approves_what_was_shown(
     desk = (await sponsor.get(DESK)).text
     assert "Nothing is asked of you" in desk
     assert "approved" in desk
+    for to in ("approved", "published"):
+        path = "/api/v1/models/risk/versions/1"
+        await control.admin.post(f"{path}/transitions", json={"to": to})
+    await agree(control, "accuracy >= 0.8")
+    asked = await control.admin.post(f"{path}/approval-requests", json={"note": "once more"})
+    assert asked.status_code == 202
+    assert "once more" in (await sponsor.get(DESK)).text, "also of what is published"
 
 
 async def test_a_refusal_needs_a_reason_and_what_voids_an_approval_is_said(
