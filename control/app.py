@@ -55,6 +55,7 @@ from control.routes_sessions import session_router, token_router
 from control.routes_settings import settings_router
 from control.routes_subscriptions import subscription_router
 from control.routes_transitions import transition_router
+from control.routes_upgrades import upgrade_router
 from control.routes_usage import billing_router, usage_router
 from control.routes_users import user_router
 from control.routes_webhooks import webhook_router
@@ -196,6 +197,7 @@ def _routes() -> list[BaseRoute]:
         settings_router,
         disagreement_router,
         transition_router,
+        upgrade_router,
     ):
         router.include_router(make(), prefix=API)
 

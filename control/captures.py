@@ -118,7 +118,7 @@ class CaptureReading:
         for all others there is none. Raises ``NOT_FOUND``.
         """
         found = self._store.find(id)
-        if found is None or not _may_read(actor, *found):
+        if found is None or not may_read(actor, found[0].model, found[1]):
             raise _none(id)
         bodies = self._store.read(id)
         if bodies is None:
@@ -128,10 +128,11 @@ class CaptureReading:
         return CapturePayload.model_validate({**facts, "request": request, "answer": answer})
 
 
-def _may_read(actor: Actor, row: CaptureRow, consumer: str | None) -> bool:
+def may_read(actor: Actor, model: str, consumer: str | None) -> bool:
+    """Whether payloads of the model that an application of ``consumer`` has sent are for them."""
     if actor.role == "consumer":
         return consumer is not None and reach_of(actor).has_consumer(consumer)
-    return reads_payloads(actor, row.model)
+    return reads_payloads(actor, model)
 
 
 def reads_payloads(actor: Actor, model: str) -> bool:

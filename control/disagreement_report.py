@@ -152,7 +152,7 @@ def report_of(
         start=rfc3339(span.start * HOUR_MS),
         end=rfc3339(span.end * HOUR_MS),
         items=[_item(by, key, groups[key]) for key in sorted(groups)],
-        examples=[_example(example) for example in examples],
+        examples=[example_of(example) for example in examples],
     )
 
 
@@ -195,7 +195,8 @@ def _deviation(tally: Tally) -> float | None:
     return math.sqrt(max(around, 0.0) / (tally.measured - 1))
 
 
-def _example(example: Example) -> DisagreementExample:
+def example_of(example: Example) -> DisagreementExample:
+    """The example as the API shows it."""
     return DisagreementExample(
         at=rfc3339(example.at_ms),
         **{

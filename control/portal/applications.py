@@ -112,9 +112,8 @@ async def make_application(visit: Visit, name: str, body: object) -> None:
 
 def last_days(visit: Visit, days: int = SHOWN_DAYS) -> dict[str, str]:
     """The span of the last days, today included, as the API takes it."""
-    now = clock_of(visit)
-    first = datetime.fromtimestamp(days_until(now, days)[0], UTC)
-    return {"from": first.isoformat(), "to": datetime.fromtimestamp(now / 1000, UTC).isoformat()}
+    first = days_until(clock_of(visit), days)[0]
+    return {"from": datetime.fromtimestamp(first, UTC).isoformat()}
 
 
 def suggested_name(visit: Visit, taken: set[str]) -> str:

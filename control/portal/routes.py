@@ -17,6 +17,7 @@ from control.portal.routes_keys import key_pages
 from control.portal.routes_model import model_pages
 from control.portal.routes_operate import operate_pages
 from control.portal.routes_operate_lists import operate_list_pages
+from control.portal.routes_pins import pin_pages
 from control.portal.routes_plans import plan_pages
 from control.portal.routes_publisher import publisher_pages
 from control.portal.routes_reference import reference_pages
@@ -27,6 +28,7 @@ from control.portal.routes_traffic import traffic_pages
 from control.portal.routes_try import try_pages
 from control.portal.routes_usage import usage_pages
 from control.portal.routes_users import user_pages
+from control.portal.routes_webhooks import webhook_pages
 from control.portal.session import guard
 from protocol.errors import Code, TollwayError
 
@@ -47,7 +49,9 @@ AREAS: Final = (
     subscription_pages,
     application_pages,
     key_pages,
+    pin_pages,
     usage_pages,
+    webhook_pages,
     account_pages,
     rollout_pages,
     shadow_pages,

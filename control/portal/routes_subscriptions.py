@@ -1,5 +1,6 @@
 """Pages of subscribing: from a model to a key, and the subscriptions of an application."""
 
+import asyncio
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -7,16 +8,18 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.catalogue import CatalogueEntry
+from control.plans import Plan
 from control.portal.api import ApiRefusal
-from control.portal.applications import Owner, Reader
+from control.portal.applications import MANY, Owner, Reader, read_subscriptions
 from control.portal.forms import Form
 from control.portal.refusals import login_path
 from control.portal.rendering import page, redirect
 from control.portal.session import Anybody, TheForm, Visit
 from control.portal.subscribing import read_offer, take
-from control.resources import Page
+from control.resources import Application, Page, Subscription
 from control.routes_conventions import OWNERS
 from control.services import Services
+from control.usage_resources import QuotaUse
 
 START_MODELS: Final = 6
 Name = Annotated[str, Query(max_length=255)]
@@ -27,6 +30,7 @@ def subscription_pages() -> APIRouter:
     router = APIRouter()
     _add_start(router)
     _add_subscribe(router)
+    _add_subscriptions(router)
     return router
 
 
@@ -63,6 +67,66 @@ def _add_subscribe(router: APIRouter) -> None:
         except ApiRefusal as refusal:
             return await _form(visit, model, form.text("plan"), form, refusal)
         return page(visit, "applications/ready.html", taken=taken)
+
+
+def _add_subscriptions(router: APIRouter) -> None:
+    @router.get("/applications/{application}/subscriptions")
+    async def subscriptions_page(visit: Reader, application: str) -> Response:
+        """What an application may call, and what waits."""
+        found, shown = await asyncio.gather(
+            visit.api.get(f"/applications/{application}", Application),
+            read_subscriptions(visit, application),
+        )
+        return page(visit, "applications/subscriptions.html", application=found, shown=shown)
+
+    @router.get("/applications/{application}/subscriptions/{model}")
+    async def subscription_page(visit: Reader, application: str, model: str) -> Response:
+        """One subscription: its state, its plan, its quota."""
+        return await _one(visit, application, model)
+
+    @router.post("/applications/{application}/subscriptions/{model}")
+    async def change_plan(visit: Owner, form: TheForm, application: str, model: str) -> Response:
+        """Move to another plan, at once or when the publisher agrees."""
+        path = f"/subscriptions/{application}/{model}"
+        try:
+            changed = await visit.api.put(path, {"plan": form.text("plan")}, Subscription)
+        except ApiRefusal as refusal:
+            return await _one(visit, application, model, refusal.beside("plan"))
+        waits = changed.requested_plan is not None or changed.state == "pending"
+        said = "waits for the publisher's approval" if waits else "holds from now on"
+        return redirect(
+            visit,
+            f"/portal/applications/{application}/subscriptions/{model}",
+            notice=f"The plan {changed.requested_plan or changed.plan} {said}.",
+        )
+
+    @router.post("/applications/{application}/subscriptions/{model}/cancel")
+    async def cancel(visit: Owner, application: str, model: str) -> Response:
+        """End a subscription."""
+        await visit.api.delete(f"/subscriptions/{application}/{model}")
+        way = f"/portal/applications/{application}/subscriptions"
+        return redirect(visit, way, notice=f"The subscription to {model} has ended.")
+
+
+async def _one(
+    visit: Visit, application: str, model: str, refusal: ApiRefusal | None = None
+) -> Response:
+    found, subscription, quotas, plans = await asyncio.gather(
+        visit.api.get(f"/applications/{application}", Application),
+        visit.api.get(f"/subscriptions/{application}/{model}", Subscription),
+        visit.api.get("/quotas", Page[QuotaUse], application=application, model=model),
+        visit.api.get("/plans", Page[Plan], limit=MANY),
+    )
+    return page(
+        visit,
+        "applications/subscription.html",
+        status=200 if refusal is None else refusal.status,
+        application=found,
+        subscription=subscription,
+        quota=quotas.items[0] if quotas.items else None,
+        plans=plans.items,
+        refusal=refusal,
+    )
 
 
 async def _form(

@@ -50,14 +50,13 @@ class Wish(msgspec.Struct, frozen=True):
         return RANGES[self.range]
 
     def query(self, now_ms: int) -> dict[str, str | int | None]:
-        """As the API takes it."""
+        """As the API takes it: until now, the minute under way included."""
         times = self.times(now_ms)
         return {
             "application": self.application,
             "model": self.model or None,
             "key": self.key or None,
             "from": datetime.fromtimestamp(times[0], UTC).isoformat(),
-            "to": datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(),
         }
 
     def times(self, now_ms: int) -> list[int]:

@@ -124,31 +124,45 @@ class DisagreementStore:
         return found
 
     def examples(
-        self, model: str, version: int, start_hour: int, end_hour: int, limit: int
+        self,
+        model: str,
+        version: int,
+        start_hour: int,
+        end_hour: int,
+        limit: int,
+        application: str | None = None,
     ) -> list[Example]:
-        """The rows that differ most: flips first, then by the difference of their numbers."""
+        """The rows that differ most, of one application if named: flips first, then by the
+        difference of their numbers."""
         table = disagreement_examples.c
+        query = sa.select(table.document).where(
+            table.model == model,
+            table.version == version,
+            table.hour >= start_hour,
+            table.hour < end_hour,
+        )
+        if application is not None:
+            query = query.where(table.application == application)
+        query = query.order_by(table.flipped.desc(), table.difference.desc(), table.id.desc())
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(table.document)
-                .where(
-                    table.model == model,
-                    table.version == version,
-                    table.hour >= start_hour,
-                    table.hour < end_hour,
-                )
-                .order_by(table.flipped.desc(), table.difference.desc(), table.id.desc())
-                .limit(limit)
-            ).scalars()
+            rows = connection.execute(query.limit(limit)).scalars()
             return [msgspec.json.decode(document, type=Example) for document in rows]
 
     @repeated
     def read_examples(
-        self, model: str, version: int, start_hour: int, end_hour: int, limit: int
+        self,
+        model: str,
+        version: int,
+        start_hour: int,
+        end_hour: int,
+        limit: int,
+        application: str | None = None,
+        against: int | None = None,
     ) -> list[Example]:
-        """:meth:`examples`, for somebody: that they were read is in the audit log, as of
-        captures."""
-        found = self.examples(model, version, start_hour, end_hour, limit)
+        """:meth:`examples`, of those beside the version ``against`` if named, for somebody: that
+        they were read is in the audit log, as of captures."""
+        sought = self.examples(model, version, start_hour, end_hour, limit, application)
+        found = [one for one in sought if against in (None, one.against)]
         if found:
             now = self._clock()
             with self._database.write() as connection:

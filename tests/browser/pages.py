@@ -68,4 +68,6 @@ PAGES = (
     Shown("applications", "consumer", "/portal/applications"),
     Shown("new-application", "consumer", "/portal/applications/new"),
     Shown("account", "consumer", "/portal/account"),
+    Shown("webhooks", "consumer", "/portal/webhooks"),
+    Shown("new-webhook", "consumer", "/portal/webhooks/new"),
 )

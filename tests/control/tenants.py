@@ -124,10 +124,11 @@ async def tenant(control: Control, name: str) -> Tenant:
     )
 
 
-def register(control: Control, model: str, by: str, state: VersionState) -> str:
-    """The first version of a model, with a real blob but without an inspection. Its digest."""
+def register(control: Control, model: str, by: str, state: VersionState, number: int = 1) -> str:
+    """A version of a model, with a real blob but without an inspection; a published one is its
+    stable one. The blob's digest."""
     services = control.services
-    data = f"bytes of {model}".encode()
+    data = f"bytes of {model}".encode() + b" again" * (number - 1)
     digest = sha256_digest(data)
     source = control.settings.own_dir / "bytes"
     source.write_bytes(data)
@@ -144,7 +145,7 @@ def register(control: Control, model: str, by: str, state: VersionState) -> str:
     text = canonical_json(manifest)
     record = VersionRecord(
         model=model,
-        number=1,
+        number=number,
         digest=sha256_digest(text),
         manifest=manifest,
         state=state,
@@ -157,7 +158,8 @@ def register(control: Control, model: str, by: str, state: VersionState) -> str:
         versions.insert(connection, record, text)
         if state == "published":
             aliases.move(
-                connection, model=model, alias="stable", previous=None, version=1, actor=by,
+                connection, model=model, alias="stable",
+                previous=aliases.get(connection, model, "stable"), version=number, actor=by,
                 at=services.clock(),
             )  # fmt: skip
     return digest

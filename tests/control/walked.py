@@ -175,6 +175,10 @@ WALK: dict[str, Expected] = {
     "PUT /applications/{application}/pins/{model}": Expected(CHANGE, body={"version": 1}),
     "DELETE /applications/{application}/pins/{model}": Expected(CHANGE),
     "GET /models/{model}/pins": MODEL_HISTORY,
+    "GET /applications/{application}/captures/{model}": Expected(each(404, 404, 403, 403)),
+    "GET /applications/{application}/upgrades/{model}": Expected(
+        each(404, 404, 403, 403), query="from=1&to=2"
+    ),
     "GET /keys": Expected(LIST, query="application={application}"),
     "POST /keys": Expected(CHANGE, body={"application": "{application}"}),
     "GET /keys/{key}": Expected(READ),

@@ -1,0 +1,192 @@
+"""Pages of webhooks: endpoints, their secrets, and what was delivered."""
+
+import asyncio
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from control.portal.api import ApiRefusal
+from control.portal.applications import Owner, Reader
+from control.portal.forms import Form
+from control.portal.rendering import page, redirect
+from control.portal.session import TheForm, Visit
+from control.resources import Page
+from control.webhooks.resources import (
+    Delivery,
+    DeliveryDetail,
+    EventType,
+    NewWebhook,
+    Webhook,
+)
+
+PAGE_HOOKS = 50
+PAGE_DELIVERIES = 25
+OVERLAPS = ((0, "none: the old secret ends now"), (3_600, "1 hour"), (86_400, "1 day"))
+After = Annotated[str, Query(max_length=255)]
+InState = Annotated[str, Query(max_length=20)]
+
+
+def webhook_pages() -> APIRouter:
+    """``/portal/webhooks``."""
+    router = APIRouter(prefix="/webhooks")
+    _add_list(router)
+    _add_one(router)
+    _add_changes(router)
+    _add_deliveries(router)
+    return router
+
+
+def _add_list(router: APIRouter) -> None:
+    @router.get("")
+    async def webhooks_page(visit: Reader, after: After = "") -> Response:
+        """The endpoints."""
+        found = await visit.api.get(
+            "/webhooks", Page[Webhook], limit=PAGE_HOOKS, after=after or None
+        )
+        return page(visit, "webhooks/list.html", found=found, after=after)
+
+    @router.get("/new")
+    async def new_page(visit: Owner) -> Response:
+        """The form of a new endpoint."""
+        return await _form(visit, None, None)
+
+    @router.post("/new")
+    async def make(visit: Owner, form: TheForm) -> Response:
+        """Make an endpoint, and show its secret."""
+        try:
+            answer = await visit.api.call(
+                "POST",
+                "/webhooks",
+                {**_wish(form), "enabled": form.flag("enabled")},
+                headers={"idempotency-key": form.optional("once")},
+            )
+        except ApiRefusal as refusal:
+            return await _form(visit, None, form, refusal.beside("url"))
+        made = NewWebhook.model_validate_json(answer.content)
+        return page(visit, "webhooks/secret.html", hook=made, rotated=False)
+
+
+def _add_one(router: APIRouter) -> None:
+    @router.get("/{webhook}")
+    async def webhook_page(
+        visit: Reader, webhook: str, state: InState = "", after: After = ""
+    ) -> Response:
+        """One endpoint, with its deliveries."""
+        hook, deliveries = await asyncio.gather(
+            visit.api.get(f"/webhooks/{webhook}", Webhook),
+            visit.api.get(
+                f"/webhooks/{webhook}/deliveries",
+                Page[Delivery],
+                limit=PAGE_DELIVERIES,
+                state=state or None,
+                after=after or None,
+            ),
+        )
+        template = "webhooks/deliveries.html" if visit.is_htmx else "webhooks/one.html"
+        return page(
+            visit,
+            template,
+            hook=hook,
+            deliveries=deliveries,
+            state=state,
+            after=after,
+            overlaps=OVERLAPS,
+        )
+
+    @router.get("/{webhook}/edit")
+    async def edit_page(visit: Owner, webhook: str) -> Response:
+        """The form of what an endpoint hears."""
+        return await _form(visit, await visit.api.get(f"/webhooks/{webhook}", Webhook), None)
+
+
+def _add_changes(router: APIRouter) -> None:
+    @router.post("/{webhook}/edit")
+    async def change(visit: Owner, form: TheForm, webhook: str) -> Response:
+        """Change it."""
+        wish = {**_wish(form), "enabled": form.flag("enabled")}
+        try:
+            await visit.api.put(f"/webhooks/{webhook}", wish, Webhook)
+        except ApiRefusal as refusal:
+            hook = await visit.api.get(f"/webhooks/{webhook}", Webhook)
+            return await _form(visit, hook, form, refusal.beside("url"))
+        return redirect(visit, f"/portal/webhooks/{webhook}", notice="Saved.")
+
+    @router.post("/{webhook}/rotate")
+    async def rotate(visit: Owner, form: TheForm, webhook: str) -> Response:
+        """Replace the secret, and show the new one."""
+        wish = {"overlap_s": form.number("overlap_s")}
+        made = await visit.api.post(f"/webhooks/{webhook}/rotate", wish, NewWebhook)
+        return page(visit, "webhooks/secret.html", hook=made, rotated=True)
+
+    @router.post("/{webhook}/test")
+    async def test(visit: Owner, webhook: str) -> Response:
+        """Send an event that tests it."""
+        sent = await visit.api.post(f"/webhooks/{webhook}/test", None, Delivery)
+        way = f"/portal/webhooks/{webhook}/deliveries/{sent.id}"
+        return redirect(visit, way, notice="A test is on its way.")
+
+    @router.post("/{webhook}/delete")
+    async def remove(visit: Owner, webhook: str) -> Response:
+        """Remove it with its deliveries."""
+        await visit.api.delete(f"/webhooks/{webhook}")
+        return redirect(visit, "/portal/webhooks", notice="The webhook is removed.")
+
+
+def _add_deliveries(router: APIRouter) -> None:
+    @router.get("/{webhook}/deliveries/{delivery}")
+    async def delivery_page(visit: Reader, webhook: str, delivery: str) -> Response:
+        """One delivery: what is sent, and what came of it."""
+        hook, found = await asyncio.gather(
+            visit.api.get(f"/webhooks/{webhook}", Webhook),
+            visit.api.get(f"/webhooks/{webhook}/deliveries/{delivery}", DeliveryDetail),
+        )
+        template = "webhooks/attempts.html" if visit.is_htmx else "webhooks/delivery.html"
+        return page(visit, template, hook=hook, delivery=found)
+
+    @router.post("/{webhook}/deliveries/{delivery}/replay")
+    async def replay(visit: Owner, webhook: str, delivery: str) -> Response:
+        """Send it again."""
+        path = f"/webhooks/{webhook}/deliveries/{delivery}/replay"
+        again = await visit.api.post(path, None, Delivery)
+        way = f"/portal/webhooks/{webhook}/deliveries/{again.id}"
+        return redirect(visit, way, notice="It is sent again.")
+
+
+def _wish(form: Form) -> dict[str, object]:
+    every = form.text("which") != "some"
+    return {
+        "url": form.text("url"),
+        "title": form.text("title"),
+        "events": ["*"] if every else form.every("events"),
+    }
+
+
+async def _form(
+    visit: Visit, hook: Webhook | None, form: Form | None, refusal: ApiRefusal | None = None
+) -> Response:
+    types = await visit.api.get("/webhooks/event-types", Page[EventType])
+    kinds: dict[str, list[EventType]] = {}
+    for one in types.items:
+        kinds.setdefault(one.type.partition(".")[0], []).append(one)
+    if form is not None:
+        ticked = form.every("events")
+        every = form.text("which") != "some"
+    else:
+        ticked = [] if hook is None else hook.events
+        every = hook is None or "*" in ticked
+    return page(
+        visit,
+        "webhooks/form.html",
+        status=200 if refusal is None else refusal.status,
+        hook=hook,
+        url=form.text("url") if form else (hook.url if hook else ""),
+        title_text=form.text("title") if form else (hook.title if hook else ""),
+        enabled=form.flag("enabled") if form else (hook is None or hook.enabled),
+        every=every,
+        ticked=ticked,
+        kinds=kinds,
+        once=secrets.token_urlsafe(16),
+        refusal=refusal,
+    )
