@@ -61,11 +61,19 @@ class Transport:
             headers["Authorization"] = f"Bearer {token}"
         self._timeout = _limits(timeout_s)
         try:
+            # On loopback too, where proxies of the environment are not for: SSL_CERT_FILE decides.
+            trusted = httpx.create_ssl_context()
+        except OSError as error:
+            raise errors.ConnectionFailed(
+                f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
+            ) from error
+        try:
             self._http = httpx.Client(
                 base_url=url,
                 headers=headers,
                 timeout=self._timeout,
                 transport=transport,
+                verify=trusted,
                 trust_env=not _is_loopback(url),
                 follow_redirects=False,  # a redirect would carry the token elsewhere
             )

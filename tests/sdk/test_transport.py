@@ -1,11 +1,18 @@
 """Retries, and answers turned into errors that say what to do."""
 
+import contextlib
+import http.server
 import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 import tollway
+from tests.fixtures.certificates import contexts
+from tests.fixtures.tls_proxy import TlsProxy
 from tests.sdk.conftest import Clock
 from tests.sdk.fake_server import TOKEN, FakeServer, problem
 from tollway.errors import from_response
@@ -135,3 +142,48 @@ def test_no_repr_shows_the_token(client: tollway.Client) -> None:
 def test_a_url_that_is_none_is_a_connection_error() -> None:
     with pytest.raises(tollway.ConnectionFailed, match="is not a URL"):
         tollway.Client("http://[::1", "t")
+
+
+@contextlib.contextmanager
+def _healthy_server() -> Iterator[int]:
+    """A port of the loopback that answers every GET with 200."""
+
+    class Healthy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Healthy) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield served.server_port
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+def test_a_private_certificate_of_a_server_on_this_machine_is_trusted_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, _ = contexts(tmp_path, "localhost")
+    policy = RetryPolicy(attempts=1)
+    with _healthy_server() as behind, TlsProxy(context, behind) as proxy:
+        url = f"https://localhost:{proxy.port}"
+        stranger = Transport(url, TOKEN, timeout_s=5, retry=policy)
+        with pytest.raises(tollway.ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            stranger.request("GET", "/x")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "chain.pem"))
+        trusting = Transport(url, TOKEN, timeout_s=5, retry=policy)
+        assert trusting.request("GET", "/x").status_code == 200
+        for transport in (stranger, trusting):
+            transport.close()
+
+
+def test_certificates_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(tollway.ConnectionFailed, match="SSL_CERT_FILE"):
+        tollway.Client("https://localhost:1", TOKEN)
