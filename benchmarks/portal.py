@@ -34,7 +34,7 @@ from benchmarks.report import make_console
 from benchmarks.spec import Exchange
 from benchmarks.systems import ROOT, Served
 from benchmarks.targets import Verdict
-from tests.browser.pages import PAGES
+from tests.browser.pages import PAGES, Shown
 from tests.browser.world import World, build
 from tests.e2e.stack import RunningStack
 
@@ -48,6 +48,22 @@ CONNECTIONS: Final = 16
 DEADLINE_MS: Final = 10_000
 PERCENTILE: Final = 0.99
 SETTLE_S: Final = 1.0
+BUSIEST: Final = (
+    Shown("application", "consumer", "/portal/applications/application-000"),
+    Shown("keys", "consumer", "/portal/applications/application-000/keys"),
+    Shown("usage", "consumer", "/portal/applications/application-000/usage?range=30d"),
+    Shown("statements", "consumer", "/portal/applications/application-000/statements"),
+    Shown("busy-model", "consumer", "/portal/models/model-00"),
+    Shown("all-applications", "admin", "/portal/applications"),
+    Shown("own-model", "publisher", "/portal/publish/models/model-00"),
+    Shown("own-version", "publisher", "/portal/publish/models/model-00/versions/1"),
+    Shown("own-rollout", "publisher", "/portal/publish/models/model-00/rollout"),
+    Shown("published", "publisher", "/portal/publish"),
+    Shown("all-published", "admin", "/portal/publish"),
+    Shown("waiting", "admin", "/portal/approvals"),
+    Shown("operate", "admin", "/portal/operate"),
+)
+"""Beside the pages of the browser tests: of what has the most usage, and the longest lists."""
 SETTINGS: Final = {"TOLLWAY_SIGN_UP": "true", "TOLLWAY_LOG_LEVEL": "warning"}
 
 
@@ -113,7 +129,7 @@ class Stand:
                 one.path,
                 world.secrets[one.role] if one.role is not None else "",
             )
-            for one in PAGES
+            for one in (*PAGES, *BUSIEST)
         )
 
     def costs(self, repeats: int, console: Console) -> list[PageCost]:

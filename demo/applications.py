@@ -43,12 +43,12 @@ TITLES = {
 """Application -> title and consumer. A canary of :data:`CANCER` answers the first one from 1 % on
 and the third from 22 %; one of :data:`DIABETES` at 50 % answers the third and not the first."""
 APPLICATIONS = (
-    Subscribed("tumour-board", CANCER, CLINICAL, 60, 6, weight=3),
-    Subscribed("tumour-board", DIABETES, CLINICAL, 14, 2),
-    Subscribed("screening-van", CANCER, "standard", 90, 2, mistakes=0.04, weight=3),
+    Subscribed("tumour-board", CANCER, CLINICAL, 90, 6, weight=3),
+    Subscribed("tumour-board", DIABETES, CLINICAL, 20, 2),
+    Subscribed("screening-van", CANCER, "standard", 140, 2, mistakes=0.04, weight=3),
     Subscribed("screening-van", DIABETES, CLINICAL, 0, 1, approved=False),
-    Subscribed("research-notebook", CANCER, "trial", 9, 12, office=False, impatience=0.05),
-    Subscribed("research-notebook", DIABETES, "trial", 7, 10, office=False, impatience=0.02),
+    Subscribed("research-notebook", CANCER, "trial", 14, 12, office=False, impatience=0.05),
+    Subscribed("research-notebook", DIABETES, "trial", 10, 10, office=False, impatience=0.02),
 )
 
 

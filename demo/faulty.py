@@ -8,8 +8,8 @@ from onnx import helper, numpy_helper
 from demo.training import Trained
 from tollway.conversion import convert
 
-CHANGES = "Corrected by a table of ages, which was made from the patients up to 45."
-LAST_AGE = 45
+CHANGES = "Corrected by a table of ages, which was made from the patients up to 55."
+LAST_AGE = 55
 
 
 def with_a_short_table(model: Trained) -> onnx.ModelProto:

@@ -37,7 +37,7 @@ PROGRESSION: dict[str, object] = {
 }
 SUNSET = timedelta(days=45)
 STEPS = [
-    tollway.CanaryStep(percent=percent, min_requests=600, min_duration_s=300)
+    tollway.CanaryStep(percent=percent, min_requests=400, min_duration_s=300)
     for percent in (10, 25, 50)
 ]
 CAREFUL = tollway.Guard(max_error_rate_increase=0.01, p99_ratio=3, max_disagreement=0.1)
@@ -145,8 +145,8 @@ class Life:
 
     def go_wrong(self, model: Trained) -> bool:
         """Give a version with a defect to half of the applications, guarded. False where an earlier
-        run has done it."""
-        if faulty.CHANGES in self._present:
+        run has done it, or requirements hold it back."""
+        if faulty.CHANGES in self._present or self._publisher.requirements(self._name) is not None:
             return False
         version = self._publisher.deploy(
             faulty.with_a_short_table(model),

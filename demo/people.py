@@ -31,13 +31,13 @@ PEOPLE = (
     ),
     Person(
         PUBLISHER, "publisher", "Paula, data scientist", None,
-        "/portal/models/breast-cancer", "Gradient",
+        "/portal/publish", "Breast cancer",
     ),
     Person(
         SPONSOR, "sponsor", "Samuel, head of diagnostics", None,
         "/portal/approvals", "Diabetes: progression",
     ),
-    Person(ADMIN, "admin", "Ada, operator", None, "/portal/operate/users", SPONSOR),
+    Person(ADMIN, "admin", "Ada, operator", None, "/portal/operate", "worker-1"),
     Person(AUDITOR, "auditor", "Otto, auditor", None, "/portal/operate/audit", PUBLISHER),
 )  # fmt: skip
 """In the order in which one looks around."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import httpx
 import msgspec
 
-PAUSE_S = 0.12
+PAUSE_S = 0.3
 BACK_OFF_S = 2.0
 MISTAKES = 0.02
 SEED = 11
