@@ -97,7 +97,9 @@ class ChangeFollower:
             return False
         with building_for_good():
             whole = self._read(data)
-        found = self._place.stream != ""
+            found = self._place.stream != ""
+            if found:
+                self._apply_live()
         if not found:
             self._journal.unlink()  # nothing but a torn line
             return False
@@ -109,7 +111,7 @@ class ChangeFollower:
         return True
 
     def _read(self, data: bytes) -> bool:
-        """Apply the journal's pages. Returns whether it ends with a whole one."""
+        """Learn what the journal's pages have come to. Returns whether it ends with a whole one."""
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             try:
@@ -119,10 +121,49 @@ class ChangeFollower:
                 logger("follower").error("the disk copy is damaged", error=str(error))
                 return False
             self._complete = (page.reset or self._complete) and set(self._kinds) <= set(page.kinds)
-            self._take(page)
+            self._fold(page)
             self._lines += 1 + len(page.changes)
             start = end + 1
         return start == len(data)
+
+    def _fold(self, page: ChangePage) -> None:
+        if page.reset:
+            self._clear()
+        for change in page.changes:
+            if change.kind not in self._decoders:
+                continue  # of no use to this role, or of a newer control
+            live = self._live[intern(change.kind)]
+            if change.doc == DELETED:
+                live.pop(change.key, None)
+            else:
+                live[change.key] = _kept(change)
+        self._place = _Place(page.stream, page.next)
+
+    def _apply_live(self) -> None:
+        """Apply the newest documents, and none that they have replaced: what was true once, and is
+        not now, is nobody's business again."""
+        decoded: list[tuple[str, str, msgspec.Struct | None]] = []
+        for kind, live in self._live.items():
+            for key, change in list(live.items()):
+                document = self._decoded(change)
+                if document is None:
+                    del live[key]
+                else:
+                    decoded.append((kind, key, document))
+        self._apply(decoded, True)
+
+    def _clear(self) -> None:
+        for live in self._live.values():
+            live.clear()
+
+    def _decoded(self, change: Change) -> msgspec.Struct | None:
+        """The document. None, and a line, for what cannot be understood: it must not leave an
+        earlier, wider right in force."""
+        try:
+            return self._decoders[change.kind].decode(change.doc)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            logger("follower").error("document refused", key=change.key, error=str(error))
+            return None
 
     def _documents(self) -> int:
         return sum(map(len, self._live.values()))
@@ -181,29 +222,18 @@ class ChangeFollower:
 
     def _take_in_order(self, page: ChangePage) -> None:
         if page.reset:
-            for live in self._live.values():
-                live.clear()
+            self._clear()
         decoded: list[tuple[str, str, msgspec.Struct | None]] = []
         for change in page.changes:
-            decoder = self._decoders.get(change.kind)
-            if decoder is None:
+            if change.kind not in self._decoders:
                 continue  # of no use to this role, or of a newer control
             kind = intern(change.kind)
             live = self._live[kind]
-            if change.doc == DELETED:
+            document = None if change.doc == DELETED else self._decoded(change)
+            if document is None:
                 live.pop(change.key, None)
-                decoded.append((kind, change.key, None))
-                continue
-            try:
-                document = decoder.decode(change.doc)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                # What cannot be understood must not leave an earlier, wider right in force.
-                logger("follower").error("document refused", key=change.key, error=str(error))
-                live.pop(change.key, None)
-                decoded.append((kind, change.key, None))
-                continue
-            # A copy: what the page's decoder gives keeps the whole page in memory.
-            live[change.key] = Change(change.seq, kind, change.key, change.doc.copy())
+            else:
+                live[change.key] = _kept(change)
             decoded.append((kind, change.key, document))
         self._place = _Place(page.stream, page.next)
         self._apply(decoded, page.reset)
@@ -260,3 +290,8 @@ class ChangeFollower:
         )
         write_atomically(self._journal, msgspec.json.encode(page) + b"\n", 0o600)
         self._lines = self._documents()
+
+
+def _kept(change: Change) -> Change:
+    """A copy: what the page's decoder gives keeps the whole page in memory."""
+    return Change(change.seq, intern(change.kind), change.key, change.doc.copy())

@@ -145,6 +145,28 @@ async def test_disk_copy_serves_a_start_without_control(
     task.cancel()
 
 
+async def test_what_a_document_was_before_is_not_applied_again_at_a_start(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    seen = Seen()
+    control.add("a", stable=1)
+    task = asyncio.create_task(follower(control, seen, tmp_path).run())
+    await seen.until({"a": {"stable": 1}})
+    control.add("a", stable=2)
+    await seen.until({"a": {"stable": 2}})
+    control.add("b")
+    await seen.until({"a": {"stable": 2}, "b": {}})
+    control.remove("b")
+    await seen.until({"a": {"stable": 2}})
+    task.cancel()
+
+    applied: list[tuple[list[tuple[str, msgspec.Struct | None]], bool]] = []
+    again = follower(control, seen, tmp_path)
+    again._apply = lambda changes, reset: applied.append(([one[1:] for one in changes], reset))
+    assert again.load()
+    assert applied == [([("a", ModelDoc(name="a", aliases={"stable": 2}))], True)]
+
+
 async def test_a_whole_journal_is_not_written_again_at_a_start(
     control: FakeControl, tmp_path: Path
 ) -> None:
