@@ -1,10 +1,12 @@
 """The browser of the tests: one that is installed, else one that is installed now."""
 
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -22,29 +24,49 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-dev-shm-usage",  # containers give it too little
 ]
-INSTALL_S = 300
+APT = ["apt-get", "--yes", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=2"]
+COMMANDS_OF_APT = (
+    ([*APT, "update"], 90),
+    ([*APT, "install", "--no-install-recommends", "chromium"], 240),
+)
+OF_PLAYWRIGHT = ([sys.executable, "-m", "playwright", "install", "chromium"], 120)
+INSTALLS_WITHIN_S = 480
+"""What all attempts take at most; a test that waits for the browser may take longer than others."""
 
 
 @cache
 def executable() -> str | None:
     """The path of an installed browser; None: Playwright's own, which was installed now.
 
-    Raises ``RuntimeError`` with the ways out where there is none, and none can be had.
+    Raises ``RuntimeError`` with what went wrong, in one line, where none can be had.
     """
     found = _installed()
     if found is not None:
         return found
-    if _succeeds([sys.executable, "-m", "playwright", "install", "chromium"]):
-        return None
+    lock = Path(tempfile.gettempdir()) / f"tollway-browser-{os.geteuid()}.lock"
+    with lock.open("w") as held:  # of several processes of tests one installs, and others wait
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return _installed() or _install()
+
+
+def _install() -> str | None:
+    """By the system where allowed, because it brings the libraries too; else by Playwright."""
+    wrong = []
     is_debian = platform.system() == "Linux" and Path("/etc/debian_version").exists()
     if is_debian and os.geteuid() == 0:
-        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]
-        if _succeeds(["apt-get", "update"]) and _succeeds(apt):
-            found = _installed()
-    if found is None:
-        raise RuntimeError("the browser tests need Chromium or Chrome: install one of them")
-    return found
+        defects = [_defect(command, within_s) for command, within_s in COMMANDS_OF_APT]
+        if (found := _installed()) is not None:
+            return found
+        wrong += [defect for defect in defects if defect is not None]
+    defect = _defect(*OF_PLAYWRIGHT)
+    if defect is None:
+        return None
+    raise RuntimeError(
+        "the browser tests need Chromium or Chrome; install one of them. "
+        + "; ".join([*wrong, defect])
+    )
 
 
 def _installed() -> str | None:
@@ -54,6 +76,24 @@ def _installed() -> str | None:
     return next((path for path in MAC if Path(path).exists()), None)
 
 
-def _succeeds(command: list[str]) -> bool:
-    done = subprocess.run(command, capture_output=True, timeout=INSTALL_S, check=False)
-    return done.returncode == 0
+def _defect(command: list[str], within_s: int) -> str | None:
+    """What went wrong with the command, in one line."""
+    told = " ".join(command)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        )
+    except subprocess.TimeoutExpired:
+        return f"{told}: not done within {within_s} s"
+    except OSError as error:
+        return f"{told}: {error}"
+    if done.returncode == 0:
+        return None
+    last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
+    return f"{told}: exit {done.returncode}: {last}"

@@ -13,9 +13,20 @@ from tests.e2e.stack import RunningStack
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
-EXPECTED = "Failed to load resource: the server responded with a status of 4"
-"""What the console says of a page that is refused, which is what a test may be about."""
+REFUSALS = (
+    "Failed to load resource: the server responded with a status of 4",
+    "Response Status Error Code 4",
+)
+"""What the browser and htmx say of a refused request, which is what a test may be about."""
 Visitor = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test may wait for a browser that is installed."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.parent == folder:
+            item.add_marker(pytest.mark.timeout(chromium.INSTALLS_WITHIN_S + 120))
 
 
 @pytest.fixture(scope="session")
@@ -49,11 +60,18 @@ def complaints() -> Iterator[list[str]]:
 def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[Visitor]:
     """``visitor("publisher")``: a page of somebody who is logged in; ``visitor(None)``: of nobody.
 
-    Contexts are new each time: nobody has another's cookies.
+    Contexts are new each time: nobody has another's cookies. ``refused``: the test provokes
+    refusals, and the console may tell of them.
     """
     opened: list[BrowserContext] = []
 
-    def visit(role: str | None, *, size: tuple[int, int] = DESKTOP, dark: bool = False) -> Page:
+    def visit(
+        role: str | None,
+        *,
+        size: tuple[int, int] = DESKTOP,
+        dark: bool = False,
+        refused: bool = False,
+    ) -> Page:
         context = browser.new_context(
             base_url=world.url,
             viewport={"width": size[0], "height": size[1]},
@@ -66,7 +84,7 @@ def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[V
         if role is not None:
             context.add_cookies([world.cookie(role)])
         page = context.new_page()
-        watch(page, complaints)
+        watch(page, complaints, REFUSALS if refused else ())
         return page
 
     yield visit
@@ -74,12 +92,13 @@ def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[V
         context.close()
 
 
-def watch(page: Page, complaints: list[str]) -> None:
-    """Note what the console says, defects of scripts, and requests to anywhere else."""
+def watch(page: Page, complaints: list[str], allowed: tuple[str, ...]) -> None:
+    """Note what the console says (reports of the content security policy too), and defects of
+    scripts."""
 
     def said(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
-            complaints.append(f"{page.url}: {message.text}")
+        if message.type in ("error", "warning") and not message.text.startswith(allowed):
+            complaints.append(f"{page.url}: {message.text} ({message.location['url']})")
 
     page.on("console", said)
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))

@@ -11,6 +11,8 @@ class Shown(NamedTuple):
     role: str | None
     """None: nobody is logged in."""
     path: str
+    refused: bool = False
+    """Whether the answer is a refusal."""
 
 
 PAGES = (
@@ -47,7 +49,7 @@ PAGES = (
     Shown("approvals", "sponsor", "/portal/approvals"),
     Shown("approvals", "publisher", "/portal/approvals"),
     Shown("approval", "auditor", "/portal/approvals/demand-forecast/1"),
-    Shown("not-found", "consumer", "/portal/models/none"),
+    Shown("not-found", "consumer", "/portal/models/none", refused=True),
     Shown("operate", "admin", "/portal/operate"),
     Shown("traffic", "admin", "/portal/operate/traffic"),
     Shown("limits", "auditor", "/portal/operate/limits"),

@@ -50,7 +50,7 @@ def predict(page: Page, button: str = "Predict") -> None:
 
 
 def test_a_reader_finds_a_model_and_tries_it(visitor: Visitor, key: str) -> None:
-    page = visitor("consumer")
+    page = visitor("consumer", refused=True)
     page.goto("/portal")
     page.get_by_label("Search the catalogue").fill("owed income")
     expect(page.locator("#catalogue a.card")).to_have_count(1)
@@ -84,7 +84,7 @@ def test_a_reader_finds_a_model_and_tries_it(visitor: Visitor, key: str) -> None
 
 
 def test_a_used_up_limit_says_when_to_come_back(visitor: Visitor, key: str) -> None:
-    page = visitor("consumer", size=PHONE)
+    page = visitor("consumer", size=PHONE, refused=True)
     page.goto("/portal/models/loans/try")
     page.get_by_label("Your API key").fill(key)
     answer = page.get_by_role("region", name="Answer")

@@ -7,7 +7,7 @@ from tests.browser.world import HOSTILE, PASSWORD
 
 
 def test_somebody_signs_up_logs_out_and_logs_in(visitor: Visitor) -> None:
-    page = visitor(None)
+    page = visitor(None, refused=True)
     page.goto("/")
     page.get_by_role("link", name="Make an account").click()
     page.get_by_label("Name", exact=True).fill("newcomer")
@@ -36,7 +36,7 @@ def test_somebody_signs_up_logs_out_and_logs_in(visitor: Visitor) -> None:
 
 
 def test_a_wrong_password_is_told_and_the_name_stays(visitor: Visitor) -> None:
-    page = visitor(None)
+    page = visitor(None, refused=True)
     log_in(page, "robin-consumer", "not the password")
     expect(page.get_by_role("alert")).to_contain_text("the name or the password is wrong")
     expect(page.get_by_label("Name")).to_have_value("robin-consumer")

@@ -74,7 +74,7 @@ def test_a_sponsor_refuses_with_a_reason_and_then_approves(fares: World, visitor
         admin.put(f"{API}/requirements", json=agreed).raise_for_status()
         asked = admin.post(f"{API}/versions/2/approval-requests", json={"note": "For May."})
         asked.raise_for_status()
-    page = visitor("sponsor")
+    page = visitor("sponsor", refused=True)
     page.goto("/portal/approvals")
     page.get_by_role("link", name=re.compile("version 2")).click()
     expect(page.get_by_text("Fares that nobody pays.")).to_be_visible()

@@ -1,0 +1,55 @@
+"""A page is looked at on desktop and phone, and searched for what shuts somebody out."""
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE, Visitor
+from tests.browser.pages import Shown
+
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+SERIOUS = ("serious", "critical")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+UNDRAWN = ".chart .plot:empty:not([hidden] *)"
+"""Charts in a tab that nobody has opened are not drawn."""
+
+
+def look(shown: Shown, visitor: Visitor, screens: Path, *, dark: bool) -> list[str]:
+    """Take both screenshots; what is wrong with the page, in words."""
+    wrong = []
+    page = visitor(shown.role, dark=dark, refused=shown.refused)
+    page.goto(shown.path)
+    settle(page)
+    scheme = "dark" if dark else "light"
+    for device, size in (("desktop", DESKTOP), ("phone", PHONE)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        name = f"{shown.role or 'nobody'}-{shown.name}-{scheme}-{device}.png"
+        page.screenshot(path=screens / name, full_page=True)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wide > 0:
+            wrong.append(f"{name} scrolls sideways by {wide} px")
+        if device == "desktop":
+            wrong += violations(page)
+    return wrong
+
+
+def settle(page: Page) -> None:
+    """Wait until the page's scripts have prepared it. Not for quiet: live pages are never quiet."""
+    expect(page.locator('html[data-ready="1"]')).to_have_count(1)
+    expect(page.locator(UNDRAWN)).to_have_count(0)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds that shuts somebody out, in words.
+
+    Its source is run by the debugger, which no content security policy concerns.
+    """
+    page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate("(options) => axe.run(document, options)", RULES)
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:200]}"
+        for one in found["violations"]
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
+    ]
