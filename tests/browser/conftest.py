@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser import chromium
 from tests.browser.world import PASSWORD, World, build
@@ -13,6 +20,8 @@ from tests.e2e.stack import RunningStack
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
+WITHIN_MS = 20_000
+"""How long a page may take to show what is expected: machines of tests are slow and shared."""
 REFUSALS = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
@@ -32,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium."""
+    expect.set_options(timeout=WITHIN_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=chromium.executable(), args=chromium.ARGUMENTS

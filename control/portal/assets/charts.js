@@ -26,6 +26,14 @@
   const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
   const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  /* Ticks of time (uPlot: from a step on, a text, and what is below it where the year or the day begins). */
+  const ticks = [
+    [31536000, "{YYYY}", null, null, null, null, null, null, 1],
+    [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+    [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+    [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+    [0.001, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  ];
   const property = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const text = (value, unit) =>
     value === null || value === undefined ? "–" : number.format(value) + (unit ? ` ${unit}` : "");
@@ -210,7 +218,7 @@
           },
         },
         axes: [
-          { ...axis, grid: { show: false },
+          { ...axis, grid: { show: false }, ...(time ? { values: ticks } : {}),
             ...(data.x_kind === "text" ? {
               splits: () => data.x.map((_, at) => at),
               values: (_, places) => places.map((at) => data.x[at] ?? ""),
