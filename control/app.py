@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 import anyio.to_thread
+import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -72,6 +73,8 @@ from runtime.request_ids import RequestIds
 
 API = "/api/v1"
 OPENAPI = f"{API}/openapi.json"
+TITLE = "Tollway management API"
+SUMMARY = "Models, versions, consumers, keys, subscriptions and usage."
 Application = FastAPI
 """What :func:`create_app` gives: an ASGI application with a ``state``."""
 THREADS = 16
@@ -98,10 +101,15 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.jobs.open()
         services.webhooks.dispatcher.open()
         keys = asyncio.create_task(services.issuer_tokens.run())
+        # It takes seconds, once: nobody waits for it, and no request beside it.
+        describing = asyncio.create_task(
+            anyio.to_thread.run_sync(openapi_content, abandon_on_cancel=True)
+        )
         yield
-        keys.cancel()
-        with suppress(asyncio.CancelledError):
-            await keys
+        for task in (keys, describing):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)
@@ -109,8 +117,8 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.database.close()
 
     app = FastAPI(
-        title="Tollway management API",
-        summary="Models, versions, consumers, keys, subscriptions and usage.",
+        title=TITLE,
+        summary=SUMMARY,
         version=software_version(),
         openapi_url=None,
         docs_url=None,
@@ -202,19 +210,23 @@ def _routes() -> list[BaseRoute]:
         router.include_router(make(), prefix=API)
 
     @router.get(OPENAPI, include_in_schema=False)
-    def openapi(request: Request) -> dict[str, Any]:
+    def openapi() -> Response:
         """This API's own description."""
-        return openapi_document(request.app)
+        return Response(openapi_content(), media_type="application/json")
 
     return router.routes
 
 
-def openapi_document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: made when first asked for, with errors as they are really answered."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
+@cache
+def openapi_content() -> bytes:
+    """The OpenAPI document as JSON. Made once in a process, which takes seconds."""
+    return msgspec.json.encode(openapi_document())
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document, with errors as they are really answered."""
     document = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        title=TITLE, version=software_version(), summary=SUMMARY, routes=_routes()
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -239,7 +251,6 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
             if "application/json" in refused.get("content", {}):
                 refused["description"] = "A value is not acceptable; `errors` names the fields."
                 refused["content"] = problem
-    app.openapi_schema = document
     return document
 
 

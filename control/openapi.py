@@ -2,23 +2,15 @@
 
 import json
 import sys
-import tempfile
-from pathlib import Path
 
-from control.app import create_app, openapi_document
-from control.settings import ControlSettings
+from control.app import openapi_document
 from runtime.logs import configure_logs
 
 
 def main() -> None:
-    """Build control on an empty database and write its document to standard output."""
+    """Write the document to standard output."""
     configure_logs("control")
-    with tempfile.TemporaryDirectory() as folder:
-        settings = ControlSettings(data_dir=Path(folder), database_url="", blob_store="")
-        app = create_app(settings)
-        document = openapi_document(app)
-        app.state.services.database.close()
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.write(json.dumps(openapi_document(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ visitor's own session as its bearer. The portal has no rights of its own."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -10,7 +11,8 @@ from fastapi import Request
 from pydantic import BaseModel, TypeAdapter
 
 from control.middleware import client_address
-from protocol.problems import FieldError, Problem
+from protocol.errors import Code, TollwayError
+from protocol.problems import FieldError, Problem, of_error
 
 Reply = TypeVar("Reply")
 QueryValue = str | int | bool | None
@@ -19,6 +21,9 @@ Query = QueryValue | list[str]
 API: Final = "/api/v1"
 _BASE: Final = httpx.URL("http://control")
 MAX_FIELDS_SHOWN: Final = 100
+MAX_PATH: Final = 2_000
+_STEPS: Final = frozenset({".", ".."})
+"""Names that would lead out of the path that they are put in."""
 _PASSED_ON: Final = ("user-agent", "x-request-id", "x-forwarded-proto", "accept-language")
 _WITHOUT_REASON: Final = "the management API gave no reason"
 
@@ -93,9 +98,18 @@ class Api:
         answer = await self.call("GET", path, query=query)
         return Tagged(_read(answer, kind), answer.headers.get("etag", ""))
 
-    async def post(self, path: str, body: object, kind: type[Reply], **query: Query) -> Reply:
+    async def post(
+        self,
+        path: str,
+        body: object,
+        kind: type[Reply],
+        *,
+        if_match: str | None = None,
+        **query: Query,
+    ) -> Reply:
         """Send ``body`` (a pydantic model, or what JSON can say; None: no body)."""
-        return _read(await self.call("POST", path, body, query=query), kind)
+        headers = {"if-match": if_match}
+        return _read(await self.call("POST", path, body, query=query, headers=headers), kind)
 
     async def put(
         self,
@@ -163,14 +177,22 @@ class Api:
         elif body is not None:
             content = _json(body)
             sent.setdefault("content-type", "application/json")
-        # As `path` of a URL, and not as a part of its text: "?" and "#" in it are quoted.
-        url = _BASE.copy_with(path=API + path, params=given or None)
+        url = _BASE.copy_with(path=API + _quoted(path), params=given or None)
         return httpx.Request(method, url, headers=sent, content=content)
 
     @staticmethod
     def refusal(answer: httpx.Response) -> ApiRefusal:
         """What an answer that was read refuses."""
         return _refusal(answer)
+
+
+def _quoted(path: str) -> str:
+    """As it goes over the wire, below the API whatever names in it say. Raises ``NOT_FOUND``."""
+    if len(path) > MAX_PATH or not _STEPS.isdisjoint(path.split("/")):
+        raise ApiRefusal(
+            of_error(TollwayError(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
+        )
+    return quote(path, safe="/")
 
 
 _ADAPTERS: Final[dict[object, TypeAdapter[Any]]] = {}

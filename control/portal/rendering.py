@@ -12,7 +12,7 @@ from control.portal.assets import asset_url
 from control.portal.filters import FILTERS
 from control.portal.middleware import PORTAL
 from control.portal.navigation import navigation
-from control.portal.session import BEFORE, Visit
+from control.portal.session import BEFORE, SESSION, Visit, end
 from runtime.release import software_version
 
 NOTICE: Final = "tollway_notice"
@@ -53,6 +53,9 @@ def page(
     response = HTMLResponse(text, status, headers)
     if notice and not visit.is_htmx:
         response.delete_cookie(NOTICE, path=PORTAL)
+    if visit.me is None and SESSION in visit.request.cookies:
+        # The session has ended: forms of this page are bound to the cookie that takes its place.
+        end(response)
     if visit.before is not None:
         response.set_cookie(
             BEFORE, visit.before, path=PORTAL, secure=visit.secure, httponly=True, samesite="lax"

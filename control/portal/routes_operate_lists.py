@@ -1,6 +1,6 @@
 """Pages of consumers, subscriptions that wait, identity providers and settings."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
@@ -82,20 +82,27 @@ def _add_subscriptions(router: APIRouter) -> None:
 
     @router.post("/subscriptions/{application}/{model}/{decision}")
     async def decide(
-        visit: Admin, application: str, model: str, decision: str, form: TheForm
+        visit: Admin,
+        application: str,
+        model: str,
+        decision: Literal["approve", "refuse"],
+        form: TheForm,
     ) -> Response:
         """Approve or refuse one."""
         path = f"/subscriptions/{application}/{model}"
-        approved = decision == "approve"
         try:
             await visit.api.post(
-                f"{path}/{'approve' if approved else 'refuse'}",
+                f"{path}/{decision}",
                 {"reason": form.text("reason")},
                 Subscription,
             )
         except ApiRefusal as refusal:
             return await _waiting(visit, refusal=refusal)
-        said = f"{application} may call {model}." if approved else f"{application} was refused."
+        said = (
+            f"{application} may call {model}."
+            if decision == "approve"
+            else f"{application} was refused."
+        )
         return redirect(visit, PATH, notice=said)
 
 

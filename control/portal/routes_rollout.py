@@ -23,7 +23,7 @@ from control.portal.rollout_forms import (
 from control.portal.session import TheForm, Visit, signed_in
 from control.portal.streams import Event
 from control.rollouts.callers import RolloutCallers
-from protocol.errors import Code
+from protocol.errors import Code, TollwayError
 from registry.canary_bodies import GuardedCanaryOutput
 from registry.rollout_bodies import RolloutOutput
 
@@ -88,15 +88,16 @@ def _add_changes(router: APIRouter) -> None:
     @router.post(_PATH + "/guarded")
     async def begin_guarded(visit: Publisher, form: TheForm, model: str) -> Response:
         """A guarded canary; compared with stable where its guard asks for it."""
-        body = guarded_body(form)
+        body, etag = guarded_body(form), ""
         if compares(form):
-            present = await visit.api.get(f"/models/{model}/rollout", RolloutOutput)
+            present, etag = await visit.api.get_tagged(f"/models/{model}/rollout", RolloutOutput)
             version = form.number("canary.version")
             shadows: list[object] = [one.model_dump() for one in present.shadow]
             if all(one.version != version for one in present.shadow):
                 shadows.append({"version": version})
             body["shadow"] = shadows
-        return await _change(visit, form, model, "guarded", body, "The canary has begun.")
+        said = "The canary has begun."
+        return await _change(visit, form, model, "guarded", body, said, if_match=etag or None)
 
     @router.post(_PATH + "/stable")
     async def set_stable(visit: Publisher, form: TheForm, model: str) -> Response:
@@ -114,8 +115,16 @@ def _add_changes(router: APIRouter) -> None:
     @router.post(_PATH + "/rollback")
     async def roll_back(visit: Publisher, form: TheForm, model: str) -> Response:
         """The version that was stable before answers again, and the canary ends."""
+        present, etag = await visit.api.get_tagged(f"/models/{model}/rollout", RolloutOutput)
+        if form.number("to") != present.previous:
+            # Somebody else was faster: rolling back twice would lead forward again.
+            raise TollwayError(
+                Code.CONFLICT, "the rollout has changed since you saw it: nothing was changed"
+            )
         body = {"reason": form.text("reason")}
-        found = await visit.api.post(f"/models/{model}/rollback", body, RolloutOutput)
+        found = await visit.api.post(
+            f"/models/{model}/rollback", body, RolloutOutput, if_match=etag or None
+        )
         return _back(visit, model, f"Rolled back: version {found.stable} answers now.")
 
 
@@ -129,11 +138,18 @@ def _add_canary_actions(router: APIRouter) -> None:
 
 
 async def _change(
-    visit: Visit, form: Form, model: str, tab: str, body: Mapping[str, object], done: str
+    visit: Visit,
+    form: Form,
+    model: str,
+    tab: str,
+    body: Mapping[str, object],
+    done: str,
+    *,
+    if_match: str | None = None,
 ) -> Response:
     """Change the rollout; a refusal shows the form again, with what callers would trip over."""
     try:
-        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput)
+        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, if_match=if_match)
     except ApiRefusal as refusal:
         return await _page(visit, model, tab=tab, form=form, refusal=refusal)
     return _back(visit, model, done)
@@ -151,8 +167,8 @@ async def _page(
     broken: list[str] = []
     if refusal is not None and form is not None and refusal.problem.code == Code.INCOMPATIBLE:
         wanted = form.number("stable") or form.number("canary.version")
-        assert isinstance(wanted, int)
-        broken = await breaking_changes(visit.api, model, shown.state.rollout.stable, wanted)
+        assert isinstance(wanted, int | float)  # else the API would have named the field
+        broken = await breaking_changes(visit.api, model, shown.state.rollout.stable, int(wanted))
     guarded: Values = default_values()
     if form is not None and tab == "guarded":
         guarded = given_values(form)

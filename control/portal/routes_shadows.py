@@ -6,14 +6,14 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from control.portal.api import ApiRefusal
+from control.portal.api import ApiRefusal, Tagged
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
 from control.portal.session import TheForm, Visit, signed_in
 from control.portal.shadows import SPANS, read_overview, read_report
 from control.portal.streams import Event
-from registry.rollout_bodies import RolloutOutput, ShadowOutput
+from registry.rollout_bodies import RolloutOutput
 
 Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
 Publisher = Annotated[Visit, signed_in("admin", "publisher")]
@@ -61,30 +61,33 @@ def _add_changes(router: APIRouter) -> None:
         version, percent = form.number("version"), form.number("percent")
         changed = {"version": version, "percent": 100 if percent is None else percent}
         present = await _present(visit, model)
-        wanted = [changed if one.version == version else one.model_dump() for one in present]
+        shadows = present.item.shadow
+        wanted = [changed if one.version == version else one.model_dump() for one in shadows]
         if changed not in wanted:
             wanted.append(changed)
         said = f"Version {form.text('version')} scores {changed['percent']} % of the requests."
-        return await _set(visit, form, model, wanted, said)
+        return await _set(visit, form, model, present.etag, wanted, said)
 
     @router.post(_PATH + "/{version}/end")
     async def end_shadow(visit: Publisher, form: TheForm, model: str, version: int) -> Response:
         """The version is a shadow no longer; its report stays."""
         present = await _present(visit, model)
-        wanted = [one.model_dump() for one in present if one.version != version]
-        return await _set(visit, form, model, wanted, f"Version {version} is a shadow no longer.")
+        wanted = [one.model_dump() for one in present.item.shadow if one.version != version]
+        said = f"Version {version} is a shadow no longer."
+        return await _set(visit, form, model, present.etag, wanted, said)
 
 
-async def _present(visit: Visit, model: str) -> Sequence[ShadowOutput]:
-    return (await visit.api.get(f"/models/{model}/rollout", RolloutOutput)).shadow
+async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
+    return await visit.api.get_tagged(f"/models/{model}/rollout", RolloutOutput)
 
 
 async def _set(
-    visit: Visit, form: Form, model: str, wanted: Sequence[object], said: str
+    visit: Visit, form: Form, model: str, etag: str, wanted: Sequence[object], said: str
 ) -> Response:
+    """Write the whole list, if the rollout is still the one that it was read from."""
     body = {"shadow": wanted, "reason": form.text("reason")}
     try:
-        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput)
+        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, if_match=etag or None)
     except ApiRefusal as refusal:
         return await _page(visit, model, form=form, refusal=refusal)
     return redirect(visit, f"/portal/publish/models/{model}/shadows", notice=said)

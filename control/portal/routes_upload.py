@@ -128,7 +128,7 @@ def _add_pages(router: APIRouter) -> None:
         shown = {"artifact": form.text("artifact"), "size": form.text("size"), "name": ""}
         known, inspected = await asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput),
-            _inspected(visit, shown["artifact"], int(form.number("size") or 0)),
+            _inspected(visit, shown["artifact"], form.number("size")),
         )
         found = tensors(inspected)
         try:
@@ -156,7 +156,9 @@ def _add_pages(router: APIRouter) -> None:
         return redirect(visit, at, notice=f"Version {made.number} is registered.")
 
 
-async def _inspected(visit: Visit, artifact: str, size: int) -> InspectionOutput:
+async def _inspected(
+    visit: Visit, artifact: str, size: int | float | str | None
+) -> InspectionOutput:
     body = {"artifact": {"digest": artifact, "size": size}}
     return await visit.api.post("/inspections", body, InspectionOutput)
 

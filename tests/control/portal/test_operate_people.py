@@ -224,3 +224,14 @@ async def test_a_password_in_the_databases_address_is_not_shown(
     assert answer.json()["database"] == "postgresql"
     assert "w0rd" not in answer.text
     assert "tollway:***@db.internal" in answer.text
+
+
+async def test_a_word_that_is_no_decision_decides_nothing(
+    control: Control, visiting: Visiting
+) -> None:
+    admin = await visiting("admin")
+    await waiting(control)
+    path, token = "/portal/operate/subscriptions", await token_of(admin)
+    done = await admin.post(f"{path}/shop/risk/aprove", data={"csrf": token, "reason": "fine"})
+    assert done.status_code == 422
+    assert "shop" in (await admin.get(path)).text

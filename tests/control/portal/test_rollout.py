@@ -175,7 +175,9 @@ async def test_one_button_rolls_back_and_says_what_answers(
         await control.admin.put(API, json={"stable": number})
     publisher = await publisher_of(control, visiting)
     assert "Roll back to version 1" in (await publisher.get(PAGE)).text
-    done = await send(publisher, "rollback", reason="biased")
+    other = await send(publisher, "rollback", reason="seen before", to="2")
+    assert other.status_code == 409
+    done = await send(publisher, "rollback", reason="biased", to="1")
     assert done.status_code == 303
     shown = (await publisher.get(PAGE)).text
     assert "Rolled back: version 1 answers now." in shown

@@ -5,8 +5,10 @@ from http.cookies import SimpleCookie
 
 import httpx
 import pytest
+from fastapi import Request
 from fastapi.routing import iter_route_contexts
 
+from control.portal.api import Api, ApiRefusal
 from control.portal.session import SAFE, local_path
 from tests.control.portal.conftest import PASSWORD, Visiting, log_in, token_of
 from tests.control.running import Control, connect
@@ -252,3 +254,28 @@ async def test_a_page_says_what_is_refused_and_htmx_gets_a_notice(visiting: Visi
 async def test_the_root_leads_to_the_portal(control: Control) -> None:
     answer: httpx.Response = await control.anonymous.get("/")
     assert (answer.status_code, answer.headers["Location"]) == (307, "/portal")
+
+
+async def test_who_logs_in_again_after_their_session_has_ended_gets_in(
+    control: Control, visiting: Visiting
+) -> None:
+    client = await visiting("consumer")
+    await control.admin.delete("/api/v1/sessions", params={"user": "robin-consumer"})
+    assert (await log_in(client, "robin-consumer")).status_code == 303
+    assert (await client.get("/portal/account")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["../../../metrics", "..", ".", "x" * 3000])
+async def test_a_name_leads_nowhere_but_below_the_api(control: Control, name: str) -> None:
+    """``/metrics`` asks for no credential: it is not for people."""
+    request = Request({"type": "http", "headers": [], "app": control.app, "client": None})
+    with pytest.raises(ApiRefusal) as refused:
+        await Api(request, None).call("GET", f"/models/{name}")
+    assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%2Fb", "a b", "\n", "é"])
+def test_names_are_quoted_in_paths(control: Control, name: str) -> None:
+    request = Request({"type": "http", "headers": [], "app": control.app, "client": None})
+    url = Api(request, None).request("GET", f"/models/{name}").url
+    assert (url.path, url.query) == (f"/api/v1/models/{name}", b"")
