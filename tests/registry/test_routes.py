@@ -482,6 +482,7 @@ async def test_every_route_refuses_who_may_not_use_it(small_bench: Bench) -> Non
         "/models/{model}/versions",
         "/models/{model}/versions/{number}",
         "/models/{model}/versions/{number}/transitions",
+        "/models/{model}/versions/{number}/compatibility",
         "/models/{model}/versions/{number}/deprecation",
         "/models/{model}/aliases",
         "/models/{model}/aliases/{alias}",
