@@ -14,6 +14,7 @@ from control.portal.schema_tree import Node, schema_tree
 
 METHODS: Final = ("get", "head", "put", "post", "patch", "delete")
 _ANCHOR: Final = re.compile(r"[^a-z0-9]+")
+_LOGINS: Final = "/api/v1/oidc/"
 _JSON: Final = "application/json"
 _TITLES: Final = {"oidc": "OpenID Connect", "api": "API"}
 Json = Mapping[str, object]
@@ -71,9 +72,12 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def readable(self) -> bool:
-        """Whether it can be tried by reading: a GET that answers with JSON."""
-        return self.method == "GET" and any(
-            one.status == "200" and one.schema is not None for one in self.answers
+        """Whether it can be tried by reading: a GET that answers with JSON, and makes nothing: the
+        end of a login by an identity provider would show a new session's secret."""
+        return (
+            self.method == "GET"
+            and not self.path.startswith(_LOGINS)
+            and any(one.status == "200" and one.schema is not None for one in self.answers)
         )
 
     def holds(self, words: list[str]) -> bool:

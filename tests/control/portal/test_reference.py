@@ -93,7 +93,7 @@ async def test_a_route_is_read_as_the_reader_and_nothing_else_is_sent(
     assert "HTTP/1.1 403" in refused.text
     wrong = await client.get("/portal/reference/send?operation=list_keys&p-limit=many")
     assert "HTTP/1.1 422" in wrong.text
-    for operation in ("create_key", "none", ""):
+    for operation in ("create_key", "finish_oidc_login", "none", ""):
         answer = await client.get(f"/portal/reference/send?operation={operation}")
         assert answer.status_code == 404, operation
 
