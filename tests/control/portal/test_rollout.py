@@ -233,3 +233,18 @@ async def test_what_breaks_callers_is_listed_and_forced_only_with_a_reason(
     forced = await send(publisher, "stable", stable=str(third), force="on", reason="agreed")
     assert forced.status_code == 303, forced.text
     assert (await control.admin.get(API)).json()["stable"] == third
+
+
+@pytest.mark.parametrize("role", ["publisher", "auditor"])
+async def test_callers_are_links_for_those_alone_who_may_open_them(
+    role: str, control: Control, visiting: Visiting
+) -> None:
+    await begun(control)
+    await answered(control, 5)
+    client = await (publisher_of(control, visiting) if role == "publisher" else visiting(role))
+    for page in ("callers", "versions/1/deprecation"):
+        shown = await client.get(f"/portal/publish/models/risk/{page}")
+        assert shown.status_code == 200
+        assert "shop" in shown.text
+        is_linked = 'href="/portal/applications/shop"' in shown.text
+        assert is_linked == (role == "auditor")
