@@ -208,3 +208,17 @@ async def test_latency_is_drawn_with_gaps_and_refused_for_what_is_not_there(
     empty = await control.anonymous.get("/portal/models/credit/latency.json")
     assert empty.json() == {"x": [], "series": []}
     assert (await control.anonymous.get("/portal/models/none/latency.json")).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["consumer", "sponsor", "auditor", None])
+async def test_who_may_not_subscribe_is_not_led_there(
+    role: str | None, control: Control, visiting: Visiting
+) -> None:
+    publish(control, "credit")
+    client = control.anonymous if role is None else await visiting(role)
+    may = (await client.get("/portal/subscribe?model=credit")).status_code != 403
+    assert may == (role in ("consumer", None))
+    for page in ("", "/try"):
+        shown = await client.get(f"/portal/models/credit{page}")
+        assert shown.status_code == 200
+        assert ("/portal/subscribe" in shown.text) == may
