@@ -68,6 +68,7 @@ def portal_router() -> APIRouter:
         router.include_router(area(), prefix=PORTAL)
 
     @router.get("/")
+    @router.get(f"{PORTAL}/models")
     async def to_portal() -> Response:
         """The front page."""
         return RedirectResponse(PORTAL, 307)

@@ -45,12 +45,12 @@ def _add_list(router: APIRouter) -> None:
         template = "applications/rows.html" if visit.is_htmx else "applications/list.html"
         return page(visit, template, found=found, search=search, after=after)
 
-    @router.get("/applications/new")
+    @router.get("/new-application")
     async def new_page(visit: Owner) -> Response:
         """The form of a new application."""
         return await _new(visit)
 
-    @router.post("/applications/new")
+    @router.post("/new-application")
     async def make(visit: Owner, form: TheForm) -> Response:
         """Make an application."""
         name = form.text("name")

@@ -58,6 +58,7 @@ def _add_usage(router: APIRouter) -> None:
         visit: Reader, application: str, asked: Asked = "24h", model: Model = "", key: Key = ""
     ) -> Response:
         """The same as a table to work with, by step, model, version and status."""
+        await visit.api.get(f"/applications/{application}", Application)  # or there is none
         wish = Wish(application, asked, model, key)
         query = {
             **wish.query(clock_of(visit)),
@@ -73,6 +74,7 @@ def _add_usage(router: APIRouter) -> None:
         visit: Reader, application: str, asked: Asked = "1h", model: Model = "", key: Key = ""
     ) -> Response:
         """The chart of requests, as it grows."""
+        await visit.api.get(f"/applications/{application}", Application)  # or there is none
         wish = Wish(application, asked, model, key)
 
         async def look() -> list[Event]:

@@ -68,7 +68,7 @@ PAGES = (
     Shown("start", "consumer", "/portal/start"),
     Shown("subscribe", "consumer", "/portal/subscribe?model=demand-forecast"),
     Shown("applications", "consumer", "/portal/applications"),
-    Shown("new-application", "consumer", "/portal/applications/new"),
+    Shown("new-application", "consumer", "/portal/new-application"),
     Shown("account", "consumer", "/portal/account"),
     Shown("webhooks", "consumer", "/portal/webhooks"),
     Shown("new-webhook", "consumer", "/portal/webhooks/new"),

@@ -96,6 +96,24 @@ async def test_a_stranger_is_led_from_a_model_to_a_key(
         assert secret[1] not in (await stranger.get(path)).text
 
 
+async def test_an_application_may_be_called_as_a_page_is(
+    visiting: Visiting, control: Control
+) -> None:
+    client = await visiting("consumer")
+    made = await send(client, "/portal/new-application", name="new")
+    assert made.headers["Location"] == "/portal/applications/new"
+    assert (await client.get("/portal/applications/new")).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["usage", "usage.csv", "usage/events", "statements", "keys"])
+async def test_of_an_application_that_is_not_ones_own_there_is_nothing(
+    visiting: Visiting, page: str
+) -> None:
+    client = await visiting("consumer")
+    for name in ("nobodys", "shop-of-another"):
+        assert (await client.get(f"/portal/applications/{name}/{page}")).status_code == 404
+
+
 async def test_who_signs_up_without_a_model_in_mind_is_shown_where_to_begin(
     visiting: Visiting, model: str
 ) -> None:
@@ -189,10 +207,10 @@ async def test_an_application_is_changed_and_ended(
     visiting: Visiting, control: Control, model: str
 ) -> None:
     client = await visiting("consumer")
-    made = await send(client, "/portal/applications/new", name="till", title=HOSTILE)
+    made = await send(client, "/portal/new-application", name="till", title=HOSTILE)
     assert made.headers["Location"] == "/portal/applications/till"
     assert "<script>alert" not in (await client.get("/portal/applications")).text
-    again = await send(client, "/portal/applications/new", name="till")
+    again = await send(client, "/portal/new-application", name="till")
     assert "you have an application" in again.text
     place = "/portal/applications/till/settings"
     refused = await send(client, place, title="Till", origins="not an origin")

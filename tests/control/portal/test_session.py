@@ -15,6 +15,7 @@ from tests.control.running import Control, connect
 
 PUBLIC = {
     "/portal",
+    "/portal/models",  # leads to the front page
     "/portal/login",
     "/portal/sign-up",
     "/portal/logout",
