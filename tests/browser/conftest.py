@@ -38,9 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(chromium.INSTALLS_WITHIN_S + 120))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium. It ends with each module: until then Playwright runs this thread's event loop, and
+    tests of other packages run loops of their own."""
     expect.set_options(timeout=WITHIN_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
