@@ -2,16 +2,15 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from control.plans import Plan
 from control.portal.api import ApiRefusal
-from control.portal.session import Visit, signed_in
-from control.portal.usage import clock_of, days_until, requests_chart
+from control.portal.session import Visit
+from control.portal.usage import days_until, requests_chart
 from control.resources import Application, Key, Page, Subscription
-from control.routes_conventions import OWNERS, WITNESSES
 from control.usage_resources import QuotaUse, UsageItem, UsagePage
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
@@ -20,9 +19,6 @@ from protocol.problems import of_error
 MANY: Final = 100
 """Keys, subscriptions and plans that a page of an application shows."""
 SHOWN_DAYS: Final = 7
-
-Reader = Annotated[Visit, signed_in(*WITNESSES)]
-Owner = Annotated[Visit, signed_in(*OWNERS)]
 
 
 class ApplicationShown(msgspec.Struct, frozen=True):
@@ -79,7 +75,7 @@ async def read_application(visit: Visit, name: str) -> ApplicationShown:
         keys.next is not None,
         shown,
         usage.items,
-        requests_chart(usage.items, days_until(clock_of(visit), SHOWN_DAYS)),
+        requests_chart(usage.items, days_until(visit.now_ms, SHOWN_DAYS)),
     )
 
 
@@ -112,7 +108,7 @@ async def make_application(visit: Visit, name: str, body: object) -> None:
 
 def last_days(visit: Visit, days: int = SHOWN_DAYS) -> dict[str, str]:
     """The span of the last days, today included, as the API takes it."""
-    first = days_until(clock_of(visit), days)[0]
+    first = days_until(visit.now_ms, days)[0]
     return {"from": datetime.fromtimestamp(first, UTC).isoformat()}
 
 

@@ -8,7 +8,6 @@ from fastapi.responses import Response, StreamingResponse
 from control.portal.api import ApiRefusal
 from control.portal.session import Visit
 from control.portal.streams import Event
-from control.services import Services
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -20,8 +19,8 @@ def live(
 
     A refusal by the API ends it. Raises ``UNAVAILABLE`` when too many are open.
     """
-    services: Services = visit.request.app.state.services
-    services.streams.check()
+    streams = visit.services.streams
+    streams.check()
 
     async def looked() -> list[Event] | None:
         try:
@@ -30,7 +29,7 @@ def live(
             return None
 
     return StreamingResponse(
-        services.streams.events(looked, every_s=every_s),
+        streams.events(looked, every_s=every_s),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

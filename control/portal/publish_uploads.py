@@ -1,5 +1,6 @@
 """The registration's form: what is asked beside an uploaded graph, and what the API gets. Pure."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ TASKS: Final = (
 _INTEGERS: Final = frozenset(
     {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
 )
+_OTHER_TYPES: Final[Mapping[str, ColumnType]] = {"BOOL": "boolean", "BYTES": "string"}
 
 
 class InputView(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +107,7 @@ def _task(outputs: list[Tensor]) -> str:
 def _column_type(datatype: str) -> ColumnType:
     if datatype in _INTEGERS:
         return "integer"
-    return {"BOOL": "boolean", "BYTES": "string"}.get(datatype, "float")  # type: ignore[return-value]
+    return _OTHER_TYPES.get(datatype, "float")
 
 
 def _label(text: str) -> str | int:

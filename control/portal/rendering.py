@@ -1,6 +1,6 @@
 """Pages out of templates: escaped, strict about what is missing, the same everywhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 from urllib.parse import quote, unquote
@@ -65,7 +65,6 @@ def page(
 
 def rendered(visit: Visit, template: str, *, said: str = "", **context: object) -> str:
     """The text of a page or a part of one, as :func:`page` has it; for events."""
-    clock: Callable[[], int] = visit.request.app.state.services.clock
     return (
         environment()
         .get_template(template)
@@ -75,7 +74,7 @@ def rendered(visit: Visit, template: str, *, said: str = "", **context: object) 
             csrf=visit.csrf,
             nav=navigation(visit),
             path=visit.request.url.path,
-            now=clock(),
+            now=visit.now_ms,
             said=said,
             **context,
         )

@@ -1,7 +1,7 @@
 """Pages of one's own account: role, password, sessions, personal tokens."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -12,13 +12,13 @@ from control.portal.api import ApiRefusal
 from control.portal.forms import Form
 from control.portal.keys import end_of_day
 from control.portal.rendering import page, redirect
-from control.portal.session import TheForm, Visit, end, signed_in
+from control.portal.session import TheForm, Visit, end
+from control.portal.visitors import Member
 from control.resources import Page
 from protocol.errors import Code, TollwayError
 from protocol.problems import of_error
 from registry.access import EVERYONE
 
-Member = Annotated[Visit, signed_in(*EVERYONE)]
 SHOWN: Final = 50
 BESIDE: Final = {Code.FORBIDDEN.value: "old", Code.INVALID.value: "new"}
 """Field of the password's form by the code of a refusal."""

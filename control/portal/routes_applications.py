@@ -1,26 +1,17 @@
 """Pages of applications: the list, a new one, one with its settings, its end."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
-from control.portal.applications import (
-    Owner,
-    Reader,
-    make_application,
-    read_application,
-    suggested_name,
-)
+from control.portal.applications import make_application, read_application, suggested_name
 from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
+from control.portal.visitors import After, Owner, Search, Witness
 from control.resources import Application, Page
 
 PAGE_APPLICATIONS = 50
-Search = Annotated[str, Query(alias="q", max_length=200)]
-After = Annotated[str, Query(max_length=255)]
 
 
 def application_pages() -> APIRouter:
@@ -33,7 +24,7 @@ def application_pages() -> APIRouter:
 
 def _add_list(router: APIRouter) -> None:
     @router.get("/applications")
-    async def list_page(visit: Reader, search: Search = "", after: After = "") -> Response:
+    async def list_page(visit: Witness, search: Search = "", after: After = "") -> Response:
         """Applications, with a search."""
         found = await visit.api.get(
             "/applications",
@@ -80,7 +71,7 @@ async def _new(
 
 def _add_one(router: APIRouter) -> None:
     @router.get("/applications/{application}")
-    async def one_page(visit: Reader, application: str) -> Response:
+    async def one_page(visit: Witness, application: str) -> Response:
         """One application: what it may call, its keys, its last days."""
         return page(
             visit, "applications/one.html", shown=await read_application(visit, application)

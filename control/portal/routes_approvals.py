@@ -12,12 +12,11 @@ from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
 from control.portal.session import TheForm, Visit, signed_in
 from control.portal.streams import Event
+from control.portal.visitors import EvidenceReader, Publisher
 from registry.approval_bodies import ApprovalOutput, GateOutput, MatterOutput
 from registry.outputs import Page
 
-Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
 Sponsor = Annotated[Visit, signed_in("sponsor")]
-Publisher = Annotated[Visit, signed_in("admin", "publisher")]
 After = Annotated[str, Query(max_length=80)]
 MOST_COUNTED = 99
 _ONE = "/approvals/{model}/{number}"
@@ -33,7 +32,9 @@ def approval_pages() -> APIRouter:
 
 def _add_reads(router: APIRouter) -> None:
     @router.get("/approvals")
-    async def approvals_page(visit: Reader, waiting: After = "", decided: After = "") -> Response:
+    async def approvals_page(
+        visit: EvidenceReader, waiting: After = "", decided: After = ""
+    ) -> Response:
         """What waits, and what was decided before."""
         desk = await read_desk(visit.api, waiting, decided)
         return page(
@@ -41,7 +42,9 @@ def _add_reads(router: APIRouter) -> None:
         )
 
     @router.get("/approvals/events")
-    async def approvals_events(visit: Reader, waiting: After = "", decided: After = "") -> Response:
+    async def approvals_events(
+        visit: EvidenceReader, waiting: After = "", decided: After = ""
+    ) -> Response:
         """What moves on that page."""
 
         async def look() -> list[Event]:
@@ -71,12 +74,12 @@ def _add_reads(router: APIRouter) -> None:
         return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
     @router.get(_ONE)
-    async def approval_page(visit: Reader, model: str, number: int) -> Response:
+    async def approval_page(visit: EvidenceReader, model: str, number: int) -> Response:
         """One version: what it has to fulfil, what is known of it, and the decision."""
         return await _page(visit, model, number)
 
     @router.get(_ONE + "/events")
-    async def approval_events(visit: Reader, model: str, number: int) -> Response:
+    async def approval_events(visit: EvidenceReader, model: str, number: int) -> Response:
         """What moves on that page."""
 
         async def look() -> list[Event]:

@@ -10,12 +10,11 @@ from control.portal.api import ApiRefusal
 from control.portal.audit_difference import difference
 from control.portal.downloads import download
 from control.portal.rendering import page
-from control.portal.session import Visit, signed_in
 from control.portal.spans import as_moment
+from control.portal.visitors import Inspector
 from control.resources import Page
 from control.routes_audit import AuditItem, VerificationItem
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
 Text = Annotated[str, Query(max_length=255)]
 PAGE_ENTRIES: Final = 50
 PATH: Final = "/portal/operate/audit"

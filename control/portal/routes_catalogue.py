@@ -14,7 +14,6 @@ from control.portal.catalogue import Filters
 from control.portal.rendering import page
 from control.portal.session import Anybody, Visit
 from control.resources import Page
-from control.services import Services
 from protocol.errors import Code
 
 PAGE_MODELS = 24
@@ -65,15 +64,14 @@ async def _front(visit: Visit, filters: Filters) -> Response:
             visit.api.get("/plans", Page[Plan], limit=100),
         )
     except ApiRefusal as refusal:
-        services: Services = visit.request.app.state.services
-        sign_up = services.settings.sign_up
         if refusal.problem.code == Code.UNAUTHENTICATED and visit.me is None:
-            return page(visit, "catalogue/closed.html", sign_up_open=sign_up)
+            return page(
+                visit, "catalogue/closed.html", sign_up_open=visit.services.settings.sign_up
+            )
         if refusal.status != 422 or not filters.any:  # noqa: PLR2004
             raise
         # A filter that was typed into the address: the search stays, the rest is let go of.
         return await _front(visit, Filters(q=filters.q))
-    services = visit.request.app.state.services
     template = "catalogue/results.html" if visit.is_htmx else "catalogue/front.html"
     return page(
         visit,
@@ -82,7 +80,7 @@ async def _front(visit: Visit, filters: Filters) -> Response:
         plans=sorted(plans.items, key=_price),
         filters=filters,
         asked=msgspec.structs.asdict(filters),
-        sign_up_open=services.settings.sign_up,
+        sign_up_open=visit.services.settings.sign_up,
     )
 
 

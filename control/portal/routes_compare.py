@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from control.portal.publish_compare import compare, criteria, matching
 from control.portal.publish_versions import manifest_of
 from control.portal.rendering import page
-from control.portal.routes_publish import Reader
 from control.portal.session import Visit
+from control.portal.visitors import EvidenceReader
 from control.publishing import PublishedVersionItem
 from control.resources import Page as ControlPage
 from protocol.errors import Code, TollwayError
@@ -28,7 +28,9 @@ def compare_pages() -> APIRouter:
     router = APIRouter()
 
     @router.get("/publish/models/{model}/compare")
-    async def compare_page(visit: Reader, model: str, a: Number = 1, b: Number = 2) -> Response:
+    async def compare_page(
+        visit: EvidenceReader, model: str, a: Number = 1, b: Number = 2
+    ) -> Response:
         """What changes from version ``a`` to version ``b``."""
         if a == b:
             raise TollwayError(Code.INVALID, "choose two different versions to compare")

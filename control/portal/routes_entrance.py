@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.identity.resources import NewSession, User
@@ -11,7 +11,6 @@ from control.portal.api import ApiRefusal
 from control.portal.middleware import PORTAL
 from control.portal.rendering import page, redirect
 from control.portal.session import Anybody, TheForm, Visit, begin, end, local_path
-from control.services import Services
 from protocol.errors import Code
 
 Next = Annotated[str, Query(alias="next", max_length=1000)]
@@ -107,8 +106,8 @@ def _login(
         back=back,
         name=name,
         refusal=refusal,
-        issuers=_issuers(visit.request),
-        sign_up_open=_services(visit.request).settings.sign_up,
+        issuers=_issuers(visit),
+        sign_up_open=visit.services.settings.sign_up,
     )
 
 
@@ -126,15 +125,10 @@ def _sign_up(
         back=back,
         values=values or {},
         refusal=refusal,
-        sign_up_open=_services(visit.request).settings.sign_up,
+        sign_up_open=visit.services.settings.sign_up,
     )
 
 
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def _issuers(request: Request) -> list[str]:
+def _issuers(visit: Visit) -> list[str]:
     """Identity providers through which one may log in."""
-    return sorted(_services(request).settings.oidc_client_ids)
+    return sorted(visit.services.settings.oidc_client_ids)

@@ -2,24 +2,22 @@
 
 import asyncio
 import secrets
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
-from control.portal.applications import MANY, Owner, Reader
+from control.portal.applications import MANY
 from control.portal.forms import Form
 from control.portal.keys import OVERLAPS, USUAL_OVERLAP_S, key_change, key_request, shown
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.subscribing import make_key
-from control.portal.usage import clock_of
+from control.portal.visitors import After, Owner, Witness
 from control.resources import Application, Key, NewKey, Page, Subscription
 from protocol.configuration import SCOPES
 
 PAGE_KEYS = 50
-After = Annotated[str, Query(max_length=255)]
 
 
 def key_pages() -> APIRouter:
@@ -33,7 +31,7 @@ def key_pages() -> APIRouter:
 
 def _add_list(router: APIRouter) -> None:
     @router.get("")
-    async def keys_page(visit: Reader, application: str, after: After = "") -> Response:
+    async def keys_page(visit: Witness, application: str, after: After = "") -> Response:
         """The keys of an application."""
         found, keys = await asyncio.gather(
             visit.api.get(f"/applications/{application}", Application),
@@ -45,7 +43,7 @@ def _add_list(router: APIRouter) -> None:
                 after=after or None,
             ),
         )
-        items = [shown(key, clock_of(visit)) for key in keys.items]
+        items = [shown(key, visit.now_ms) for key in keys.items]
         return page(
             visit,
             "applications/keys.html",
@@ -72,7 +70,7 @@ def _add_list(router: APIRouter) -> None:
 
 def _add_one(router: APIRouter) -> None:
     @router.get("/{key}")
-    async def key_page(visit: Reader, application: str, key: str) -> Response:
+    async def key_page(visit: Witness, application: str, key: str) -> Response:
         """One key: what it may be used for, and what can be done with it."""
         return await _one(visit, application, key)
 
@@ -149,7 +147,7 @@ async def _one(
         "applications/key.html",
         status=200 if refusal is None else refusal.status,
         application=application,
-        shown=shown(found.item, clock_of(visit)),
+        shown=shown(found.item, visit.now_ms),
         key=found.item,
         etag=found.etag,
         form=form,

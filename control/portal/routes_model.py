@@ -158,7 +158,7 @@ async def standing_in(visit: Visit, model: str) -> Standing:
         visit.api.get("/keys", Page[Key], limit=MOST),
     )
     own = {one.name for one in applications.items}
-    now = rfc3339(visit.request.app.state.services.clock())
+    now = rfc3339(visit.now_ms)
     return catalogue.standing_of(
         model, [one for one in subscriptions.items if one.application in own], keys.items, now
     )

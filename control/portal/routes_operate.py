@@ -1,7 +1,7 @@
 """The operator's overview: is everything well? It moves by itself."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -10,17 +10,17 @@ from control.latency_report import LatencyReport
 from control.portal.live import live
 from control.portal.operate_view import Overview, overview
 from control.portal.rendering import page, rendered
-from control.portal.session import Visit, signed_in
+from control.portal.session import Visit
 from control.portal.spans import SPANS
 from control.portal.streams import Event
 from control.portal.traffic_view import requests_chart, totals
+from control.portal.visitors import Inspector
 from control.refusals import RefusalReport
 from control.resources import Page
 from control.routes_audit import AuditItem, VerificationItem
 from control.routes_observation import AlertItem, GatewayItem, WorkerItem
 from control.usage_resources import QuotaUse
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
 COLUMNS: Final = 61
 """A minute each."""
 PAST_ALERTS: Final = 20
@@ -93,4 +93,4 @@ async def _hour(visit: Visit) -> LatencyReport:
 
 
 def _from(visit: Visit) -> dict[str, str]:
-    return {"from": SPANS[0].begin(visit.request.app.state.services.clock())}
+    return {"from": SPANS[0].begin(visit.now_ms)}

@@ -9,13 +9,11 @@ from fastapi.responses import Response
 from control.identity.issuers import Issuer
 from control.portal.api import ApiRefusal
 from control.portal.rendering import page, redirect
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
+from control.portal.visitors import Admin, After, Inspector
 from control.resources import Application, Consumer, Page, Subscription
 from control.routes_settings import SettingsItem
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
-Admin = Annotated[Visit, signed_in("admin")]
-After = Annotated[str, Query(max_length=255)]
 Text = Annotated[str, Query(max_length=100)]
 PAGE_ITEMS: Final = 50
 PATH: Final = "/portal/operate/subscriptions"

@@ -9,10 +9,11 @@ from fastapi.responses import JSONResponse, Response
 from control.captures import Capture, CapturePayload
 from control.pins import Pin
 from control.portal.api import ApiRefusal
-from control.portal.applications import MANY, Owner, Reader
+from control.portal.applications import MANY
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.upgrading import read_pin
+from control.portal.visitors import Owner, Witness
 from control.resources import Application, Page, Subscription
 
 REPLAYED: Final = 20
@@ -32,7 +33,7 @@ def pin_pages() -> APIRouter:
 
 def _add_pages(router: APIRouter) -> None:
     @router.get("/pins")
-    async def pins_page(visit: Reader, application: str) -> Response:
+    async def pins_page(visit: Witness, application: str) -> Response:
         """Which version of each model answers."""
         found, subscriptions, pins = await asyncio.gather(
             visit.api.get(f"/applications/{application}", Application),
@@ -52,7 +53,7 @@ def _add_pages(router: APIRouter) -> None:
 
     @router.get("/pins/{model}")
     async def pin_page(
-        visit: Reader, application: str, model: str, start: From = None, to: Number = None
+        visit: Witness, application: str, model: str, start: From = None, to: Number = None
     ) -> Response:
         """One model: pin it, and see what another version would change."""
         return await _one(visit, application, model, start, to)

@@ -1,9 +1,9 @@
 """Pages of plans: what they allow, who subscribes, made and changed."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.plans import Plan
@@ -11,12 +11,10 @@ from control.portal.api import ApiRefusal
 from control.portal.forms import Form
 from control.portal.plan_forms import PLACES, PlanForm, body_of, form_of, typed
 from control.portal.rendering import page, redirect
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
+from control.portal.visitors import Admin, After, Inspector
 from control.resources import Page, Subscription
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
-Admin = Annotated[Visit, signed_in("admin")]
-After = Annotated[str, Query(max_length=255)]
 PAGE_ITEMS: Final = 50
 PATH: Final = "/portal/operate/plans"
 

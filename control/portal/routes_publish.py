@@ -2,16 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
 from control.portal.publish_models import gate_badge, traffic, waits
 from control.portal.publish_usage import calls_by_version, hourly
 from control.portal.rendering import page, redirect
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
+from control.portal.visitors import After, EvidenceReader, Publisher, Search
 from control.publishing import PublishedModel, PublishedVersionItem
 from control.resources import Page
 from control.usage_resources import UsagePage
@@ -22,10 +23,6 @@ from registry.rollout_bodies import RolloutOutput
 
 PAGE_MODELS: Final = 25
 PAGE_VERSIONS: Final = 25
-Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
-Publisher = Annotated[Visit, signed_in("admin", "publisher")]
-Search = Annotated[str, Query(alias="q", max_length=200)]
-After = Annotated[str, Query(max_length=255)]
 
 
 def publish_pages() -> APIRouter:
@@ -38,7 +35,9 @@ def publish_pages() -> APIRouter:
 
 def _add_list(router: APIRouter) -> None:
     @router.get("/publish")
-    async def models_page(visit: Reader, search: Search = "", after: After = "") -> Response:
+    async def models_page(
+        visit: EvidenceReader, search: Search = "", after: After = ""
+    ) -> Response:
         """The models that one manages."""
         found = await visit.api.get(
             "/publishing",
@@ -87,7 +86,7 @@ def _add_list(router: APIRouter) -> None:
 
 def _add_model(router: APIRouter) -> None:
     @router.get("/publish/models/{model}")
-    async def model_page(visit: Reader, model: str, after: After = "") -> Response:
+    async def model_page(visit: EvidenceReader, model: str, after: After = "") -> Response:
         """One model with its versions."""
         known, versions, agreed, rollout, usage, hours = await asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput),
@@ -171,8 +170,7 @@ async def usage_of(
     after: str = "",
 ) -> UsagePage:
     """A page of the model's calls of the last days."""
-    clock = visit.request.app.state.services.clock
-    end = datetime.fromtimestamp(clock() / 1000, UTC)
+    end = datetime.fromtimestamp(visit.now_ms / 1000, UTC)
     query = {"from": (end - timedelta(days=days)).isoformat(), "by": by, "step": step}
     return await visit.api.get(
         "/usage", UsagePage, model=model, limit=limit, after=after or None, **query

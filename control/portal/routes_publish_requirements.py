@@ -16,8 +16,9 @@ from control.portal.publish_requirements import (
     to_api,
 )
 from control.portal.rendering import page, redirect
-from control.portal.routes_publish import Reader, present_requirements
+from control.portal.routes_publish import present_requirements
 from control.portal.session import TheForm, Visit, signed_in
+from control.portal.visitors import EvidenceReader
 from registry.outputs import ModelOutput, Page
 from registry.requirements_inputs import RequirementsOutput
 
@@ -31,7 +32,7 @@ def requirements_pages() -> APIRouter:
     router = APIRouter()
 
     @router.get("/publish/models/{model}/requirements")
-    async def get_requirements_page(visit: Reader, model: str) -> Response:
+    async def get_requirements_page(visit: EvidenceReader, model: str) -> Response:
         """The requirements, and the form."""
         return await requirements_page(visit, model)
 

@@ -15,14 +15,13 @@ from control.portal.reference import Group, Operation, groups_of, searched
 from control.portal.rendering import page
 from control.portal.routes_model import Version, model_document, read_entry, standing_in
 from control.portal.served_at import served_at
-from control.portal.session import Anybody, Visit, signed_in
+from control.portal.session import Anybody, Visit
+from control.portal.visitors import Member
 from protocol.errors import Code, TollwayError
-from registry.access import EVERYONE
 
 MODELS: Final = 12
 _SHOWN: Final = ("content-type", "etag", "retry-after", "x-request-id")
 _Search = Annotated[str, Query(max_length=200)]
-Reader = Annotated[Visit, signed_in(*EVERYONE)]
 
 
 def reference_pages() -> APIRouter:
@@ -68,7 +67,7 @@ def reference_pages() -> APIRouter:
 
 def _add_send(router: APIRouter) -> None:
     @router.get("/reference/send")
-    async def send(visit: Reader, operation: _Search = "") -> Response:
+    async def send(visit: Member, operation: _Search = "") -> Response:
         """Read one route of the management API as the visitor, and show what went and came."""
         found = _operation(await _management(visit), operation)
         request = asked(found, visit.request.query_params)

@@ -1,7 +1,7 @@
 """Pages of a model's rollout: what answers, and what moves it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -20,15 +20,14 @@ from control.portal.rollout_forms import (
     share_body,
     stable_body,
 )
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
+from control.portal.visitors import EvidenceReader, Publisher
 from control.rollouts.callers import RolloutCallers
 from protocol.errors import Code, TollwayError
 from registry.canary_bodies import GuardedCanaryOutput
 from registry.rollout_bodies import RolloutOutput
 
-Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
-Publisher = Annotated[Visit, signed_in("admin", "publisher")]
 FRAGMENTS: Final = ("now", "guard", "actions", "timeline", "history", "rollback")
 """Parts of the page that move by themselves: ``templates/rollout/NAME.html``."""
 SHOWN_CALLERS: Final = 200
@@ -53,12 +52,12 @@ def rollout_pages() -> APIRouter:
 
 def _add_reads(router: APIRouter) -> None:
     @router.get(_PATH)
-    async def rollout_page(visit: Reader, model: str) -> Response:
+    async def rollout_page(visit: EvidenceReader, model: str) -> Response:
         """What answers now, what is tried, and what was decided."""
         return await _page(visit, model)
 
     @router.get(_PATH + "/events")
-    async def rollout_events(visit: Reader, model: str) -> Response:
+    async def rollout_events(visit: EvidenceReader, model: str) -> Response:
         """What moves on the page."""
 
         async def look() -> list[Event]:
@@ -71,7 +70,7 @@ def _add_reads(router: APIRouter) -> None:
         return live(visit, look)
 
     @router.get(_PATH + "/callers.json")
-    async def rollout_callers(visit: Reader, model: str) -> Response:
+    async def rollout_callers(visit: EvidenceReader, model: str) -> Response:
         """Who would move, for the slider."""
         found = await visit.api.get(
             f"/models/{model}/rollout/callers", RolloutCallers, limit=SHOWN_CALLERS

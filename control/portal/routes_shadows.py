@@ -1,7 +1,7 @@
 """Pages of a model's shadows: which there are, and how their answers differ."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -10,13 +10,12 @@ from control.portal.api import ApiRefusal, Tagged
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
 from control.portal.shadows import SPANS, read_overview, read_report
 from control.portal.streams import Event
+from control.portal.visitors import EvidenceReader, Publisher
 from registry.rollout_bodies import RolloutOutput
 
-Reader = Annotated[Visit, signed_in("admin", "publisher", "sponsor", "auditor")]
-Publisher = Annotated[Visit, signed_in("admin", "publisher")]
 Span = Literal["24h", "7d", "30d"]
 _PATH: Final = "/publish/models/{model}/shadows"
 
@@ -31,24 +30,26 @@ def shadow_pages() -> APIRouter:
 
 def _add_reads(router: APIRouter) -> None:
     @router.get(_PATH)
-    async def shadows_page(visit: Reader, model: str) -> Response:
+    async def shadows_page(visit: EvidenceReader, model: str) -> Response:
         """The shadows of a model."""
         return await _page(visit, model)
 
     @router.get(_PATH + "/{version}")
-    async def shadow_page(visit: Reader, model: str, version: int, span: Span = "24h") -> Response:
+    async def shadow_page(
+        visit: EvidenceReader, model: str, version: int, span: Span = "24h"
+    ) -> Response:
         """How one shadow's answers differ."""
-        report = await read_report(visit.api, model, version, span, _now(visit))
+        report = await read_report(visit.api, model, version, span, visit.now_ms)
         return page(visit, "shadows/report.html", report=report, spans=SPANS)
 
     @router.get(_PATH + "/{version}/events")
     async def shadow_events(
-        visit: Reader, model: str, version: int, span: Span = "24h"
+        visit: EvidenceReader, model: str, version: int, span: Span = "24h"
     ) -> Response:
         """What moves on that page."""
 
         async def look() -> list[Event]:
-            report = await read_report(visit.api, model, version, span, _now(visit))
+            report = await read_report(visit.api, model, version, span, visit.now_ms)
             return [Event("figures", rendered(visit, "shadows/figures.html", report=report))]
 
         return live(visit, look, every_s=5.0)
@@ -105,8 +106,3 @@ async def _page(
         given={} if form is None else form.values(),
         refusal=refusal,
     )
-
-
-def _now(visit: Visit) -> int:
-    found: int = visit.request.app.state.services.clock()
-    return found

@@ -10,15 +10,15 @@ from fastapi.responses import Response
 from control.catalogue import CatalogueEntry
 from control.plans import Plan
 from control.portal.api import ApiRefusal
-from control.portal.applications import MANY, Owner, Reader, read_subscriptions
+from control.portal.applications import MANY, read_subscriptions
 from control.portal.forms import Form
 from control.portal.refusals import login_path
 from control.portal.rendering import page, redirect
 from control.portal.session import Anybody, TheForm, Visit
 from control.portal.subscribing import read_offer, take
+from control.portal.visitors import Owner, Witness
 from control.resources import Application, Page, Subscription
 from control.routes_conventions import OWNERS
-from control.services import Services
 from control.usage_resources import QuotaUse
 
 START_MODELS: Final = 6
@@ -36,7 +36,7 @@ def subscription_pages() -> APIRouter:
 
 def _add_start(router: APIRouter) -> None:
     @router.get("/start")
-    async def start_page(visit: Reader) -> Response:
+    async def start_page(visit: Witness) -> Response:
         """Where somebody new begins: three steps, and models to choose from."""
         found = await visit.api.get("/catalogue", Page[CatalogueEntry], limit=START_MODELS)
         return page(visit, "applications/start.html", found=found)
@@ -47,8 +47,7 @@ def _add_subscribe(router: APIRouter) -> None:
     async def subscribe_page(visit: Anybody, model: Name = "", plan: Name = "") -> Response:
         """The one form between a model and a key; who has no account makes one first."""
         if visit.me is None:
-            services: Services = visit.request.app.state.services
-            if services.settings.sign_up:
+            if visit.services.settings.sign_up:
                 way = "/portal/sign-up?" + urlencode({"next": visit.path})
                 return redirect(visit, way)
             return redirect(visit, login_path(visit.path))
@@ -71,7 +70,7 @@ def _add_subscribe(router: APIRouter) -> None:
 
 def _add_subscriptions(router: APIRouter) -> None:
     @router.get("/applications/{application}/subscriptions")
-    async def subscriptions_page(visit: Reader, application: str) -> Response:
+    async def subscriptions_page(visit: Witness, application: str) -> Response:
         """What an application may call, and what waits."""
         found, shown = await asyncio.gather(
             visit.api.get(f"/applications/{application}", Application),
@@ -80,7 +79,7 @@ def _add_subscriptions(router: APIRouter) -> None:
         return page(visit, "applications/subscriptions.html", application=found, shown=shown)
 
     @router.get("/applications/{application}/subscriptions/{model}")
-    async def subscription_page(visit: Reader, application: str, model: str) -> Response:
+    async def subscription_page(visit: Witness, application: str, model: str) -> Response:
         """One subscription: its state, its plan, its quota."""
         return await _one(visit, application, model)
 

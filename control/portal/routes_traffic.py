@@ -11,7 +11,7 @@ from control.latency_report import LatencyReport
 from control.portal.api import ApiRefusal
 from control.portal.live import live
 from control.portal.rendering import page
-from control.portal.session import Visit, signed_in
+from control.portal.session import Visit
 from control.portal.spans import SPANS, Span, span_of
 from control.portal.streams import Event
 from control.portal.traffic_view import (
@@ -24,11 +24,11 @@ from control.portal.traffic_view import (
     slowest,
     totals,
 )
+from control.portal.visitors import Inspector
 from control.refusals import LIMITS, RefusalReport
 from control.resources import Page
 from control.usage_resources import QuotaUse, UsagePage
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
 Text = Annotated[str, Query(max_length=63)]
 COLUMNS: Final = 120
 MOST_VERSIONS: Final = 2_000
@@ -57,8 +57,7 @@ class Wanted(NamedTuple):
 
     def asked(self, visit: Visit) -> dict[str, str]:
         """The same for the API."""
-        now: int = visit.request.app.state.services.clock()
-        found = {"from": self.span.begin(now)}
+        found = {"from": self.span.begin(visit.now_ms)}
         for name in ("model", "version", "application"):
             if value := getattr(self, name):
                 found[name] = value

@@ -11,9 +11,8 @@ from control.portal.api import ApiRefusal
 from control.portal.publish_uploads import TASKS, registration, tensors
 from control.portal.publish_versions import shape
 from control.portal.rendering import page, redirect
-from control.portal.routes_publish import Publisher
 from control.portal.session import TheForm, Visit
-from control.services import Services
+from control.portal.visitors import Publisher
 from protocol.errors import Code, TollwayError
 from protocol.manifest import sha256_digest
 from protocol.problems import of_error
@@ -91,9 +90,8 @@ def _add_pages(router: APIRouter) -> None:
     @router.get("/publish/models/{model}/upload")
     async def upload_page(visit: Publisher, model: str) -> Response:
         """Where a file is brought."""
-        services: Services = visit.request.app.state.services
         known = await visit.api.get(f"/models/{model}", ModelOutput)
-        most = services.settings.max_artifact_bytes
+        most = visit.services.settings.max_artifact_bytes
         return page(visit, "publish/upload.html", model=known, max_bytes=most)
 
     @router.get("/publish/models/{model}/register")

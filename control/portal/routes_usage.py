@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from control.portal.applications import Reader
 from control.portal.live import live
 from control.portal.rendering import page
 from control.portal.streams import Event
@@ -14,11 +13,11 @@ from control.portal.usage import (
     RANGES,
     Range,
     Wish,
-    clock_of,
     read_steps,
     read_usage,
     requests_chart,
 )
+from control.portal.visitors import After, Witness
 from control.resources import Application, Consumer, Page
 from control.usage_resources import Statement
 
@@ -26,7 +25,6 @@ PAGE_MONTHS = 60
 Asked = Annotated[Range, Query(alias="range")]
 Model = Annotated[str, Query(max_length=63)]
 Key = Annotated[str, Query(max_length=32)]
-After = Annotated[str, Query(max_length=255)]
 LIVE_S = 5.0
 
 
@@ -41,7 +39,7 @@ def usage_pages() -> APIRouter:
 def _add_usage(router: APIRouter) -> None:
     @router.get("/usage")
     async def usage_page(
-        visit: Reader, application: str, asked: Asked = "24h", model: Model = "", key: Key = ""
+        visit: Witness, application: str, asked: Asked = "24h", model: Model = "", key: Key = ""
     ) -> Response:
         """Requests, errors, latency, quota and cost over a range."""
         wish = Wish(application, asked, model, key)
@@ -55,13 +53,13 @@ def _add_usage(router: APIRouter) -> None:
 
     @router.get("/usage.csv")
     async def usage_table(
-        visit: Reader, application: str, asked: Asked = "24h", model: Model = "", key: Key = ""
+        visit: Witness, application: str, asked: Asked = "24h", model: Model = "", key: Key = ""
     ) -> Response:
         """The same as a table to work with, by step, model, version and status."""
         await visit.api.get(f"/applications/{application}", Application)  # or there is none
         wish = Wish(application, asked, model, key)
         query = {
-            **wish.query(clock_of(visit)),
+            **wish.query(visit.now_ms),
             "step": wish.span.step,
             "by": "model,version,status",
             "format": "csv",
@@ -71,14 +69,14 @@ def _add_usage(router: APIRouter) -> None:
 
     @router.get("/usage/events")
     async def usage_events(
-        visit: Reader, application: str, asked: Asked = "1h", model: Model = "", key: Key = ""
+        visit: Witness, application: str, asked: Asked = "1h", model: Model = "", key: Key = ""
     ) -> Response:
         """The chart of requests, as it grows."""
         await visit.api.get(f"/applications/{application}", Application)  # or there is none
         wish = Wish(application, asked, model, key)
 
         async def look() -> list[Event]:
-            now = clock_of(visit)
+            now = visit.now_ms
             steps = await read_steps(visit, wish, now)
             return [Event("data", requests_chart(steps, wish.times(now)))]
 
@@ -87,7 +85,7 @@ def _add_usage(router: APIRouter) -> None:
 
 def _add_statements(router: APIRouter) -> None:
     @router.get("/statements")
-    async def statements_page(visit: Reader, application: str, after: After = "") -> Response:
+    async def statements_page(visit: Witness, application: str, after: After = "") -> Response:
         """The months of which there is a statement."""
         path = f"/applications/{application}"
         found, months = await asyncio.gather(
@@ -99,7 +97,7 @@ def _add_statements(router: APIRouter) -> None:
         )
 
     @router.get("/statements/{month}.csv")
-    async def statement_table(visit: Reader, application: str, month: str) -> Response:
+    async def statement_table(visit: Witness, application: str, month: str) -> Response:
         """A statement as a table to work with."""
         answer = await visit.api.call(
             "GET", f"/applications/{application}/statements/{month}", query={"format": "csv"}
@@ -107,7 +105,7 @@ def _add_statements(router: APIRouter) -> None:
         return _download(answer.content, f"{application}-{month}")
 
     @router.get("/statements/{month}")
-    async def statement_page(visit: Reader, application: str, month: str) -> Response:
+    async def statement_page(visit: Witness, application: str, month: str) -> Response:
         """A statement, to read and to print."""
         path = f"/applications/{application}"
         found, statement = await asyncio.gather(

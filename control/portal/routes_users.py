@@ -12,11 +12,10 @@ from fastapi.responses import Response
 from control.identity.resources import Grant, ManagedModel, Session, User
 from control.portal.api import ApiRefusal
 from control.portal.rendering import page, redirect
-from control.portal.session import TheForm, Visit, signed_in
+from control.portal.session import TheForm, Visit
+from control.portal.visitors import Admin, Inspector
 from control.resources import Page
 
-Inspector = Annotated[Visit, signed_in("admin", "auditor")]
-Admin = Annotated[Visit, signed_in("admin")]
 Text = Annotated[str, Query(max_length=100)]
 PAGE_USERS: Final = 50
 SHOWN: Final = 100

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
-from control.portal.applications import Owner, Reader
 from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
+from control.portal.visitors import After, Owner, Witness
 from control.resources import Page
 from control.webhooks.resources import (
     Delivery,
@@ -24,7 +24,6 @@ from control.webhooks.resources import (
 PAGE_HOOKS = 50
 PAGE_DELIVERIES = 25
 OVERLAPS = ((0, "none: the old secret ends now"), (3_600, "1 hour"), (86_400, "1 day"))
-After = Annotated[str, Query(max_length=255)]
 InState = Annotated[str, Query(max_length=20)]
 
 
@@ -40,7 +39,7 @@ def webhook_pages() -> APIRouter:
 
 def _add_list(router: APIRouter) -> None:
     @router.get("")
-    async def webhooks_page(visit: Reader, after: After = "") -> Response:
+    async def webhooks_page(visit: Witness, after: After = "") -> Response:
         """The endpoints."""
         found = await visit.api.get(
             "/webhooks", Page[Webhook], limit=PAGE_HOOKS, after=after or None
@@ -71,7 +70,7 @@ def _add_list(router: APIRouter) -> None:
 def _add_one(router: APIRouter) -> None:
     @router.get("/{webhook}")
     async def webhook_page(
-        visit: Reader, webhook: str, state: InState = "", after: After = ""
+        visit: Witness, webhook: str, state: InState = "", after: After = ""
     ) -> Response:
         """One endpoint, with its deliveries."""
         hook, deliveries = await asyncio.gather(
@@ -136,7 +135,7 @@ def _add_changes(router: APIRouter) -> None:
 
 def _add_deliveries(router: APIRouter) -> None:
     @router.get("/{webhook}/deliveries/{delivery}")
-    async def delivery_page(visit: Reader, webhook: str, delivery: str) -> Response:
+    async def delivery_page(visit: Witness, webhook: str, delivery: str) -> Response:
         """One delivery: what is sent, and what came of it."""
         hook, found = await asyncio.gather(
             visit.api.get(f"/webhooks/{webhook}", Webhook),

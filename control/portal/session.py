@@ -56,6 +56,18 @@ class Visit(msgspec.Struct, frozen=True):
         return None if self.me is None else self.me.role
 
     @property
+    def services(self) -> Services:
+        """The parts of this control: for its settings and its clock. What a visitor may see or
+        change goes through the API."""
+        services: Services = self.request.app.state.services
+        return services
+
+    @property
+    def now_ms(self) -> int:
+        """UNIX milliseconds now."""
+        return self.services.clock()
+
+    @property
     def path(self) -> str:
         """Where the visitor is, with the query: what ``next`` may lead back to."""
         query = self.request.url.query

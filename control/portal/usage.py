@@ -9,7 +9,6 @@ import msgspec
 from control.portal.api import ApiRefusal
 from control.portal.session import Visit
 from control.resources import Application, Page
-from control.services import Services
 from control.usage_resources import QuotaUse, Statement, UsageItem, UsagePage
 from control.usage_tiers import Step
 
@@ -83,7 +82,7 @@ class UsageShown(msgspec.Struct, frozen=True):
 
 async def read_usage(visit: Visit, wish: Wish) -> UsageShown:
     """What the page shows: seven calls at once, whatever there is."""
-    now = clock_of(visit)
+    now = visit.now_ms
     query = wish.query(now)
     month = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m")
     every = {**query, "model": None}
@@ -184,9 +183,3 @@ def days_until(now_ms: int, count: int) -> list[int]:
     """UNIX seconds at which the last days begin (UTC), today included."""
     today = now_ms // 86_400_000 * 86_400
     return [today - 86_400 * back for back in reversed(range(count))]
-
-
-def clock_of(visit: Visit) -> int:
-    """UNIX milliseconds now."""
-    services: Services = visit.request.app.state.services
-    return services.clock()
