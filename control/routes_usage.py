@@ -40,9 +40,17 @@ Format = Annotated[
     Query(description="`csv`: the whole as CSV; left out: what `Accept` prefers, else JSON."),
 ]
 Accept = Annotated[str, Header(include_in_schema=False)]
-TheVersion = Annotated[
+From = Annotated[
+    Moment | None,
+    Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
+]
+To = Annotated[Moment | None, Query(description="End; left out: now.")]
+OfApplication = Annotated[str | None, Query(max_length=63, description="Only of this.")]
+OfModel = Annotated[str | None, Query(max_length=63, description="Only of this model.")]
+OfVersion = Annotated[
     int | None, Query(ge=0, lt=1 << 31, description="Only of this version; 0: of none.")
 ]
+Columns = Annotated[int, Query(ge=1, le=MAX_COLUMNS, description="Columns of the range, at most.")]
 Reader = Annotated[Actor, Depends(require(*EVERYONE))]
 """Each reads as far as they reach applications and models."""
 
@@ -72,24 +80,17 @@ def usage_router() -> APIRouter:
         clock: TheClock,
         reports: TheReports,
         actor: Reader,
-        start: Annotated[
-            Moment | None,
-            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
-        ] = None,
-        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
+        start: From = None,
+        to: To = None,
         by: Annotated[
             str,
             Query(description="Any of `application,key,model,version,variant,status`, by commas."),
         ] = "",
         step: Annotated[Step | None, Query(description="One row for each of these.")] = None,
-        application: Annotated[
-            str | None, Query(max_length=63, description="Only of this.")
-        ] = None,
+        application: OfApplication = None,
         key: Annotated[str | None, Query(max_length=32, description="Only of this key.")] = None,
-        model: Annotated[
-            str | None, Query(max_length=63, description="Only of this model.")
-        ] = None,
-        version: TheVersion = None,
+        model: OfModel = None,
+        version: OfVersion = None,
         status: Annotated[
             int | None, Query(ge=100, le=599, description="Only answers of this status.")
         ] = None,
@@ -125,21 +126,12 @@ def usage_router() -> APIRouter:
         clock: TheClock,
         reports: TheReports,
         actor: Reader,
-        start: Annotated[
-            Moment | None,
-            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
-        ] = None,
-        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
-        application: Annotated[
-            str | None, Query(max_length=63, description="Only of this.")
-        ] = None,
-        model: Annotated[
-            str | None, Query(max_length=63, description="Only of this model.")
-        ] = None,
-        version: TheVersion = None,
-        columns: Annotated[
-            int, Query(ge=1, le=MAX_COLUMNS, description="Columns of the range, at most.")
-        ] = DEFAULT_COLUMNS,
+        start: From = None,
+        to: To = None,
+        application: OfApplication = None,
+        model: OfModel = None,
+        version: OfVersion = None,
+        columns: Columns = DEFAULT_COLUMNS,
     ) -> LatencyReport:
         """Report how many requests took how long, by time: what a heat map of latency shows.
 
@@ -158,20 +150,11 @@ def usage_router() -> APIRouter:
         clock: TheClock,
         refusals: TheRefusals,
         actor: Reader,
-        start: Annotated[
-            Moment | None,
-            Query(alias="from", description="Begin (RFC 3339); left out: 24 hours before `to`."),
-        ] = None,
-        to: Annotated[Moment | None, Query(description="End; left out: now.")] = None,
-        application: Annotated[
-            str | None, Query(max_length=63, description="Only of this.")
-        ] = None,
-        model: Annotated[
-            str | None, Query(max_length=63, description="Only of this model.")
-        ] = None,
-        columns: Annotated[
-            int, Query(ge=1, le=MAX_COLUMNS, description="Columns of the range, at most.")
-        ] = DEFAULT_COLUMNS,
+        start: From = None,
+        to: To = None,
+        application: OfApplication = None,
+        model: OfModel = None,
+        columns: Columns = DEFAULT_COLUMNS,
     ) -> RefusalReport:
         """Report who was refused by which limit: rate, quota, concurrency or size, and when.
 
