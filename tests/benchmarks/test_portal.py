@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -75,10 +76,9 @@ def test_a_page_weighs_what_it_loads_once_each() -> None:
     reader.close()
 
 
-def _page(**changes: object) -> PageCost:
-    values = {"page": "front", "role": "", "path": "/portal", "status": 200, "cpu_ms": 20.0,
-              "worst_ms": 30.0, "weight": 50_000, **changes}  # fmt: skip
-    return PageCost(**values)  # type: ignore[arg-type]
+PAGE = PageCost(
+    page="front", role="", path="/portal", status=200, cpu_ms=20.0, worst_ms=30.0, weight=50_000
+)
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,7 @@ def _page(**changes: object) -> PageCost:
 def test_a_page_or_a_prediction_over_its_target_is_told(
     changes: dict[str, object], p99_ms: float, missed: list[int]
 ) -> None:
-    verdicts = judge([_page(), _page(**changes)], Side(p99_ms=[5.0]), Side(p99_ms=[p99_ms]))
+    verdicts = judge(
+        [PAGE, msgspec.structs.replace(PAGE, **changes)], Side(p99_ms=[5.0]), Side(p99_ms=[p99_ms])
+    )
     assert [n for n, verdict in enumerate(verdicts) if not verdict.passed] == missed

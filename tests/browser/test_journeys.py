@@ -3,6 +3,7 @@ from a new version to its rollback, each in their own rooms, and without a mouse
 
 import re
 import uuid
+from typing import Literal
 
 import httpx
 import pytest
@@ -186,9 +187,9 @@ def test_what_is_others_does_not_exist(visitor: Visitor) -> None:
     expect(other.locator("main")).not_to_contain_text(application)
 
 
-def press_to(page: Page, role: str, name: str) -> None:
+def press_to(page: Page, role: Literal["button", "link", "textbox"], name: str) -> None:
     """Press Tab until the control of this name has the focus."""
-    wanted = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
+    wanted = page.get_by_role(role, name=name, exact=True)
     for _ in range(TABS):
         page.keyboard.press("Tab")
         if wanted.evaluate_all("(found) => found.includes(document.activeElement)"):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import httpx
 import msgspec
+from sqlalchemy import Connection
 
 from protocol.configuration import EngineDoc, VersionState, WorkerDoc
 from protocol.manifest import Blob, Manifest, Tensor, canonical_json, sha256_digest
@@ -128,41 +129,60 @@ def register(control: Control, model: str, by: str, state: VersionState, number:
     """A version of a model, with a real blob but without an inspection; a published one is its
     stable one. The blob's digest."""
     services = control.services
-    data = f"bytes of {model}".encode() + b" again" * (number - 1)
-    digest = sha256_digest(data)
-    source = control.settings.own_dir / "bytes"
-    source.write_bytes(data)
-    services.registry.blobs.add(digest, source, by)
+    artifact = keep(control, f"bytes of {model}".encode() + b" again" * (number - 1), by)
     tensor = Tensor(name="x", datatype="FP32", shape=(-1, 2))
     manifest = Manifest(
         model=model,
-        artifact=Blob(digest=digest, size=len(data)),
+        artifact=artifact,
         inputs=(tensor,),
         outputs=(tensor,),
         opsets={"": 17},
         ir_version=8,
     )
-    text = canonical_json(manifest)
-    record = VersionRecord(
-        model=model,
-        number=number,
-        digest=sha256_digest(text),
-        manifest=manifest,
-        state=state,
-        loaded=True,
-        created_at=services.clock(),
-        created_by=by,
-    )
     with services.database.write() as connection:
-        blobs.lock(connection, {digest})
-        versions.insert(connection, record, text)
+        insert(connection, control, manifest, number, by, state)
         if state == "published":
             aliases.move(
                 connection, model=model, alias="stable",
                 previous=aliases.get(connection, model, "stable"), version=number, actor=by,
                 at=services.clock(),
             )  # fmt: skip
-    return digest
+    return artifact.digest
+
+
+def keep(control: Control, data: bytes, by: str) -> Blob:
+    """A blob that the registry has."""
+    digest = sha256_digest(data)
+    source = control.settings.own_dir / "bytes"
+    source.write_bytes(data)
+    control.services.registry.blobs.add(digest, source, by)
+    return Blob(digest=digest, size=len(data))
+
+
+def insert(
+    connection: Connection,
+    control: Control,
+    manifest: Manifest,
+    number: int,
+    by: str,
+    state: VersionState,
+) -> VersionRecord:
+    """A loaded version, of a model that is there and a blob that :func:`keep` has kept."""
+    text = canonical_json(manifest)
+    record = VersionRecord(
+        model=manifest.model,
+        number=number,
+        digest=sha256_digest(text),
+        manifest=manifest,
+        state=state,
+        loaded=True,
+        created_at=control.services.clock(),
+        created_by=by,
+    )
+    assert manifest.artifact is not None
+    blobs.lock(connection, {manifest.artifact.digest})
+    versions.insert(connection, record, text)
+    return record
 
 
 def observe(control: Control, name: str, key: str) -> None:

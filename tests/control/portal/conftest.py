@@ -3,13 +3,16 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 
 import httpx
 import pytest
 
+from control.portal.api import Api
 from control.settings import ControlSettings
 from tests.control.running import Control
 
+More = ParamSpec("More")
 PASSWORD = "correct horse battery"
 Visiting = Callable[[str | None], Awaitable[httpx.AsyncClient]]
 
@@ -47,6 +50,29 @@ async def visiting(control: Control) -> AsyncIterator[Visiting]:
     yield visit
     for client in opened:
         await client.aclose()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What pages ask of the API, as it is asked: ``GET /models``."""
+    return counted(monkeypatch, Api.call)
+
+
+def counted(
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[Concatenate[Api, str, str, More], Awaitable[httpx.Response]],
+) -> list[str]:
+    """A list of the calls from here on."""
+    found: list[str] = []
+
+    async def counting(
+        api: Api, method: str, path: str, *more: More.args, **named: More.kwargs
+    ) -> httpx.Response:
+        found.append(f"{method} {path}")
+        return await call(api, method, path, *more, **named)
+
+    monkeypatch.setattr(Api, "call", counting)
+    return found
 
 
 async def log_in(

@@ -2,11 +2,11 @@
 
 from protocol.configuration import VersionState
 from protocol.evidence import ClassEvidence, Evidence, Importance, Measured
-from protocol.manifest import Blob, Column, Manifest, Task, Tensor, canonical_json, sha256_digest
-from registry.store import aliases, blobs, evidence, models, versions
+from protocol.manifest import Column, Manifest, Task, Tensor
+from registry.store import aliases, evidence, models
 from registry.store.models import ModelSettings
-from registry.store.versions import VersionRecord
 from tests.control.running import Control
+from tests.control.tenants import insert, keep
 
 COLUMNS = (
     Column(name="age", type="integer", input="x", index=0, minimum=18, maximum=90),
@@ -31,15 +31,11 @@ def publish(
 ) -> None:
     """A version of a model, stable if it is the first."""
     services = control.services
-    data = f"{name} {number}".encode()
-    digest = sha256_digest(data)
-    source = control.settings.own_dir / "bytes"
-    source.write_bytes(data)
-    services.registry.blobs.add(digest, source, by)
+    artifact = keep(control, f"{name} {number}".encode(), by)
     manifest = Manifest(
         model=name,
         task=task,
-        artifact=Blob(digest=digest, size=len(data)),
+        artifact=artifact,
         inputs=(
             Tensor(name="x", datatype="FP32", shape=(-1, 2)),
             Tensor(name="r", datatype="BYTES", shape=(-1, 1)),
@@ -51,23 +47,11 @@ def publish(
         opsets={"": 17},
         ir_version=8,
     )
-    text = canonical_json(manifest)
-    record = VersionRecord(
-        model=name,
-        number=number,
-        digest=sha256_digest(text),
-        manifest=manifest,
-        state=state,
-        loaded=True,
-        created_at=services.clock(),
-        created_by=by,
-    )
     with services.database.write() as connection:
         if number == 1:
             settings = ModelSettings(title=title, description=description)
             models.insert(connection, name, settings, by, services.clock())
-        blobs.lock(connection, {digest})
-        versions.insert(connection, record, text)
+        record = insert(connection, control, manifest, number, by, state)
         if number == 1:
             aliases.move(
                 connection, model=name, alias="stable", previous=None, version=1, actor=by,
@@ -79,7 +63,7 @@ def publish(
                 version=number,
                 manifest_digest=record.digest,
                 rows=500,
-                rows_digest=digest,
+                rows_digest=artifact.digest,
                 main_metric="accuracy",
                 metrics={"accuracy": Measured(value=accuracy, low=accuracy - 0.01, high=1.0)},
                 classes=(ClassEvidence(label="yes", rows=9, metrics={"f1": Measured(value=0.5)}),),

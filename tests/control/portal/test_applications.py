@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from control.portal.api import Api
 from tests.control.portal.conftest import PASSWORD, Visiting, log_in, token_of
 from tests.control.running import Control
 from tests.control.tenants import register
@@ -23,20 +22,6 @@ async def model(control: Control) -> str:
     assert made.status_code == 201
     register(control, "risk", "admin", "published")
     return "risk"
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What pages ask of the API, as it is asked."""
-    found: list[str] = []
-    real = Api.call
-
-    async def counted(self: Api, method: str, path: str, *given: Any, **more: Any) -> Any:
-        found.append(f"{method} {path}")
-        return await real(self, method, path, *given, **more)
-
-    monkeypatch.setattr(Api, "call", counted)
-    return found
 
 
 async def send(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:

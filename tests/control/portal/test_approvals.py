@@ -39,10 +39,8 @@ async def agree(control: Control, criterion: str) -> None:
 async def decide(client: httpx.AsyncClient, decision: str, reason: str = "") -> httpx.Response:
     """Send the form as the page has it."""
     shown = (await client.get(ONE)).text
-    signed = {
-        name: re.search(rf'name="{name}" value="([^"]*)"', shown)[1]  # type: ignore[index]
-        for name in ("manifest", "evidence", "requirements")
-    }
+    signed = dict(re.findall(r'name="(manifest|evidence|requirements)" value="([^"]*)"', shown))
+    assert len(signed) == 3, shown
     form = {"csrf": await token_of(client), "decision": decision, "reason": reason, **signed}
     return await client.post(f"{ONE}/decision", data=form)
 

@@ -5,7 +5,6 @@ import re
 import httpx
 import pytest
 
-from control.portal.api import Api
 from control.settings import ControlSettings
 from protocol.manifest import Column
 from tests.control.portal.conftest import Visiting
@@ -18,20 +17,6 @@ from tests.control.running import Control
 def settings(settings: ControlSettings) -> ControlSettings:
     """The catalogue is read without a login."""
     return settings.model_copy(update={"public_catalogue": True})
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths of the API that pages have called."""
-    found: list[str] = []
-    call = Api.call
-
-    async def counted(self: Api, method: str, path: str, *more: object, **named: object) -> object:
-        found.append(path)
-        return await call(self, method, path, *more, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Api, "call", counted)
-    return found
 
 
 def cards(answer: httpx.Response) -> list[str]:

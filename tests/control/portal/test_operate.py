@@ -4,11 +4,9 @@ import json
 import re
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from control.portal.api import Api
 from protocol.configuration import AlertDoc, EngineDoc, WorkerDoc
 from protocol.figures import EngineFigures, WorkerFigures
 from protocol.gateways import GatewayReport
@@ -131,19 +129,9 @@ async def test_an_overview_of_what_works_says_that_all_is_well(
 
 
 async def test_the_number_of_calls_does_not_grow_with_the_engines(
-    control: Control, visiting: Visiting, monkeypatch: pytest.MonkeyPatch
+    control: Control, visiting: Visiting, calls: list[str]
 ) -> None:
     admin = await visiting("admin")
-    calls: list[str] = []
-    plain = Api.call
-
-    async def counted(
-        self: Api, method: str, path: str, *more: Any, **named: Any
-    ) -> httpx.Response:
-        calls.append(path)
-        return await plain(self, method, path, *more, **named)
-
-    monkeypatch.setattr(Api, "call", counted)
     counts = []
     for models in (1, 300):
         await fleet(control, models)

@@ -3,9 +3,7 @@
 import re
 
 import httpx
-import pytest
 
-from control.portal.api import Api
 from tests.control.portal.conftest import Visiting, token_of
 from tests.control.portal.publishing_world import HOSTILE, evaluate, move, risk, version
 from tests.control.running import Control
@@ -150,17 +148,9 @@ async def test_what_is_said_of_a_model_is_not_written_over_another_change(
 
 
 async def test_a_page_asks_the_api_as_often_whatever_it_shows(
-    control: Control, visiting: Visiting, monkeypatch: pytest.MonkeyPatch
+    control: Control, visiting: Visiting, calls: list[str]
 ) -> None:
     visitor = await publisher(control, visiting)
-    calls: list[str] = []
-    really = Api.call
-
-    async def counted(self: Api, method: str, path: str, *rest: object, **more: object) -> object:
-        calls.append(path)
-        return await really(self, method, path, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Api, "call", counted)
     counts = []
     for _ in range(2):
         calls.clear()
