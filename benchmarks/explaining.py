@@ -27,7 +27,7 @@ from benchmarks import machine
 from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.measure import BackgroundLoad
 from benchmarks.models import json_body, train_classifier
-from benchmarks.open_loop import OpenSpec, drive
+from benchmarks.open_loop import OpenSpec, Paced, drive
 from benchmarks.report import make_console
 from benchmarks.spec import Exchange, LoadSpec
 from benchmarks.systems import Stack, stack
@@ -41,15 +41,11 @@ LOAD: Final = 0.15
 TARGET_ADDED_MS: Final = 2.0
 """What predictions' p99 may grow by: a run of an explanation, and what the machine adds."""
 DEADLINE_MS: Final = 10_000
-PERCENTILE: Final = 0.99
 
 
-class Side(msgspec.Struct, kw_only=True):
+class Side(Paced, kw_only=True):
     """The rounds with explanations, or those without."""
 
-    p50_ms: list[float] = []
-    p99_ms: list[float] = []
-    failed: int = 0
     explained: int = 0
     """Rows."""
 
@@ -160,11 +156,7 @@ class Stand:
         spec = OpenSpec(
             rate=rate, seconds=seconds, deadline_ms=DEADLINE_MS, connections=CONNECTIONS
         )
-        found = uvloop.run(drive(self.served, self.exchanges, spec))
-        took = sorted(reply.took_s * 1000 for reply in found.replies)
-        side.p50_ms.append(took[len(took) // 2])
-        side.p99_ms.append(took[int(PERCENTILE * len(took))])
-        side.failed += found.sent - sum(reply.status == 200 for reply in found.replies)
+        side.add(uvloop.run(drive(self.served, self.exchanges, spec)))
 
 
 def measure(rounds: int, seconds: float) -> tuple[list[Row], float, Side, Side]:

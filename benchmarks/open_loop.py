@@ -11,12 +11,15 @@ import ipaddress
 import random
 import time
 from collections import deque
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
 from benchmarks.spec import Exchange
 from benchmarks.systems import Served
+
+_OK: Final = 200
+_P99: Final = 0.99
 
 
 class OpenSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,21 @@ class OpenResult(msgspec.Struct, frozen=True, kw_only=True):
     """Answers of status 503 that say when to come back."""
     late_s: float
     """How far the generator itself fell behind at most."""
+
+
+class Paced(msgspec.Struct, kw_only=True):
+    """Rounds of an open loop, one figure for each."""
+
+    p50_ms: list[float] = []
+    p99_ms: list[float] = []
+    failed: int = 0
+
+    def add(self, found: OpenResult) -> None:
+        """Count a round. What got no answer, or another than 200, has failed."""
+        took = sorted(reply.took_s * 1000 for reply in found.replies)
+        self.p50_ms.append(took[len(took) // 2])
+        self.p99_ms.append(took[int(_P99 * len(took))])
+        self.failed += found.sent - sum(reply.status == _OK for reply in found.replies)
 
 
 class _Connection(asyncio.Protocol):

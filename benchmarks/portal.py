@@ -27,7 +27,7 @@ from benchmarks import machine
 from benchmarks.interruption import end_on_sigterm
 from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.models import json_body, train_classifier
-from benchmarks.open_loop import OpenSpec, drive
+from benchmarks.open_loop import OpenSpec, Paced, drive
 from benchmarks.portal_filling import Size, database_of, fill_directory, fill_usage
 from benchmarks.portal_pages import Crawl, Reader, Wanted, cpu_ms
 from benchmarks.report import make_console
@@ -46,7 +46,6 @@ COPIED: Final = "demand-forecast"
 APPLICATION: Final = "bench"
 CONNECTIONS: Final = 16
 DEADLINE_MS: Final = 10_000
-PERCENTILE: Final = 0.99
 SETTLE_S: Final = 1.0
 BUSIEST: Final = (
     Shown("application", "consumer", "/portal/applications/application-000"),
@@ -81,12 +80,9 @@ class PageCost(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes on the wire, style sheets and scripts included."""
 
 
-class Side(msgspec.Struct, kw_only=True):
+class Side(Paced, kw_only=True):
     """The rounds in which the portal is crawled, or is not."""
 
-    p50_ms: list[float] = []
-    p99_ms: list[float] = []
-    failed: int = 0
     late_ms: float = 0.0
     """How far the generator fell behind its own schedule at most."""
 
@@ -163,10 +159,7 @@ class Stand:
             rate=rate, seconds=seconds, deadline_ms=DEADLINE_MS, connections=CONNECTIONS
         )
         found = uvloop.run(drive(self._served, self._exchanges, spec))
-        took = sorted(reply.took_s * 1000 for reply in found.replies)
-        side.p50_ms.append(took[len(took) // 2])
-        side.p99_ms.append(took[int(PERCENTILE * len(took))])
-        side.failed += found.sent - sum(reply.status == httpx.codes.OK for reply in found.replies)
+        side.add(found)
         side.late_ms = max(side.late_ms, found.late_s * 1000)
 
     @contextlib.contextmanager

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from control.catalogue import Latency
 from control.resources import Resource
+from control.transition_resources import QualityItem
 from protocol.configuration import VersionState
 from registry.gates import Standing
 from registry.status import ServingState
@@ -35,17 +36,6 @@ class PublishedVersion(Resource):
     state: VersionState
 
 
-class Evaluated(Resource):
-    """The main metric of the version's newest evaluation."""
-
-    metric: str
-    value: float
-    low: float | None
-    high: float | None
-    rows: int
-    rows_name: str
-
-
 class GateStanding(Resource):
     """What the present requirements say of a version."""
 
@@ -71,7 +61,7 @@ class PublishedVersionItem(PublishedVersion):
     """Of everything that the version needs; 0 of a remote one."""
     remote: bool
     evaluations: int
-    quality: Evaluated | None
+    quality: QualityItem | None
     gate: GateStanding | None
     """Null: the model has no requirements, or the version has ended."""
     sunset: str | None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from protocol.configuration import ColumnRule
+from protocol.configuration import ColumnRule, ContractDoc
 from protocol.requirements import Constraints, Requirements
 from registry.clock import rfc3339
 from registry.inputs import Finite, Long, Short, no_nul
@@ -99,6 +99,13 @@ class ContractOutput(BaseModel):
     mode: Literal["warn", "enforce"]
     rules: list[ColumnRuleOutput]
 
+    @classmethod
+    def of(cls, contract: ContractDoc | None) -> "ContractOutput | None":
+        """From the domain; None without one."""
+        if contract is None:
+            return None
+        return cls(mode=contract.mode, rules=[ColumnRuleOutput.of(rule) for rule in contract.rules])
+
 
 class RequirementsOutput(BaseModel):
     """One version of a model's requirements, with every expression in its canonical form."""
@@ -123,7 +130,6 @@ class RequirementsOutput(BaseModel):
     def of(cls, record: RequirementsRecord, warnings: list[str]) -> "RequirementsOutput":
         """From the store's record."""
         given = record.requirements
-        contract = given.contract
         return cls(
             model=record.model,
             number=record.number,
@@ -135,11 +141,7 @@ class RequirementsOutput(BaseModel):
             sponsor=given.sponsor,
             criteria=list(given.criteria),
             constraints=ConstraintsOutput.of(given.constraints),
-            contract=None
-            if contract is None
-            else ContractOutput(
-                mode=contract.mode, rules=[ColumnRuleOutput.of(rule) for rule in contract.rules]
-            ),
+            contract=ContractOutput.of(given.contract),
             segments=given.segments,
             warnings=warnings,
         )

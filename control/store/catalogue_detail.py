@@ -16,7 +16,7 @@ from protocol.evidence import Evidence
 from protocol.manifest import Manifest
 from registry.clock import rfc3339
 from registry.outputs import DeprecationOutput
-from registry.requirements_inputs import ColumnRuleOutput, ConstraintsOutput, ContractOutput
+from registry.requirements_inputs import ConstraintsOutput, ContractOutput
 from registry.store import requirements as requirements_store
 from registry.store.tables import aliases, evidence, versions
 
@@ -142,16 +142,11 @@ def _statement(connection: Connection, name: str) -> Statement | None:
     if record is None:
         return None
     given = record.requirements
-    contract = given.contract
     return Statement(
         problem=given.problem,
         answerable=given.owner,
         criteria=list(given.criteria),
         constraints=ConstraintsOutput.of(given.constraints),
-        contract=None
-        if contract is None
-        else ContractOutput(
-            mode=contract.mode, rules=[ColumnRuleOutput.of(rule) for rule in contract.rules]
-        ),
+        contract=ContractOutput.of(given.contract),
         segments=given.segments,
     )

@@ -13,13 +13,13 @@ from control.publishing import (
     MAX_REASONS,
     WAITING_STATES,
     CanaryShare,
-    Evaluated,
     GateStanding,
     PublishedModel,
     PublishedVersion,
     PublishedVersionItem,
     Waiting,
 )
+from control.transition_resources import QualityItem
 from protocol.configuration import CanaryDoc, DeprecationDoc, ShadowDoc, VersionState
 from protocol.evidence import Measured
 from registry.clock import rfc3339
@@ -218,7 +218,7 @@ def _item(
     *,
     aliases: list[str],
     serving: ServingState,
-    quality: Evaluated | None,
+    quality: QualityItem | None,
     evaluations: int,
     gate: Gate | None,
 ) -> PublishedVersionItem:
@@ -273,19 +273,19 @@ def _counts(connection: Connection, model: str, numbers: list[int]) -> dict[int,
     return {row.number: row.evaluations for row in connection.execute(query)}
 
 
-def _evaluated(connection: Connection, model: str, numbers: list[int]) -> dict[int, Evaluated]:
+def _evaluated(connection: Connection, model: str, numbers: list[int]) -> dict[int, QualityItem]:
     newest = (
         sa.select(sa.func.max(evidence.c.id))
         .where(evidence.c.model == model, evidence.c.number.in_(numbers))
         .group_by(evidence.c.number)
     )
     query = sa.select(evidence.c.number, evidence.c.document).where(evidence.c.id.in_(newest))
-    found: dict[int, Evaluated] = {}
+    found: dict[int, QualityItem] = {}
     for number, document in connection.execute(query):
         given = msgspec.json.decode(document, type=_Evaluation)
         measured = given.metrics.get(given.main_metric)
         if measured is not None:
-            found[number] = Evaluated(
+            found[number] = QualityItem(
                 metric=given.main_metric,
                 value=measured.value,
                 low=measured.low,
