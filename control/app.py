@@ -7,10 +7,8 @@ from functools import cache, partial
 from typing import Any
 
 import anyio.to_thread
-import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
@@ -19,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from control.description import description
 from control.identity.throttle import TooManyRequests
 from control.middleware import (
     Authentication,
@@ -38,7 +37,7 @@ from control.routes_audit import audit_router
 from control.routes_canaries import canary_router
 from control.routes_catalogue import catalogue_router
 from control.routes_configuration import configuration_router
-from control.routes_conventions import ProblemBody, known_query
+from control.routes_conventions import known_query
 from control.routes_directory import directory_router
 from control.routes_disagreements import disagreement_router
 from control.routes_grants import grant_router
@@ -68,13 +67,10 @@ from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
 from registry.routes import registry_router
 from runtime.logs import logger
-from runtime.release import software_version
 from runtime.request_ids import RequestIds
 
 API = "/api/v1"
 OPENAPI = f"{API}/openapi.json"
-TITLE = "Tollway management API"
-SUMMARY = "Models, versions, consumers, keys, subscriptions and usage."
 Application = FastAPI
 """What :func:`create_app` gives: an ASGI application with a ``state``."""
 THREADS = 16
@@ -101,15 +97,10 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.jobs.open()
         services.webhooks.dispatcher.open()
         keys = asyncio.create_task(services.issuer_tokens.run())
-        # It takes seconds, once: nobody waits for it, and no request beside it.
-        describing = asyncio.create_task(
-            anyio.to_thread.run_sync(openapi_content, abandon_on_cancel=True)
-        )
         yield
-        for task in (keys, describing):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        keys.cancel()
+        with suppress(asyncio.CancelledError):
+            await keys
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)
@@ -117,16 +108,13 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.database.close()
 
     app = FastAPI(
-        title=TITLE,
-        summary=SUMMARY,
-        version=software_version(),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # Behind the gateway a redirect would name a host and scheme that are not the client's.
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=_routes(),
+        routes=routes(),
         # From the outside in.
         middleware=[
             # Around everything: whatever is answered or logged names the request.
@@ -170,7 +158,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
 
 
 @cache
-def _routes() -> list[BaseRoute]:
+def routes() -> list[BaseRoute]:
     """Every route but the metrics'. Built once in a process, for all its applications: they find
     the parts that they work with in ``app.state``."""
     router = APIRouter(
@@ -212,46 +200,9 @@ def _routes() -> list[BaseRoute]:
     @router.get(OPENAPI, include_in_schema=False)
     def openapi() -> Response:
         """This API's own description."""
-        return Response(openapi_content(), media_type="application/json")
+        return Response(description(), media_type="application/json")
 
     return router.routes
-
-
-@cache
-def openapi_content() -> bytes:
-    """The OpenAPI document as JSON. Made once in a process, which takes seconds."""
-    return msgspec.json.encode(openapi_document())
-
-
-def openapi_document() -> dict[str, Any]:
-    """The OpenAPI document, with errors as they are really answered."""
-    document = get_openapi(
-        title=TITLE, version=software_version(), summary=SUMMARY, routes=_routes()
-    )
-    components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    schemas["ProblemBody"] = ProblemBody.model_json_schema(
-        ref_template="#/components/schemas/{model}"
-    )
-    # FastAPI documents its own form of a 422, which this application never answers with.
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    components["securitySchemes"] = {
-        "management": {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "A management token: the content of `admin.token`.",
-        }
-    }
-    document["security"] = [{"management": []}]
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    for path in document.get("paths", {}).values():
-        for operation in path.values():
-            refused = operation.get("responses", {}).get("422", {})
-            if "application/json" in refused.get("content", {}):
-                refused["description"] = "A value is not acceptable; `errors` names the fields."
-                refused["content"] = problem
-    return document
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from control.app import openapi_document
+from control.openapi import document
 from control.settings import ControlSettings
 from registry.store.audit import audit
 from tests.control.audited import CASES, NO_CHANGE, Case
@@ -34,10 +34,9 @@ def entries(control: Control, request_id: str) -> list[dict[str, object]]:
 
 
 def test_every_writing_route_has_a_case_or_a_reason(control: Control) -> None:
-    document = openapi_document()
     writing = {
         f"{method.upper()} {path.removeprefix('/api/v1')}"
-        for path, operations in document["paths"].items()
+        for path, operations in document()["paths"].items()
         for method in operations
         if method in WRITES
     }

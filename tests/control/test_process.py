@@ -21,7 +21,7 @@ from registry.store.database import Database
 
 START_TIMEOUT_S = 30.0
 STOP_WITHIN_S = 5.0
-MAX_RESIDENT_KB = 140 * 1024
+MAX_RESIDENT_KB = 150 * 1024
 
 
 class Process:

@@ -116,12 +116,25 @@ def test_several_tensors_of_several_types_pass_together(
         np.testing.assert_array_equal(answer.as_numpy(f"{name}_out"), array)
 
 
-def test_strings_that_are_not_utf8_are_refused_by_name(
-    client: triton.InferenceServerClient, served: Served
+@pytest.mark.parametrize("coding", CODINGS)
+def test_strings_of_any_bytes_pass_in_binary_and_are_refused_in_json_by_name(
+    coding: str | None, client: triton.InferenceServerClient, served: Served
 ) -> None:
-    values = np.array([[b"good"], [b"\xff\xfe"]], np.object_)
-    with pytest.raises(InferenceServerException, match=r"'x' data\[1\].*UTF-8") as refused:
-        client.infer("is-bytes", [asked(values, binary=True)], headers=served.headers)
+    values = np.array([[b"good"], [b"\xff\xfe\0"]], np.object_)
+
+    def infer(binary: bool) -> triton.InferResult:
+        return client.infer(
+            "is-bytes",
+            [asked(values, binary=True)],
+            outputs=[triton.InferRequestedOutput("y", binary_data=binary)],
+            headers=served.headers,
+            request_compression_algorithm=coding,
+            response_compression_algorithm=coding,
+        )
+
+    np.testing.assert_array_equal(infer(binary=True).as_numpy("y"), values)
+    with pytest.raises(InferenceServerException, match=r"output 'y'.*not UTF-8") as refused:
+        infer(binary=False)
     assert refused.value.status() == "400"
 
 

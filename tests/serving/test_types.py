@@ -473,4 +473,6 @@ def test_a_string_of_the_graph_that_is_no_unicode_is_told(rig: MakeRig) -> None:
             initializer=[broken],
         )
     )
-    assert "the model failed on this input" in made.refused(one_input(["a"], [1], "BYTES"))
+    said = made.refused(one_input(["a"], [1], "BYTES"))
+    assert "output 'y' has bytes that are not UTF-8" in said
+    assert "request it with the parameter binary_data" in said

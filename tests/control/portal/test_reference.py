@@ -2,10 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
+from control.description import description
 from control.portal.reading import asked
 from control.portal.reference import groups_of, searched
 from control.portal.schema_tree import schema_tree
@@ -14,9 +14,7 @@ from tests.control.portal.conftest import Visiting
 from tests.control.portal.shelf import publish
 from tests.control.running import Control
 
-DOCUMENT = json.loads(
-    (Path(__file__).parents[3] / "docs" / "reference" / "openapi.json").read_text()
-)
+DOCUMENT = json.loads(description())
 GROUPS = groups_of(DOCUMENT)
 
 
