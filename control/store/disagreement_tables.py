@@ -60,6 +60,7 @@ disagreement_examples = sa.Table(
     sa.Column("difference", sa.Double, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("application", NAME, nullable=False),
+    sa.Column("against", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_disagreement_examples_model_version_hour", "model", "version", "hour"),
     sa.Index("ix_disagreement_examples_hour", "hour"),
 )

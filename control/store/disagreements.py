@@ -131,9 +131,10 @@ class DisagreementStore:
         end_hour: int,
         limit: int,
         application: str | None = None,
+        against: int | None = None,
     ) -> list[Example]:
-        """The rows that differ most, of one application if named: flips first, then by the
-        difference of their numbers."""
+        """The rows that differ most, of one application and beside one version if named: flips
+        first, then by the difference of their numbers."""
         table = disagreement_examples.c
         query = sa.select(table.document).where(
             table.model == model,
@@ -143,6 +144,8 @@ class DisagreementStore:
         )
         if application is not None:
             query = query.where(table.application == application)
+        if against is not None:
+            query = query.where(table.against == against)
         query = query.order_by(table.flipped.desc(), table.difference.desc(), table.id.desc())
         with self._database.read() as connection:
             rows = connection.execute(query.limit(limit)).scalars()
@@ -159,10 +162,9 @@ class DisagreementStore:
         application: str | None = None,
         against: int | None = None,
     ) -> list[Example]:
-        """:meth:`examples`, of those beside the version ``against`` if named, for somebody: that
-        they were read is in the audit log, as of captures."""
-        sought = self.examples(model, version, start_hour, end_hour, limit, application)
-        found = [one for one in sought if against in (None, one.against)]
+        """:meth:`examples` for somebody: that they were read is in the audit log, as of
+        captures."""
+        found = self.examples(model, version, start_hour, end_hour, limit, application, against)
         if found:
             now = self._clock()
             with self._database.write() as connection:
@@ -336,6 +338,7 @@ class DisagreementStore:
                 "flipped": example.flipped,
                 "difference": example.difference,
                 "application": example.application[:_NAME],
+                "against": example.against,
                 "document": text.decode(),
             }
             for example, text in written

@@ -182,6 +182,18 @@ def test_an_example_that_holds_a_credential_is_not_kept(store: DisagreementStore
     assert store.examples(MODEL, 1, hour, hour + 1, 10) == [example(1)]
 
 
+def test_examples_beside_a_version_are_found_however_many_of_others_differ_more(
+    store: DisagreementStore,
+) -> None:
+    hour = START_MS // HOUR_MS
+    others = tuple(example(n, flipped=True, against=3) for n in range(10))
+    wanted = (example(1), example(2, application="bank"))
+    store.take(summary(1, (place(), tally()), examples=(*others, *wanted)))
+    assert store.read_examples(MODEL, 1, hour, hour + 1, 5, against=2) == [wanted[1], wanted[0]]
+    assert store.read_examples(MODEL, 1, hour, hour + 1, 5, "shop", 2) == [wanted[0]]
+    assert store.read_examples(MODEL, 1, hour, hour + 1, 5, against=1) == []
+
+
 def test_examples_are_forgotten_by_application(store: DisagreementStore) -> None:
     others = example(2, application="bank")
     store.take(summary(1, (place(), tally()), examples=(example(1), others)))

@@ -80,3 +80,18 @@ def test_the_migrations_can_be_undone_to_nothing(database: Database) -> None:
             "alembic_version",
             "sqlite_sequence",
         }
+
+
+def test_examples_of_disagreements_keep_the_version_that_answered(database_url: str) -> None:
+    opened = Database(database_url)
+    names = ("model", "version", "hour", "flipped", "difference", "document", "application")
+    with opened.write() as connection:
+        schema.migrate(connection, "0032")
+        table = sa.table("disagreement_examples", *map(sa.column, names))
+        document = '{"against":7,"application":"shop"}'
+        values = ("risk", 1, 500, True, 0.5, document, "shop")
+        connection.execute(sa.insert(table).values(dict(zip(names, values, strict=True))))
+        schema.migrate(connection, "0033")
+        found = connection.execute(sa.text("SELECT against FROM disagreement_examples")).scalars()
+        assert list(found) == [7]
+    opened.close()
