@@ -4,6 +4,10 @@ The server answers with problem+json (management) or ``{"error": "..."}`` (predi
 here. No error ever holds the token or a key.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
 import msgspec
 
 
@@ -72,7 +76,25 @@ class ConflictError(TollwayError):
 
 
 class InvalidRequestError(TollwayError):
-    """The server refuses the request's content and says why."""
+    """The server refuses the request's content and says why, or this library does before."""
+
+    about: str = ""
+    """Of an evaluation, what is wrong: ``rows``, ``target``, ``segments`` or ``metrics``; empty
+    where that is not known."""
+
+    def regarding(self, about: str) -> Self:
+        """The same, about this; what was known before stays."""
+        self.about = self.about or about
+        return self
+
+
+@contextmanager
+def regarding(about: str) -> Iterator[None]:
+    """What is refused inside is about this."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise error.regarding(about) from error.__cause__
 
 
 class TooLargeError(InvalidRequestError):

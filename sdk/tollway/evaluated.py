@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+from tollway.evaluation.csv_rows import File
 from tollway.evaluation.evaluator import EvaluationOptions, Evaluator, Wish
 from tollway.evaluation.evidence import Evidence
 from tollway.evaluation.segments import Segments
 from tollway.progress import Choice, reporter
 from tollway.registry import check_name
+
+
+class FileOptions(EvaluationOptions, total=False):
+    """What :meth:`Evaluated.evaluate` takes beside the rows."""
+
+    segments: Segments
+    rows_name: str
+    metrics: Sequence[str] | None
+    importance: bool
+    latency: bool
+    progress: Choice
 
 
 class Evaluated:
@@ -58,6 +70,28 @@ class Evaluated:
             **options,
         )
         return self._evaluator.evaluate(wish, reporter(progress))
+
+    def evaluate_csv(
+        self,
+        model: str,
+        version: int,
+        file: File,
+        *,
+        target: str,
+        max_rows: int | None = None,
+        **options: Unpack[FileOptions],
+    ) -> Evidence:
+        """:meth:`evaluate` of the rows of a CSV file (a path, or an open binary file), whose truth
+        is in the column ``target``.
+
+        Values have the types of the model's columns, so that no data frame library is needed, and
+        the file is UTF-8, separated by commas, semicolons or tabs. An empty value is a missing one.
+        ``options``: those of :meth:`evaluate`. Raises :class:`InvalidRequestError` with the line
+        of what cannot be read, and for more than ``max_rows`` rows.
+        """
+        check_name(model, "model")
+        X, y = self._evaluator.read_csv(model, version, file, target, max_rows)
+        return self.evaluate(model, version, X, y, **options)
 
     def evidence(self, model: str, version: int) -> list[Evidence]:
         """Every evaluation of a version, oldest first."""

@@ -1,6 +1,9 @@
 """``tollway evaluate`` and ``tollway evidence``."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +13,9 @@ from tollway import errors
 from tollway.cli.output import Json, print_fields, print_json, print_table, say
 from tollway.cli.rows import read_frame
 from tollway.client import Client
+from tollway.evaluated import FileOptions
 from tollway.evaluation.evidence import Evidence, Measured
+from tollway.progress import Choice, JsonLines
 
 BAR_CHARACTERS = 30
 MOST_SHOWN = 20
@@ -23,10 +28,28 @@ ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 Number = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
 
 
+STDIN = Path("-")
+
+
+class Progress(StrEnum):
+    """How an evaluation says how far it is."""
+
+    AUTO = "auto"
+    JSON = "json"
+    NONE = "none"
+
+
 def evaluate(
     model: ModelName,
     version: Number,
-    data: Annotated[Path, typer.Argument(help="Rows with their truth: .csv or .parquet.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            allow_dash=True,
+            help="Rows with their truth: .csv or .parquet; - reads CSV from stdin.",
+        ),
+    ],
     target: Annotated[str, typer.Option(help="Column that holds the truth.")],
     segments: Annotated[
         list[str] | None,
@@ -47,36 +70,74 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows in one request.")] = 500,
     upload: Annotated[bool, typer.Option(help="Keep the evidence with the version.")] = True,
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="Refuse a CSV file that has more rows.")
+    ] = None,
+    progress: Annotated[
+        Progress,
+        typer.Option(help="On stderr: a bar on a terminal, lines of JSON for programs, nothing."),
+    ] = Progress.AUTO,
     as_json: Json = False,
 ) -> None:
     """Measure how well a version does on rows whose truth is known, and keep the evidence.
 
     The answers come from the version's deployed engine; a staged version has one too.
     """
-    X, y = read_frame(data, target, None if data.suffix == ".npy" else data)
     if main_metric is not None and metric and main_metric not in metric:
         raise typer.BadParameter(f"{main_metric} is not among --metric", param_hint="--main-metric")
-    with Client() as client:
-        found = client.evaluate(
-            model,
-            version,
-            X,
-            y,
-            segments=segments,
-            rows_name=rows_name,
-            metrics=metric or None,
-            importance=importance,
-            latency=latency,
-            resamples=resamples,
-            seed=seed,
-            batch_rows=batch_rows,
-            main_metric=main_metric,
-            upload=upload,
-        )
+    options: FileOptions = {
+        "segments": segments,
+        "rows_name": rows_name,
+        "metrics": metric or None,
+        "importance": importance,
+        "latency": latency,
+        "resamples": resamples,
+        "seed": seed,
+        "batch_rows": batch_rows,
+        "main_metric": main_metric,
+        "upload": upload,
+    }
+    with _told(progress) as shown, Client() as client:
+        options["progress"] = shown
+        if data == STDIN or data.suffix == ".csv":
+            rows = sys.stdin.buffer if data == STDIN else data
+            found = client.evaluate_csv(
+                model, version, rows, target=target, max_rows=max_rows, **options
+            )
+        else:
+            X, y = read_frame(data, target, None if data.suffix == ".npy" else data)
+            found = client.evaluate(model, version, X, y, **options)
+        if isinstance(shown, JsonLines):
+            shown.say("kept" if found.digest else "measured", digest=found.digest)
     if as_json:
         print_json(found)
     else:
         _show(found)
+
+
+@contextmanager
+def _told(progress: Progress) -> Iterator[Choice]:
+    """How progress is shown; lines of JSON end with what went wrong, if anything did."""
+    if progress is not Progress.JSON:
+        yield None if progress is Progress.AUTO else False
+        return
+    lines = JsonLines(sys.stderr)
+    try:
+        yield lines
+    except MemoryError as error:
+        lines.say("error", kind="MemoryError", message="the rows need more memory than there is")
+        raise typer.Exit(1) from error
+    except errors.TollwayError as error:
+        about = error.about if isinstance(error, errors.InvalidRequestError) else ""
+        lines.say(
+            "error",
+            kind=type(error).__name__,
+            message=error.message,
+            about=about,
+            status=error.status,
+            code=error.code,
+        )
+        raise typer.Exit(1) from error
 
 
 def evidence(

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tollway.conversion.foreign import Frame
-from tollway.conversion.rows import frame_column, is_missing, is_pandas, is_polars, plain_column
+from tollway.conversion.rows import frame_column, has_names, is_missing, plain_column
 from tollway.conversion.types import ColumnSpec, TensorSpec
 from tollway.errors import TollwayError
 
@@ -82,7 +82,7 @@ class _Table:
         self._columns = columns
         self._frame: Any = None
         self._array: npt.NDArray[Any] | None = None
-        if is_pandas(X) or is_polars(X):
+        if has_names(X):
             self._frame = X
             self._by_name = {str(name): name for name in X.columns}
             absent = [c["name"] for c in columns if c["name"] not in self._by_name]

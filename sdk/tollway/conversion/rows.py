@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tollway.conversion.columns import Columns
 from tollway.conversion.errors import ConversionError
 from tollway.conversion.foreign import Foreign, Frame
 from tollway.conversion.types import ColumnType
@@ -26,6 +27,11 @@ def is_polars(X: object) -> bool:
     """Whether ``X`` is a polars DataFrame (without importing polars)."""
     polars = sys.modules.get("polars")
     return polars is not None and isinstance(X, polars.DataFrame)
+
+
+def has_names(X: object) -> bool:
+    """Whether ``X`` has columns by name: a data frame, or :class:`Columns`."""
+    return is_pandas(X) or is_polars(X) or isinstance(X, Columns)
 
 
 def is_missing(value: object) -> bool:
@@ -175,8 +181,10 @@ def _replace(
 
 
 def frame_column(frame: Frame, name: object) -> Array:
-    """One column of a pandas or polars frame as a plain column."""
+    """One column of what has names (:func:`has_names`) as a plain column."""
     series = frame[name]
+    if isinstance(frame, Columns):
+        return plain_column(series)
     if not is_pandas(frame):
         return plain_column(series.to_numpy())
     if series.dtype.kind not in "iufb":

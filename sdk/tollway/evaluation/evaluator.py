@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tollway import errors
+from tollway.conversion.columns import Columns
 from tollway.evaluation.bootstrap import affordable
+from tollway.evaluation.csv_rows import File, read_csv
 from tollway.evaluation.evidence import (
     Evidence,
     Importance,
@@ -116,6 +118,12 @@ class Evaluator:
                                                json=_document(found))  # fmt: skip
             return _evidence(self._transport.read(response, _Kept))
 
+    def read_csv(
+        self, model: str, version: int, file: File, target: str, max_rows: int | None
+    ) -> tuple[Columns, Array]:
+        """Rows and truth of a file, in the types that the version's columns have."""
+        return read_csv(file, self._signatures.get(model, version), target, max_rows)
+
     def evidence(self, model: str, version: int) -> list[Evidence]:
         """Every evaluation of the version, oldest first."""
         found = listing(self._transport, _path(model, version), _Kept)
@@ -144,17 +152,18 @@ class _Evaluation:
         self._table = Table(wish.X, [str(column["name"]) for column in signature.columns])
         self._truth = truth_column(wish.y)
         # Before minutes go into answers: all that can be wrong with what was given.
-        self._masks = masks(wish.segments, self._table)
-        if len(self._masks) > MOST_SEGMENTS:
-            raise errors.InvalidRequestError(
-                f"{len(self._masks)} segments, of which evidence holds {MOST_SEGMENTS}"
-            )
+        with errors.regarding("segments"):
+            self._masks = masks(wish.segments, self._table)
+            if len(self._masks) > MOST_SEGMENTS:
+                raise errors.InvalidRequestError(
+                    f"{len(self._masks)} segments, of which evidence holds {MOST_SEGMENTS}"
+                )
         try:
             self._feeds: Feeds = encode_inputs(signature.inputs, signature.columns, wish.X)
         except (ValueError, TypeError) as error:
             raise errors.InvalidRequestError(
                 f"the rows do not fit model '{wish.model}' version {wish.version}: {error}"
-            ) from error
+            ).regarding("rows") from error
         self._rows = rows_in(self._feeds)
         if not self._rows or self._rows != len(self._truth):
             raise errors.InvalidRequestError(
@@ -164,14 +173,18 @@ class _Evaluation:
     def run(self) -> Evidence:
         """Everything that was asked for."""
         wish = self._wish
-        answers = self._score(f"scoring {self._rows:,} rows", self._feeds, self._rows)
+        with errors.regarding("rows"):
+            answers = self._score(f"scoring {self._rows:,} rows", self._feeds, self._rows)
         labels = self._signature.labels
-        judging = judge(self._signature.task, self._truth, labels, answers, wish.metrics)
+        with errors.regarding("target"):
+            judging = judge(self._signature.task, self._truth, labels, answers, wish.metrics)
         main = wish.main_metric or (
             judging.main if judging.main in judging.names else judging.names[0]
         )
         if main not in judging.names:
-            raise errors.InvalidRequestError(f"main_metric {main!r} is not measured")
+            raise errors.InvalidRequestError(f"main_metric {main!r} is not measured").regarding(
+                "metrics"
+            )
         self._show.step("measuring, with intervals")
         everything = np.arange(self._rows)
         resamples = affordable(self._rows * self._cost(answers), wish.resamples)

@@ -22,10 +22,10 @@ class Table:
 
     def __init__(self, X: object, names: Sequence[str]) -> None:
         """``names``: the model's own columns, for rows without names."""
-        from tollway.conversion.rows import is_pandas, is_polars  # noqa: PLC0415 -- light
+        from tollway.conversion.rows import has_names  # noqa: PLC0415 -- light
 
         self._columns: dict[str, Array]
-        if is_pandas(X) or is_polars(X):
+        if has_names(X):
             self._columns = _of_frame(X)
         elif isinstance(X, Mapping):
             self._columns = _of_tensors(X)
@@ -98,7 +98,7 @@ def _are_dicts(X: object) -> bool:
     return isinstance(X, list | tuple) and bool(X) and all(isinstance(row, Mapping) for row in X)
 
 
-def _of_frame(frame: Any) -> dict[str, Array]:  # noqa: ANN401 -- pandas or polars
+def _of_frame(frame: Any) -> dict[str, Array]:  # noqa: ANN401 -- whatever has names
     from tollway.conversion.rows import frame_column  # noqa: PLC0415
 
     return {str(name): frame_column(frame, name) for name in frame.columns}

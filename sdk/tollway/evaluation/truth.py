@@ -189,9 +189,11 @@ def chosen(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...
         if name not in known:
             raise InvalidRequestError(
                 f"there is no metric {name!r} of this model; there are {', '.join(known)}"
-            )
+            ).regarding("metrics")
     if not wanted:
-        raise InvalidRequestError("metrics is empty: name one, or leave it out for all")
+        raise InvalidRequestError("metrics is empty: name one, or leave it out for all").regarding(
+            "metrics"
+        )
     return tuple(dict.fromkeys(wanted))
 
 
