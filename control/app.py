@@ -31,7 +31,9 @@ from control.middleware import (
 )
 from control.portal.middleware import PortalHeaders, is_portal
 from control.portal.refusals import add_refusals, defect_page, refusal_page
+from control.portal.rendering import environment
 from control.portal.routes import portal_router
+from control.portal.warming import compile_templates
 from control.problems import of_status, of_validation
 from control.routes_audit import audit_router
 from control.routes_canaries import canary_router
@@ -96,11 +98,15 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         services.notifier.open()
         services.jobs.open()
         services.webhooks.dispatcher.open()
-        keys = asyncio.create_task(services.issuer_tokens.run())
+        running = [
+            asyncio.create_task(services.issuer_tokens.run()),
+            asyncio.create_task(compile_templates(environment())),
+        ]
         yield
-        keys.cancel()
-        with suppress(asyncio.CancelledError):
-            await keys
+        for task in running:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)

@@ -5,9 +5,11 @@ from typing import Final
 
 from fastapi.responses import Response, StreamingResponse
 
+from control.identity.failed_logins import network
+from control.middleware import client_address
 from control.portal.api import ApiRefusal
 from control.portal.session import Visit
-from control.portal.streams import Event
+from control.portal.streams import Event, Watcher
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -17,10 +19,12 @@ def live(
 ) -> Response:
     """A stream that calls ``look`` every so often and sends what has changed since.
 
-    A refusal by the API ends it. Raises ``UNAVAILABLE`` when too many are open.
+    A refusal by the API ends it. Whoever has too many open is sent what there is once, and asks
+    again a while later.
     """
     streams = visit.services.streams
-    streams.check()
+    # The forms' token tells sessions apart, and is no secret of them.
+    watcher = Watcher(visit.csrf, network(client_address(visit.request.scope)))
 
     async def looked() -> list[Event] | None:
         try:
@@ -29,7 +33,7 @@ def live(
             return None
 
     return StreamingResponse(
-        streams.events(looked, every_s=every_s),
+        streams.events(looked, watcher, every_s=every_s),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

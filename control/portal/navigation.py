@@ -1,11 +1,13 @@
-"""The way around: what the visitor's role can use. The API refuses the rest anyway."""
+"""The way around: what the visitor's role can use, by the groups of roles that the pages ask for
+(``visitors.py``). The API refuses the rest anyway."""
 
 from typing import Final
 
 import msgspec
 
 from control.portal.session import Visit
-from registry.access import Role
+from control.routes_conventions import INSPECTORS, READERS, WITNESSES
+from registry.access import EVIDENCE_READERS, Role
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -34,17 +36,17 @@ class Shown(msgspec.Struct, frozen=True):
 ENTRIES: Final = (
     Entry("Catalogue", "/portal", None),
     Entry("API reference", "/portal/reference", None),
-    Entry("Applications", "/portal/applications", ("admin", "publisher", "consumer", "auditor")),
-    Entry("Webhooks", "/portal/webhooks", ("admin", "publisher", "consumer", "auditor")),
-    Entry("Publish", "/portal/publish", ("admin", "publisher", "auditor")),
+    Entry("Applications", "/portal/applications", WITNESSES),
+    Entry("Webhooks", "/portal/webhooks", WITNESSES),
+    Entry("Publish", "/portal/publish", READERS),
     Entry(
         "Approvals",
         "/portal/approvals",
-        ("admin", "publisher", "sponsor", "auditor"),
+        EVIDENCE_READERS,
         count="/portal/approvals/count",
         counted_for=("sponsor",),
     ),
-    Entry("Operate", "/portal/operate", ("admin", "auditor")),
+    Entry("Operate", "/portal/operate", INSPECTORS),
 )
 """All of it, in its order. An area adds its line here."""
 _CATALOGUE: Final = ("/portal/models",)

@@ -10,7 +10,7 @@ from control.portal.publish_compare import compare, criteria, matching
 from control.portal.publish_versions import manifest_of
 from control.portal.rendering import page
 from control.portal.session import Visit
-from control.portal.visitors import EvidenceReader
+from control.portal.visitors import PublishReader
 from control.publishing import PublishedVersionItem
 from control.resources import Page as ControlPage
 from protocol.errors import Code, TollwayError
@@ -29,7 +29,7 @@ def compare_pages() -> APIRouter:
 
     @router.get("/publish/models/{model}/compare")
     async def compare_page(
-        visit: EvidenceReader, model: str, a: Number = 1, b: Number = 2
+        visit: PublishReader, model: str, a: Number = 1, b: Number = 2
     ) -> Response:
         """What changes from version ``a`` to version ``b``."""
         if a == b:

@@ -12,7 +12,7 @@ from control.portal.publish_models import gate_badge, traffic, waits
 from control.portal.publish_usage import calls_by_version, hourly
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
-from control.portal.visitors import After, EvidenceReader, Publisher, Search
+from control.portal.visitors import After, Publisher, PublishReader, Search
 from control.publishing import PublishedModel, PublishedVersionItem
 from control.resources import Page
 from control.usage_resources import UsagePage
@@ -35,9 +35,7 @@ def publish_pages() -> APIRouter:
 
 def _add_list(router: APIRouter) -> None:
     @router.get("/publish")
-    async def models_page(
-        visit: EvidenceReader, search: Search = "", after: After = ""
-    ) -> Response:
+    async def models_page(visit: PublishReader, search: Search = "", after: After = "") -> Response:
         """The models that one manages."""
         found = await visit.api.get(
             "/publishing",
@@ -86,7 +84,7 @@ def _add_list(router: APIRouter) -> None:
 
 def _add_model(router: APIRouter) -> None:
     @router.get("/publish/models/{model}")
-    async def model_page(visit: EvidenceReader, model: str, after: After = "") -> Response:
+    async def model_page(visit: PublishReader, model: str, after: After = "") -> Response:
         """One model with its versions."""
         known, versions, agreed, rollout, usage, hours = await asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput),

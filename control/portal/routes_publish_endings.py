@@ -12,7 +12,7 @@ from control.portal.publish_usage import callers
 from control.portal.rendering import page, redirect
 from control.portal.routes_publish import usage_of
 from control.portal.session import TheForm, Visit
-from control.portal.visitors import EvidenceReader, Publisher
+from control.portal.visitors import Publisher, PublishReader
 from control.publishing import PublishedVersionItem
 from control.resources import Page
 from control.transition_resources import RetirementReport, TransitionReport
@@ -70,13 +70,13 @@ async def deprecation_page(
 def _add_reports(router: APIRouter) -> None:
     @router.get("/publish/models/{model}/versions/{number}/deprecation")
     async def get_deprecation_page(
-        visit: EvidenceReader, model: str, number: int, days: Days = 30
+        visit: PublishReader, model: str, number: int, days: Days = 30
     ) -> Response:
         """How the version ends, who still calls it, and what its end would change for them."""
         return await deprecation_page(visit, model, number, days)
 
     @router.get("/publish/models/{model}/retirement")
-    async def retirement_page(visit: EvidenceReader, model: str, days: Days = 30) -> Response:
+    async def retirement_page(visit: PublishReader, model: str, days: Days = 30) -> Response:
         """What each version is good for, and what may go."""
         known, report = await asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput),
@@ -86,7 +86,7 @@ def _add_reports(router: APIRouter) -> None:
 
     @router.get("/publish/models/{model}/callers")
     async def callers_page(
-        visit: EvidenceReader, model: str, days: Days = 7, after: After = ""
+        visit: PublishReader, model: str, days: Days = 7, after: After = ""
     ) -> Response:
         """Which application calls which version."""
         known, usage = await asyncio.gather(

@@ -18,7 +18,7 @@ from control.portal.publish_requirements import (
 from control.portal.rendering import page, redirect
 from control.portal.routes_publish import present_requirements
 from control.portal.session import TheForm, Visit, signed_in
-from control.portal.visitors import EvidenceReader
+from control.portal.visitors import PublishReader
 from registry.outputs import ModelOutput, Page
 from registry.requirements_inputs import RequirementsOutput
 
@@ -32,7 +32,7 @@ def requirements_pages() -> APIRouter:
     router = APIRouter()
 
     @router.get("/publish/models/{model}/requirements")
-    async def get_requirements_page(visit: EvidenceReader, model: str) -> Response:
+    async def get_requirements_page(visit: PublishReader, model: str) -> Response:
         """The requirements, and the form."""
         return await requirements_page(visit, model)
 

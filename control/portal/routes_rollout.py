@@ -22,7 +22,7 @@ from control.portal.rollout_forms import (
 )
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
-from control.portal.visitors import EvidenceReader, Publisher
+from control.portal.visitors import Publisher, PublishReader
 from control.rollouts.callers import RolloutCallers
 from protocol.errors import Code, TollwayError
 from registry.canary_bodies import GuardedCanaryOutput
@@ -52,12 +52,12 @@ def rollout_pages() -> APIRouter:
 
 def _add_reads(router: APIRouter) -> None:
     @router.get(_PATH)
-    async def rollout_page(visit: EvidenceReader, model: str) -> Response:
+    async def rollout_page(visit: PublishReader, model: str) -> Response:
         """What answers now, what is tried, and what was decided."""
         return await _page(visit, model)
 
     @router.get(_PATH + "/events")
-    async def rollout_events(visit: EvidenceReader, model: str) -> Response:
+    async def rollout_events(visit: PublishReader, model: str) -> Response:
         """What moves on the page."""
 
         async def look() -> list[Event]:
@@ -70,7 +70,7 @@ def _add_reads(router: APIRouter) -> None:
         return live(visit, look)
 
     @router.get(_PATH + "/callers.json")
-    async def rollout_callers(visit: EvidenceReader, model: str) -> Response:
+    async def rollout_callers(visit: PublishReader, model: str) -> Response:
         """Who would move, for the slider."""
         found = await visit.api.get(
             f"/models/{model}/rollout/callers", RolloutCallers, limit=SHOWN_CALLERS

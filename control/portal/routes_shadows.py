@@ -13,7 +13,7 @@ from control.portal.rendering import page, redirect, rendered
 from control.portal.session import TheForm, Visit
 from control.portal.shadows import SPANS, read_overview, read_report
 from control.portal.streams import Event
-from control.portal.visitors import EvidenceReader, Publisher
+from control.portal.visitors import Publisher, PublishReader
 from registry.rollout_bodies import RolloutOutput
 
 Span = Literal["24h", "7d", "30d"]
@@ -30,13 +30,13 @@ def shadow_pages() -> APIRouter:
 
 def _add_reads(router: APIRouter) -> None:
     @router.get(_PATH)
-    async def shadows_page(visit: EvidenceReader, model: str) -> Response:
+    async def shadows_page(visit: PublishReader, model: str) -> Response:
         """The shadows of a model."""
         return await _page(visit, model)
 
     @router.get(_PATH + "/{version}")
     async def shadow_page(
-        visit: EvidenceReader, model: str, version: int, span: Span = "24h"
+        visit: PublishReader, model: str, version: int, span: Span = "24h"
     ) -> Response:
         """How one shadow's answers differ."""
         report = await read_report(visit.api, model, version, span, visit.now_ms)
@@ -44,7 +44,7 @@ def _add_reads(router: APIRouter) -> None:
 
     @router.get(_PATH + "/{version}/events")
     async def shadow_events(
-        visit: EvidenceReader, model: str, version: int, span: Span = "24h"
+        visit: PublishReader, model: str, version: int, span: Span = "24h"
     ) -> Response:
         """What moves on that page."""
 

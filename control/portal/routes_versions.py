@@ -24,7 +24,7 @@ from control.portal.rendering import environment, page, redirect
 from control.portal.routes_publish import present_requirements
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
-from control.portal.visitors import EvidenceReader, Publisher
+from control.portal.visitors import Publisher, PublishReader
 from control.resources import Page as ControlPage
 from registry.approval_bodies import ApprovalOutput, GateOutput
 from registry.evidence_inputs import EvidenceOutput
@@ -119,13 +119,13 @@ def _answers(rollout: RolloutOutput, number: int) -> bool:
 def _add_page(router: APIRouter) -> None:
     @router.get("/publish/models/{model}/versions/{number}")
     async def get_version_page(
-        visit: EvidenceReader, model: str, number: int, chosen: Chosen = ""
+        visit: PublishReader, model: str, number: int, chosen: Chosen = ""
     ) -> Response:
         """One version: what it is, how well it does, and what stands in its way."""
         return await version_page(visit, model, number, chosen)
 
     @router.get("/publish/models/{model}/versions/{number}/events")
-    async def version_events(visit: EvidenceReader, model: str, number: int) -> Response:
+    async def version_events(visit: PublishReader, model: str, number: int) -> Response:
         """Where the version stands on its way, while it moves."""
         at = f"/models/{model}/versions/{number}"
 

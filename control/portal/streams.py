@@ -3,18 +3,25 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from protocol.errors import Code, TollwayError
-
 MAX_OPEN: Final = 64
 """Each holds a connection of the gateway to control."""
+MAX_OF_SESSION: Final = 8
+"""What a person watches at once: a few windows, with two streams at most in each."""
+MAX_OF_ADDRESS: Final = 32
+"""An office behind one address shares them, and leaves as many to everybody else."""
 LIFETIME_S: Final = 120.0
 HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 2_000
+POLL_MS: Final = 10_000
+"""After which a browser asks again for what it cannot watch."""
+POLLED: Final = "polled"
+"""The event that says so: in how many milliseconds it is asked again."""
 _BEAT: Final = b": still here\n\n"
 
 
@@ -36,8 +43,20 @@ Look = Callable[[], Awaitable[list[Event] | None]]
 """What there is to see now; None ends the stream."""
 
 
+class Watcher(NamedTuple):
+    """Who watches."""
+
+    session: str
+    """Tells their login from others, or what stands in its place."""
+    address: str
+
+
 class Streams:
-    """Counts what is open. Belongs to the event loop."""
+    """Counts what is open. Belongs to the event loop.
+
+    At most :data:`MAX_OPEN` streams are open, of them :data:`MAX_OF_SESSION` for one session and
+    :data:`MAX_OF_ADDRESS` for one address: whoever opens many leaves room for others.
+    """
 
     def __init__(
         self, most: int = MAX_OPEN, monotonic: Callable[[], float] = time.monotonic
@@ -45,48 +64,78 @@ class Streams:
         self._most = most
         self._monotonic = monotonic
         self._ending = asyncio.Event()
-        self.open = 0
+        self._sessions: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+
+    @property
+    def open(self) -> int:
+        """Streams that are open."""
+        return self._sessions.total()
 
     def end(self) -> None:
         """End every stream: the process stops."""
         self._ending.set()
 
-    def check(self) -> None:
-        """Raise ``UNAVAILABLE`` when no more may be opened."""
-        if self.open >= self._most:
-            raise TollwayError(
-                Code.UNAVAILABLE, "too many pages are watching live figures now; try again soon"
-            )
-
     async def events(
-        self, look: Look, *, every_s: float, lifetime_s: float = LIFETIME_S
+        self, look: Look, watcher: Watcher, *, every_s: float, lifetime_s: float = LIFETIME_S
     ) -> AsyncIterator[bytes]:
         """Call ``look`` every so often and give what differs from the event of that name before.
 
         It ends by itself, and the browser connects again: nothing stays open for a page that is
-        gone.
+        gone. Where too many are open it gives what there is to see once, and tells the browser
+        when to ask again: the page moves all the same, more slowly.
         """
-        self.open += 1
+        if not self._has_room(watcher):
+            async for piece in self._once(look):
+                yield piece
+            return
+        self._count(watcher, 1)
+        try:
+            async for piece in self._watched(look, every_s, lifetime_s):
+                yield piece
+        finally:
+            self._count(watcher, -1)
+
+    def _has_room(self, watcher: Watcher) -> bool:
+        return (
+            self.open < self._most
+            and self._sessions[watcher.session] < MAX_OF_SESSION
+            and self._addresses[watcher.address] < MAX_OF_ADDRESS
+        )
+
+    def _count(self, watcher: Watcher, by: int) -> None:
+        for counted, key in (
+            (self._sessions, watcher.session),
+            (self._addresses, watcher.address),
+        ):
+            counted[key] += by
+            if not counted[key]:
+                del counted[key]  # nothing is kept of who is gone
+
+    async def _once(self, look: Look) -> AsyncIterator[bytes]:
+        yield f"retry: {POLL_MS}\n\n".encode()
+        yield Event(POLLED, POLL_MS).encode()
+        for event in await look() or []:
+            yield event.encode()
+
+    async def _watched(self, look: Look, every_s: float, lifetime_s: float) -> AsyncIterator[bytes]:
         sent: dict[str, bytes] = {}
         begun = spoken = self._monotonic()
-        try:
-            yield f"retry: {RETRY_MS}\n\n".encode()
-            while not self._ending.is_set() and self._monotonic() - begun < lifetime_s:
-                found = await look()
-                if found is None:
-                    return
-                for event in found:
-                    encoded = event.encode()
-                    if sent.get(event.name) != encoded:
-                        sent[event.name] = encoded
-                        spoken = self._monotonic()
-                        yield encoded
-                if self._monotonic() - spoken >= HEARTBEAT_S:
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        while not self._ending.is_set() and self._monotonic() - begun < lifetime_s:
+            found = await look()
+            if found is None:
+                return
+            for event in found:
+                encoded = event.encode()
+                if sent.get(event.name) != encoded:
+                    sent[event.name] = encoded
                     spoken = self._monotonic()
-                    yield _BEAT
-                await self._pause(every_s)
-        finally:
-            self.open -= 1
+                    yield encoded
+            if self._monotonic() - spoken >= HEARTBEAT_S:
+                spoken = self._monotonic()
+                yield _BEAT
+            await self._pause(every_s)
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from control.portal.session import Visit, signed_in
-from control.routes_conventions import INSPECTORS, OWNERS, WITNESSES
+from control.routes_conventions import INSPECTORS, OWNERS, READERS, WITNESSES
 from registry.access import EVERYONE, EVIDENCE_READERS, PUBLISHERS
 
 Member = Annotated[Visit, signed_in(*EVERYONE)]
@@ -16,6 +16,8 @@ Witness = Annotated[Visit, signed_in(*WITNESSES)]
 """Who may have applications, or looks at those of others."""
 Publisher = Annotated[Visit, signed_in(*PUBLISHERS)]
 """Who makes versions, and moves traffic."""
+PublishReader = Annotated[Visit, signed_in(*READERS)]
+"""Who makes or audits versions. Sponsors find what concerns them among the approvals."""
 EvidenceReader = Annotated[Visit, signed_in(*EVIDENCE_READERS)]
 """Who makes, approves or audits versions."""
 Inspector = Annotated[Visit, signed_in(*INSPECTORS)]

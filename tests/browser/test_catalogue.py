@@ -1,5 +1,7 @@
 """A reader finds a model, and tries it with a key of their own."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,12 @@ import tollway
 from tests.browser.conftest import PHONE, Visitor
 from tests.browser.world import World
 
+COVERED = """() => {
+  const box = document.getElementById("try-json").getBoundingClientRect();
+  const bar = document.getElementById("try-actions").getBoundingClientRect();
+  return Math.max(0, Math.round(Math.min(box.bottom, bar.bottom) - Math.max(box.top, bar.top)));
+}"""
+"""Pixels of the box of JSON that the buttons lie over."""
 CONTRACT = {
     "problem": "Decide on small loans",
     "contract": {
@@ -138,3 +146,19 @@ def test_a_route_that_reads_is_tried_in_the_reference(visitor: Visitor, key: str
     operation.get_by_role("button", name="Send").click()
     expect(operation).to_contain_text("HTTP/1.1 200")
     assert key not in page.content()
+
+
+@pytest.mark.parametrize("size", [(360, 640), (360, 480), (1000, 420), (1280, 900)])
+def test_no_button_covers_the_box_of_json(
+    visitor: Visitor, key: str, size: tuple[int, int], screens: Path
+) -> None:
+    page = visitor("consumer", size=size)
+    page.goto("/portal/models/loans")
+    page.get_by_role("button", name="As JSON").click()
+    box = page.get_by_label("Body as JSON")
+    expect(box).to_be_visible()
+    for block in ("end", "start"):
+        box.evaluate("(box, block) => box.scrollIntoView({ block })", block)
+        page.screenshot(path=screens / f"try-json-{size[0]}x{size[1]}-{block}.png")
+        covered = page.evaluate(COVERED)
+        assert covered == 0, f"{covered} px at the {block}"

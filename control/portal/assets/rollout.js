@@ -26,8 +26,16 @@
      where it is not. */
   const PATIENCE_MS = 3500;
   let waiting = null;
-  document.addEventListener("htmx:sseOpen", () => { clearTimeout(waiting); waiting = null; say(true); });
-  const gone = () => { waiting ??= setTimeout(() => say(false), PATIENCE_MS); };
+  let pause = 0;
+  document.addEventListener("htmx:sseOpen", (event) => {
+    clearTimeout(waiting);
+    waiting = null;
+    pause = 0;
+    /* Too many pages watch: this one asks again every so often instead. */
+    event.detail.source.addEventListener("polled", (told) => { pause = Number(told.data); });
+    say(true);
+  });
+  const gone = () => { waiting ??= setTimeout(() => say(false), pause + PATIENCE_MS); };
   document.addEventListener("htmx:sseError", gone);
   addEventListener("offline", () => say(false));
 

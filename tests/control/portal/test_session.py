@@ -9,7 +9,9 @@ from fastapi import Request
 from fastapi.routing import iter_route_contexts
 
 from control.portal.api import Api, ApiRefusal
+from control.portal.navigation import ENTRIES
 from control.portal.session import SAFE, local_path
+from registry.access import EVERYONE, Role
 from tests.control.portal.conftest import PASSWORD, Visiting, log_in, token_of
 from tests.control.running import Control, connect
 
@@ -229,6 +231,15 @@ async def test_roles_see_the_ways_that_they_may_go(visiting: Visiting) -> None:
     assert ways["sponsor"] == {"", "reference", "approvals"}
     assert "operate" in ways["auditor"]
     assert ways["admin"] >= ways["publisher"] | {"operate", "approvals"}
+
+
+@pytest.mark.parametrize("role", EVERYONE)
+async def test_what_the_navigation_leaves_out_is_refused(visiting: Visiting, role: Role) -> None:
+    visitor = await visiting(role)
+    for entry in ENTRIES:
+        shown = entry.roles is None or role in entry.roles
+        answer = await visitor.get(entry.path)
+        assert answer.status_code == (200 if shown else 403), entry.path
 
 
 async def test_no_page_holds_the_sessions_secret(visiting: Visiting) -> None:

@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import re
+import threading
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment, FunctionLoader
 
 from control.portal import assets
 from control.portal.rendering import environment
+from control.portal.warming import START_AFTER_S, compile_templates
 from tests.control.portal.conftest import Visiting
 from tests.control.running import Control
 
@@ -27,6 +30,17 @@ FORBIDDEN = {
 }
 
 
+NAMES = ("base.html", "operate/one.html", "operate/two.html", "parts/ui.html")
+
+
+class Named(FunctionLoader):
+    """A loader that can say what there is."""
+
+    def list_templates(self) -> list[str]:
+        """Every name."""
+        return list(NAMES)
+
+
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_template_holds_what_the_policy_forbids(what: str) -> None:
     guilty = [name for name in TEMPLATES if re.search(FORBIDDEN[what], (FOLDER / name).read_text())]
@@ -39,6 +53,27 @@ def test_every_template_compiles_with_escaping() -> None:
     assert TEMPLATES
     for name in TEMPLATES:
         found.get_template(name)
+
+
+async def test_templates_are_compiled_in_a_thread_with_rests_between_them() -> None:
+    threads: list[int] = []
+    pauses: list[float] = []
+
+    def load(name: str) -> str:
+        threads.append(threading.get_ident())
+        return "{{ 1 }}"
+
+    async def pause(seconds: float) -> None:
+        assert len(threads) == len(pauses), "one after the other"
+        pauses.append(seconds)
+
+    found = Environment(loader=Named(load), autoescape=True)
+    await compile_templates(found, pause)
+    assert pauses[0] == START_AFTER_S
+    assert len(threads) == len(pauses) - 1 == len(NAMES)
+    assert threading.get_ident() not in threads
+    assert found.cache is not None
+    assert {name for _, name in found.cache} == set(NAMES)
 
 
 def test_every_form_that_changes_something_carries_the_token() -> None:
