@@ -9,6 +9,7 @@ from typing import Any
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
@@ -69,6 +70,7 @@ from protocol.errors import Code, TollwayError
 from registry.clock import Clock, system_clock
 from registry.routes import registry_router
 from runtime.logs import logger
+from runtime.release import software_version
 from runtime.request_ids import RequestIds
 
 API = "/api/v1"
@@ -161,6 +163,11 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
     add_refusals(app)
     Instrumentator(registry=services.metrics.registry).expose(app, include_in_schema=False)
     return app
+
+
+def described(title: str, summary: str) -> dict[str, Any]:
+    """The OpenAPI document of all routes as FastAPI makes it, which takes seconds."""
+    return get_openapi(title=title, version=software_version(), summary=summary, routes=routes())
 
 
 @cache

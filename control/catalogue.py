@@ -13,7 +13,7 @@ from control.usage_resources import UsageItem
 from control.usage_tiers import Step
 from protocol.configuration import VersionState
 from protocol.manifest import Task
-from registry.clock import Clock
+from registry.clock import Clock, rfc3339
 from registry.status import ServingState
 
 LATENCY_DAYS: Final = 7
@@ -170,8 +170,8 @@ class Latencies:
         page = self._reports.page(EVERYTHING, query, PAGE_ITEMS)
         found = LatencySeries(
             step=step,
-            start=(end - length).isoformat(),
-            end=end.isoformat(),
+            start=rfc3339(now - round(length.total_seconds() * 1000)),
+            end=rfc3339(now),
             points=[_point(item) for item in page.items],
         )
         with self._lock:

@@ -4,12 +4,9 @@ import json
 import sys
 from typing import Any, Final
 
-from fastapi.openapi.utils import get_openapi
-
-from control.app import routes
+from control.app import described
 from control.routes_conventions import ProblemBody
 from runtime.logs import configure_logs
-from runtime.release import software_version
 
 TITLE: Final = "Tollway management API"
 SUMMARY: Final = "Models, versions, consumers, keys, subscriptions and usage."
@@ -17,7 +14,7 @@ SUMMARY: Final = "Models, versions, consumers, keys, subscriptions and usage."
 
 def document() -> dict[str, Any]:
     """The OpenAPI document, with errors as they are really answered."""
-    made = get_openapi(title=TITLE, version=software_version(), summary=SUMMARY, routes=routes())
+    made = described(TITLE, SUMMARY)
     components = made.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["ProblemBody"] = ProblemBody.model_json_schema(

@@ -30,12 +30,13 @@ from policies.base import Call, Policy
 from policies.chain import Chain, Decided, defect
 from policies.plan_limits import PlanLimitsPolicy
 from policies.rows import row_limit
-from protocol.errors import Code, TollwayError
+from protocol.errors import STATUS, Code, TollwayError
 from protocol.failures import Failure
 from protocol.frames import FAILED, Frame
 from protocol.usage import LIMITS
 
 Done = Callable[[Answer], None]
+_TOO_LARGE = STATUS[Code.TOO_LARGE]
 
 
 class Invoker:
@@ -156,6 +157,8 @@ class Invoker:
             queue_us, rows = reply.a, reply.c
             infer_us = 0 if reply.flags & FAILED else reply.b  # a failure has its reason there
             answer = engine_answer(reply, headers)
+            if reply.status == _TOO_LARGE:
+                limit = LIMITS[Code.TOO_LARGE]  # of rows: the engine counts those
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
         self._metrics.answered(

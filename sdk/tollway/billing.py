@@ -130,6 +130,14 @@ def _statement(application: str, month: str) -> str:
     return f"/api/v1/applications/{check_name(application, 'application')}/statements/{month}"
 
 
+def narrowed(
+    start: datetime | None, end: datetime | None, only: Mapping[str, str | int | None]
+) -> dict[str, str]:
+    """The query of a report from ``start`` to ``end`` with what of ``only`` is not None."""
+    wish: dict[str, str | int | None] = {"from": _moment(start), "to": _moment(end), **only}
+    return {key: str(value) for key, value in wish.items() if value is not None}
+
+
 def _report(
     start: datetime | None,
     end: datetime | None,
@@ -137,14 +145,7 @@ def _report(
     step: str | None,
     only: Mapping[str, str | int | None] | None,
 ) -> dict[str, str]:
-    wish: dict[str, str | int | None] = {
-        "from": _moment(start),
-        "to": _moment(end),
-        "by": ",".join(by) or None,
-        "step": step,
-        **(only or {}),
-    }
-    return {key: str(value) for key, value in wish.items() if value is not None}
+    return narrowed(start, end, {"by": ",".join(by) or None, "step": step, **(only or {})})
 
 
 def _moment(moment: datetime | None) -> str | None:

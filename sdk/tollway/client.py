@@ -15,6 +15,7 @@ from tollway.access import Access
 from tollway.accounts import Grants, Tokens, Users
 from tollway.audit import AuditLog
 from tollway.billing import Billing
+from tollway.catalogue import Catalogue
 from tollway.configuration import ConfigurationClient
 from tollway.deployment import Deployer, Deployment
 from tollway.disagreement import DisagreementReport, disagreement
@@ -25,6 +26,7 @@ from tollway.explanation import Explainers, Explanation, Method, Wish
 from tollway.gates import Gated, Gates
 from tollway.issuers import Issuer, IssuerOptions, Issuers
 from tollway.managed import Managed
+from tollway.operations import Operations
 from tollway.plans import Plans
 from tollway.prediction import Predictor
 from tollway.progress import Choice
@@ -84,6 +86,8 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         self._rollouts = Rollouts(self._transport)
         self._access = Access(self._transport, waiter)
         self.billing = Billing(self._transport)
+        self.catalogue = Catalogue(self._transport)
+        self.operations = Operations(self._transport)
         self.audit = AuditLog(self._transport)
         self.users = Users(self._transport)
         self.tokens = Tokens(self._transport)

@@ -289,6 +289,26 @@ async def test_the_plans_row_limit_travels_to_the_engine(
     assert [frame.c for frame in engine.frames] == [2, 0, 0]
 
 
+async def test_rows_and_bytes_that_a_plan_does_not_allow_are_recorded_as_refused_by_size(
+    client: httpx.AsyncClient, world: World, engine: FakeEngine, settings: GatewaySettings
+) -> None:
+    async def sent(body: bytes, status: int, limit: str) -> None:
+        answer = await client.post(INFER, content=body, headers={"x-api-key": world.page_key})
+        assert answer.status_code == status
+        assert records(settings)[-1].limit == limit
+
+    await sent(b"{}", 200, "")
+    await sent(b"x" * 101, 413, "size")
+    engine.behave = lambda engine, transport, frame: engine.reply(
+        transport, frame, 413, b'{"error": "the plan allows 2 rows"}'
+    )
+    await sent(b"{}", 413, "size")
+    engine.behave = lambda engine, transport, frame: engine.reply(
+        transport, frame, 422, b'{"error": "outside of the contract"}'
+    )
+    await sent(b"{}", 422, "")
+
+
 async def test_a_chunked_body_is_cut_at_the_plans_limit(
     client: httpx.AsyncClient, world: World, engine: FakeEngine
 ) -> None:

@@ -11,6 +11,7 @@ from tollway.cli.access import apps, subscriptions
 from tollway.cli.alerts import alerts
 from tollway.cli.audit import audit
 from tollway.cli.billing import quotas, statements, usage
+from tollway.cli.catalogue import catalogue
 from tollway.cli.configuration import apply, diff, export
 from tollway.cli.consumers import consumers
 from tollway.cli.deploy import deploy
@@ -26,6 +27,7 @@ from tollway.cli.explain import explain
 from tollway.cli.gates import approvals, approve, ask_approval, gate, refuse, requirements
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
+from tollway.cli.operations import gateways, latency, refusals, workers
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.plans import plans
 from tollway.cli.predict import predict
@@ -158,6 +160,10 @@ for command in (
     approve,
     refuse,
     alerts,
+    gateways,
+    workers,
+    latency,
+    refusals,
     usage,
     quotas,
     statements,
@@ -167,6 +173,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(catalogue, name="catalogue")
 app.add_typer(consumers, name="consumers")
 app.add_typer(apps, name="apps")
 app.add_typer(subscriptions, name="subscriptions")

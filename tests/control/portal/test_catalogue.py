@@ -1,6 +1,8 @@
 """The catalogue and a model's page: what each reader finds there, and what it costs."""
 
 import re
+from datetime import datetime, timedelta
+from typing import Final
 
 import httpx
 import pytest
@@ -11,6 +13,9 @@ from tests.control.portal.conftest import Visiting
 from tests.control.portal.shelf import publish, requirements
 from tests.control.portal.test_templates import HOSTILE
 from tests.control.running import Control
+
+RFC3339: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+"""As all times of the API are written."""
 
 
 @pytest.fixture
@@ -192,6 +197,11 @@ async def test_latency_is_drawn_with_gaps_and_refused_for_what_is_not_there(
     publish(control, "credit")
     empty = await control.anonymous.get("/portal/models/credit/latency.json")
     assert empty.json() == {"x": [], "series": []}
+    asked = await control.anonymous.get("/api/v1/catalogue/credit/latency", params={"span": "hour"})
+    ends = [asked.json()[end] for end in ("start", "end")]
+    assert all(re.fullmatch(RFC3339, end) for end in ends)
+    start, end = map(datetime.fromisoformat, ends)
+    assert end - start == timedelta(hours=1)
     assert (await control.anonymous.get("/portal/models/none/latency.json")).status_code == 404
 
 
