@@ -28,6 +28,7 @@ REFUSALS = (
 )
 """What the browser and htmx say of a refused request, which is what a test may be about."""
 Visitor = Callable[..., Page]
+Reader = Callable[..., BrowserContext]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,6 +68,23 @@ def complaints() -> Iterator[list[str]]:
     assert found == []
 
 
+def entered(
+    browser: Browser, world: World, role: str | None, size: tuple[int, int], *, dark: bool
+) -> BrowserContext:
+    """A context of somebody who is logged in, or of nobody."""
+    context = browser.new_context(
+        base_url=world.url,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    if role is not None:
+        context.add_cookies([world.cookie(role)])
+    return context
+
+
 @pytest.fixture
 def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[Visitor]:
     """``visitor("publisher")``: a page of somebody who is logged in; ``visitor(None)``: of nobody.
@@ -83,17 +101,8 @@ def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[V
         dark: bool = False,
         refused: bool = False,
     ) -> Page:
-        context = browser.new_context(
-            base_url=world.url,
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-            locale="en-GB",
-            timezone_id="UTC",
-        )
+        context = entered(browser, world, role, size, dark=dark)
         opened.append(context)
-        if role is not None:
-            context.add_cookies([world.cookie(role)])
         page = context.new_page()
         watch(page, complaints, REFUSALS if refused else ())
         return page
@@ -101,6 +110,38 @@ def visitor(browser: Browser, world: World, complaints: list[str]) -> Iterator[V
     yield visit
     for context in opened:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def readers(browser: Browser, world: World) -> Iterator[Reader]:
+    """``readers("publisher", dark=True)``: a context that the module's tests share, because they
+    only read: what all pages have in common is loaded once."""
+    opened: dict[tuple[str | None, bool], BrowserContext] = {}
+
+    def read(role: str | None, *, dark: bool) -> BrowserContext:
+        if (role, dark) not in opened:
+            opened[role, dark] = entered(browser, world, role, DESKTOP, dark=dark)
+        return opened[role, dark]
+
+    yield read
+    for context in opened.values():
+        context.close()
+
+
+@pytest.fixture
+def reader(readers: Reader, complaints: list[str]) -> Iterator[Visitor]:
+    """As ``visitor``, in the contexts that are shared."""
+    opened: list[Page] = []
+
+    def visit(role: str | None, *, dark: bool = False, refused: bool = False) -> Page:
+        page = readers(role, dark=dark).new_page()
+        opened.append(page)
+        watch(page, complaints, REFUSALS if refused else ())
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
 
 
 def watch(page: Page, complaints: list[str], allowed: tuple[str, ...]) -> None:

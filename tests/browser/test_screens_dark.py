@@ -10,5 +10,5 @@ from tests.browser.pages import PAGES, Shown
 
 
 @pytest.mark.parametrize("shown", PAGES, ids=lambda shown: f"{shown.role}-{shown.name}")
-def test_page_shuts_nobody_out(shown: Shown, visitor: Visitor, screens: Path) -> None:
-    assert look(shown, visitor, screens, dark=True) == []
+def test_page_shuts_nobody_out(shown: Shown, reader: Visitor, screens: Path) -> None:
+    assert look(shown, reader, screens, dark=True) == []
