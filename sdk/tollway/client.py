@@ -88,7 +88,7 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         self.billing = Billing(self._transport)
         self.catalogue = Catalogue(self._transport)
         self.operations = Operations(self._transport)
-        self.audit = AuditLog(self._transport)
+        self.audit = AuditLog(self._transport, waiter)
         self.users = Users(self._transport)
         self.tokens = Tokens(self._transport)
         self.grants = Grants(self._transport)

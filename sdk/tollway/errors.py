@@ -66,7 +66,7 @@ class PermissionDeniedError(TollwayError):
 class NotFoundError(TollwayError):
     """No such model, version, key or application."""
 
-    hint = "`tollway models`, `versions MODEL`, `apps` and `keys` list what there is"
+    hint = "`tollway models` and `tollway versions MODEL` list what there is"
 
 
 class ConflictError(TollwayError):
@@ -171,6 +171,9 @@ _SELF_EXPLAINING = {
 }
 """Of these the server's own words say what to do; a hint is for where a proxy answered."""
 
+_OTHER_NOT_FOUND = "not_found"
+"""The code where something else than a model or a version is missing: its name is in the words."""
+
 
 class _Body(msgspec.Struct):
     """Either form of the server's errors."""
@@ -199,7 +202,7 @@ def from_response(
         code=said.code,
         request_id=request_id,
         retry_after_s=_seconds(retry_after),
-        hinted=words is None or kind not in _SELF_EXPLAINING,
+        hinted=words is None or (kind not in _SELF_EXPLAINING and said.code != _OTHER_NOT_FOUND),
     )
 
 

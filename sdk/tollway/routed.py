@@ -1,11 +1,25 @@
 """The client's methods about which version answers: labels, rollouts, pins."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tollway.guarded import CanaryDecision, CanaryStep, Guard, GuardedCanary, canary_of
 from tollway.registry import STABLE, Registry, check_name
 from tollway.resources import Version
 from tollway.rollouts import Pin, Rollout, RolloutChange, Rollouts, Shadow
+from tollway.transport import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compatibility:
+    """Whether version ``following`` can take ``version``'s place without its callers noticing;
+    ``differences`` are all that they could trip over, in words."""
+
+    model: str
+    version: int
+    following: int
+    compatible: bool
+    differences: tuple[str, ...]
 
 
 class Routed:
@@ -13,6 +27,7 @@ class Routed:
 
     _registry: Registry
     _rollouts: Rollouts
+    _transport: Transport
 
     def publish(self, name: str, number: int, *, timeout_s: float = 300.0) -> Version:
         """Let consumers call a version that they name, without moving any traffic to it.
@@ -48,6 +63,12 @@ class Routed:
         self._registry.move_alias(name, alias, number, expected, reason=reason, force=force)
         self._registry.wait_live(name, number, alias, timeout_s)
         return self._registry.version(name, number)
+
+    def compatibility(self, name: str, number: int, following: int) -> Compatibility:
+        """What callers of version ``number`` could trip over when ``following`` took its place:
+        what :meth:`promote` refuses without ``force``."""
+        path = f"/api/v1/models/{check_name(name, 'model')}/versions/{number}/compatibility"
+        return self._transport.get(path, Compatibility, {"following": following})
 
     def rollback(self, name: str, reason: str = "", *, timeout_s: float = 300.0) -> Version:
         """Give the traffic back to the version that was stable before the present one came, which

@@ -1,14 +1,16 @@
 """The audit log from Python and from a shell."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
-from tollway import Client
+from tollway import Client, TimedOut
 from tollway.cli.app import app
 
 ENTRY = {
@@ -35,6 +37,12 @@ ANSWER = {
     "minute": "2026-11-20T14:03:00.000Z",
     "counted": [{"version": 2, "variant": "stable", "status": 200, "requests": 12}],
 }
+STANDING: dict[str, Any] = {
+    "entries": 7, "hash": "00", "checkpoint": None, "ok": True,
+    "verified_at": "2026-11-19T00:00:00.000Z", "verified_entries": 7, "findings": [],
+    "further_findings": 0, "running": None,
+}  # fmt: skip
+"""Before a verification is asked for."""
 
 
 class Server(httpx.MockTransport):
@@ -42,12 +50,31 @@ class Server(httpx.MockTransport):
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
+        self.began = False
+        self.looks_until_verified = 0
+        self.found: dict[str, Any] = {"ok": True, "findings": []}
         super().__init__(self._answer)
+
+    def _standing(self) -> dict[str, Any]:
+        if not self.began:
+            return STANDING
+        if self.looks_until_verified:
+            self.looks_until_verified -= 1
+            return STANDING | {"running": {"began_at": "x", "checked": 1, "entries": 7}}
+        return STANDING | self.found | {"verified_at": "2026-11-20T14:04:00.000Z"}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(dict(request.url.params))
-        if request.url.path.endswith("/answered"):
-            return httpx.Response(200, json=ANSWER)
+        match request.method, request.url.path.removeprefix("/api/v1/audit"):
+            case _, "/answered":
+                return httpx.Response(200, json=ANSWER)
+            case _, "/entries/7":
+                return httpx.Response(200, json=ENTRY)
+            case "POST", "/verify":
+                self.began = True
+                return httpx.Response(202, json=STANDING)
+            case "GET", "/verify":
+                return httpx.Response(200, json=self._standing())
         first = "after" not in request.url.params
         item = ENTRY if first else {**ENTRY, "seq": 6}
         return httpx.Response(200, json={"items": [item], "next": "7" if first else None})
@@ -59,7 +86,18 @@ def server() -> Server:
 
 
 def client(server: Server) -> Client:
-    return Client("http://tollway", "token", transport=server)
+    return Client("http://tollway", "token", transport=server, sleep=lambda _: None)
+
+
+@pytest.fixture
+def run(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs ``tollway audit`` on the server."""
+
+    def made(*_: Any, **__: Any) -> Client:
+        return client(server)
+
+    monkeypatch.setattr("tollway.cli.audit.Client", made)
+    return lambda *arguments: CliRunner().invoke(app, ["audit", *arguments])
 
 
 def test_entries_come_page_by_page_with_their_filters(server: Server) -> None:
@@ -91,19 +129,55 @@ def test_the_version_of_a_moment(server: Server) -> None:
     assert found.counted[0].requests == 12
 
 
-def test_the_commands_print_tables_and_json(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def made(*_: Any, **__: Any) -> Client:
-        return client(server)
+def test_a_text_is_searched_for_in_whole_entries(server: Server) -> None:
+    with client(server) as one:
+        assert len(list(one.audit.entries(search="ticket 7", limit=1))) == 1
+    assert server.asked == [{"search": "ticket 7", "limit": "1"}]
 
-    monkeypatch.setattr("tollway.cli.audit.Client", made)
-    run = CliRunner().invoke
-    listed = run(app, ["audit", "--kind", "alias", "--from", "7d"])
-    as_json = run(app, ["audit", "--json", "--limit", "1"])
-    moment = run(app, ["audit", "answered", "shop", "risk", "2026-11-20T14:03:00Z"])
+
+def test_a_verification_is_waited_for(server: Server) -> None:
+    server.looks_until_verified = 3
+    with client(server) as one:
+        found = one.audit.verify()
+    assert (found.ok, found.running, found.verified_at) == (True, None, "2026-11-20T14:04:00.000Z")
+
+
+def test_a_verification_that_takes_too_long_is_told_as_such(server: Server) -> None:
+    server.looks_until_verified = 9
+    with client(server) as one, pytest.raises(TimedOut, match="not verified after 0 s"):
+        one.audit.verify(timeout_s=0)
+
+
+def test_the_commands_print_tables_and_json(run: Callable[..., Result]) -> None:
+    listed = run("--kind", "alias", "--from", "7d")
+    as_json = run("--json", "--limit", "1")
+    moment = run("answered", "shop", "risk", "2026-11-20T14:03:00Z")
 
     assert listed.exit_code == as_json.exit_code == moment.exit_code == 0
     assert "alias.moved" in listed.stdout
     assert json.loads(as_json.stdout)[0]["after"] == {"version": 2}
     assert "12" in moment.stdout
+
+
+def test_an_entry_is_shown_with_the_fields_that_it_changed(run: Callable[..., Result]) -> None:
+    shown = run("show", "7")
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[-1].split("\t") == ["version", "1", "2"]
+    assert "ticket 7" in shown.stdout
+
+
+def test_the_verification_of_a_log_as_it_was_recorded_succeeds(run: Callable[..., Result]) -> None:
+    ended = run("verify")
+    assert (ended.exit_code, ended.stdout) == (0, "OK: 7 entries are as they were recorded\n")
+
+
+def test_the_verification_of_a_changed_log_fails_and_says_where(
+    server: Server, run: Callable[..., Result]
+) -> None:
+    finding = {"seq": 5, "problem": "edited", "detail": "another hash"}
+    server.found = {"ok": False, "findings": [finding], "further_findings": 2}
+    ended = run("verify")
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[1:] == ["5\tedited\tanother hash", "2 more findings"]
+    server.began = False
+    assert json.loads(run("verify", "--json").stdout)["ok"] is False

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 import tollway
@@ -187,3 +188,16 @@ def test_certificates_that_cannot_be_read_are_named(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     with pytest.raises(tollway.ConnectionFailed, match="SSL_CERT_FILE"):
         tollway.Client("https://localhost:1", TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("code", "hinted"),
+    [("model_not_found", True), ("version_not_found", True), ("not_found", False)],
+)
+def test_what_is_missing_and_is_no_model_is_not_looked_for_among_the_models(
+    code: str, hinted: bool
+) -> None:
+    body = msgspec.json.encode({"detail": "it is not there", "code": code})
+    said = str(from_response(404, body))
+    assert said.startswith("it is not there")
+    assert ("tollway models" in said) == hinted

@@ -35,6 +35,7 @@ from tollway.cli.receipts import capture, captures, receipt, replay
 from tollway.cli.rollouts import canary, pin, pins, rollout, shadow, unpin
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
+    compatibility,
     load,
     promote,
     publish,
@@ -129,6 +130,7 @@ def logout(as_json: Json = False) -> None:
 for command in (
     deploy,
     versions,
+    compatibility,
     publish,
     promote,
     rollout,

@@ -59,6 +59,26 @@ def versions(
     )
 
 
+def compatibility(
+    model: ModelName,
+    number: Annotated[int, typer.Argument(help="The version that callers use.", min=1)],
+    following: Annotated[int, typer.Argument(help="The one that would take its place.", min=1)],
+    as_json: Json = False,
+) -> None:
+    """Show what callers of a version could trip over with another; exit code 1: there is some."""
+    with Client() as client:
+        found = client.compatibility(model, number, following)
+    if as_json:
+        print_json(found)
+    elif found.compatible:
+        say(f"version {following} of {model} can take the place of {number}")
+    else:
+        for difference in found.differences:
+            say(difference)
+    if not found.compatible:
+        raise typer.Exit(1)
+
+
 def publish(model: ModelName, number: Number, as_json: Json = False) -> None:
     """Let consumers call a version that they name, without moving traffic to it."""
     with Client() as client:
