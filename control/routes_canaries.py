@@ -20,7 +20,8 @@ from registry.canary_bodies import (
     CanaryTraceOutput,
     GuardedCanaryOutput,
 )
-from registry.routes_parameters import AfterNumber, Model, Order
+from registry.conditions import expected_state
+from registry.routes_parameters import AfterNumber, IfMatch, Model, Order
 from registry.routes_permissions import managing
 
 TheCanaries = Annotated[Canaries, Depends(part(lambda services: services.canaries))]
@@ -76,33 +77,61 @@ def canary_router() -> APIRouter:
             raise TollwayError(Code.NOT_FOUND, f"model {model!r} has had no guarded canary")
         return trace_of(run)
 
-    @router.post("/models/{model}/rollout/pause", responses=errors(404, 409, 422))
+    @router.post("/models/{model}/rollout/pause", responses=errors(404, 409, 412, 422))
     def pause_canary(
-        canaries: TheCanaries, model: Model, actor: manager, body: CanaryReason = NO_REASON
+        canaries: TheCanaries,
+        model: Model,
+        actor: manager,
+        body: CanaryReason = NO_REASON,
+        if_match: IfMatch = None,
     ) -> GuardedCanaryOutput:
         """Keep the canary at its step; it is still guarded."""
-        return output_of(canaries.pause(model, actor=actor.name, reason=body.reason))
+        expected = expected_state(if_match, None)
+        return output_of(
+            canaries.pause(model, actor=actor.name, reason=body.reason, expected=expected)
+        )
 
-    @router.post("/models/{model}/rollout/resume", responses=errors(404, 409, 422))
+    @router.post("/models/{model}/rollout/resume", responses=errors(404, 409, 412, 422))
     def resume_canary(
-        canaries: TheCanaries, model: Model, actor: manager, body: CanaryReason = NO_REASON
+        canaries: TheCanaries,
+        model: Model,
+        actor: manager,
+        body: CanaryReason = NO_REASON,
+        if_match: IfMatch = None,
     ) -> GuardedCanaryOutput:
         """Let the canary advance by itself again."""
-        return output_of(canaries.resume(model, actor=actor.name, reason=body.reason))
+        expected = expected_state(if_match, None)
+        return output_of(
+            canaries.resume(model, actor=actor.name, reason=body.reason, expected=expected)
+        )
 
-    @router.post("/models/{model}/rollout/advance", responses=errors(404, 409, 422))
+    @router.post("/models/{model}/rollout/advance", responses=errors(404, 409, 412, 422))
     def advance_canary(
-        canaries: TheCanaries, model: Model, actor: manager, body: CanaryReason = NO_REASON
+        canaries: TheCanaries,
+        model: Model,
+        actor: manager,
+        body: CanaryReason = NO_REASON,
+        if_match: IfMatch = None,
     ) -> GuardedCanaryOutput:
         """Go to the next step now, whatever this one still waits for; from the last one, promote
         the canary if its plan says so."""
-        return output_of(canaries.advance(model, actor=actor.name, reason=body.reason))
+        expected = expected_state(if_match, None)
+        return output_of(
+            canaries.advance(model, actor=actor.name, reason=body.reason, expected=expected)
+        )
 
-    @router.post("/models/{model}/rollout/abort", responses=errors(404, 409, 422))
+    @router.post("/models/{model}/rollout/abort", responses=errors(404, 409, 412, 422))
     def abort_canary(
-        canaries: TheCanaries, model: Model, actor: manager, body: CanaryReason = NO_REASON
+        canaries: TheCanaries,
+        model: Model,
+        actor: manager,
+        body: CanaryReason = NO_REASON,
+        if_match: IfMatch = None,
     ) -> GuardedCanaryOutput:
         """End the canary: all of its traffic is the stable version's again."""
-        return output_of(canaries.abort(model, actor=actor.name, reason=body.reason))
+        expected = expected_state(if_match, None)
+        return output_of(
+            canaries.abort(model, actor=actor.name, reason=body.reason, expected=expected)
+        )
 
     return router

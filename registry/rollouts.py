@@ -108,7 +108,7 @@ class Rollouts:
             if not model_store.lock(connection, model):
                 raise model_not_found(model)
             before = store.get(connection, model)
-            _check_expected(before, expected)
+            check_expected(before, expected)
             return change(connection, before, wish, statuses, actor=actor, at=self._clock())
 
     def roll_back(
@@ -122,7 +122,7 @@ class Rollouts:
             if not model_store.lock(connection, model):
                 raise model_not_found(model)
             before = store.get(connection, model)
-            _check_expected(before, expected)
+            check_expected(before, expected)
             if alias_store.before_present(connection, model, store.STABLE) != target:
                 raise TollwayError(
                     Code.CONFLICT, "the stable version was moved meanwhile; look at it again"
@@ -278,7 +278,8 @@ def _nowhere_to_go(present: RolloutRecord) -> TollwayError:
     )
 
 
-def _check_expected(present: RolloutRecord, expected: str | None) -> None:
+def check_expected(present: RolloutRecord, expected: str | None) -> None:
+    """Raise ``PRECONDITION_FAILED`` unless the condition holds. Under the model's lock."""
     if not holds(expected, rollout_etag(present)):
         raise TollwayError(
             Code.PRECONDITION_FAILED,

@@ -54,12 +54,13 @@ class ApiRefusal(Exception):  # noqa: N818 -- a refusal, not a defect
 
     def beside(self, otherwise: str = "", **names: str) -> "ApiRefusal":
         """The same as a form shows it: a list's item (``networks.0``) counts for the list, a field
-        of the API is the form's of ``names``; what is about none is said beside ``otherwise``."""
+        of the API is the form's of ``names``; what is about none is said beside ``otherwise``, but
+        for somebody else's having been faster."""
         told: dict[str, list[str]] = {}
         for name, message in self.fields.items():
             whole = name.partition(".")[0]
             told.setdefault(names.get(whole, whole), []).append(message)
-        if not told and otherwise:
+        if not told and otherwise and self.problem.code != Code.PRECONDITION_FAILED:
             told[otherwise] = [self.problem.detail]
         errors = tuple(FieldError(name, "; ".join(said)) for name, said in told.items())
         return ApiRefusal(msgspec.structs.replace(self.problem, errors=errors), self.retry_after_s)

@@ -63,6 +63,37 @@ def key_change(form: Form, before: Key) -> dict[str, object]:
     return change
 
 
+LABELS: Final = {
+    "label": "Label",
+    "scopes": "May be used for",
+    "models": "Models",
+    "networks": "Only from these networks",
+    "expires_on": "Last day (UTC)",
+}
+
+
+def key_texts(key: Key) -> dict[str, str]:
+    """What the form shows of a key, field by field; a list has an item a line."""
+    return {
+        "label": key.label,
+        "scopes": "\n".join(sorted(key.scopes or ())),
+        "models": "\n".join(sorted(key.models or ())),
+        "networks": "\n".join(key.networks),
+        "expires_on": (key.expires_at or "")[:10],
+    }
+
+
+def typed_texts(form: Form) -> dict[str, str]:
+    """The same of what was typed."""
+    return {
+        "label": form.text("label"),
+        "scopes": "\n".join(sorted(form.every("scopes"))),
+        "models": "\n".join(sorted(form.every("models"))),
+        "networks": "\n".join(form.lines("networks")),
+        "expires_on": form.text("expires_on"),
+    }
+
+
 def _restrictions(form: Form) -> dict[str, object]:
     """Nothing ticked, and nothing typed, is no restriction."""
     return {

@@ -1,5 +1,6 @@
 """A plan's form: what it shows of a plan, and what it sends. Pure."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -13,6 +14,34 @@ _SCOPES: Final = ("predict", "explain", "feedback", "metadata")
 Fields = dict[str, str]
 
 
+LABELS: Final = {
+    "title": "Title",
+    "description": "Description",
+    "price": "Price of 1,000 requests",
+    "currency": "Currency",
+    "quota_limit": "Quota",
+    "quota_unit": "Quota, of",
+    "quota_period": "Quota, for each",
+    "concurrency": "Requests at once",
+    "max_rows": "Rows in a request",
+    "max_body_bytes": "Largest body (bytes)",
+    "deadline_ms": "Longest answer (ms)",
+    "approval": "Who lets applications subscribe",
+    "fail_mode": "While the counters cannot be reached",
+    "scopes": "Keys may be used for",
+} | {
+    f"rate_{part}_{at}": f"Rate {at + 1}: {label}"
+    for at in range(MAX_RATES)
+    for part, label in (
+        ("name", "name"),
+        ("requests", "requests"),
+        ("window", "in seconds"),
+        ("burst", "at once"),
+    )
+}
+"""What the fields are called, where a plan is held against another."""
+
+
 class PlanForm(msgspec.Struct, frozen=True):
     """What stands in the form."""
 
@@ -20,6 +49,18 @@ class PlanForm(msgspec.Struct, frozen=True):
     scopes: list[str]
     rows: int
     """Rows of rates."""
+
+    @property
+    def texts(self) -> Fields:
+        """All of it as texts, to be held against another."""
+        scopes = ", ".join(one for one in _SCOPES if one in self.scopes)
+        return {name: self.fields.get(name, "") for name in LABELS} | {"scopes": scopes}
+
+    def with_texts(self, texts: Mapping[str, str]) -> "PlanForm":
+        """The form that shows ``texts``."""
+        used = [at for at in range(MAX_RATES) if texts[f"rate_name_{at}"]]
+        rows = min(max(used, default=-1) + 1 + SPARE_ROWS, MAX_RATES)
+        return PlanForm({**self.fields, **texts}, texts["scopes"].split(", "), rows)
 
 
 def form_of(plan: Plan | None) -> PlanForm:

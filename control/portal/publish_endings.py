@@ -7,7 +7,17 @@ from typing import Final
 from control.portal.forms import Form
 from control.publishing import PublishedVersionItem
 from registry.deprecation_rules import MAX_BROWNOUTS
+from registry.outputs import EndingOutput
 
+LABELS: Final = {
+    "sunset": "Sunset, UTC",
+    "successor": "Successor",
+    "note": "Note for callers",
+    "brownouts": "Brown-outs, UTC",
+    "retire_at_sunset": "Retire it when its sunset comes",
+}
+_TO: Final = " to "
+_ROWS: Final = 3
 _MINUTE: Final = "%Y-%m-%dT%H:%M"
 
 
@@ -33,6 +43,44 @@ def brownouts(form: Form) -> list[dict[str, str]]:
         for start, end in rows
         if start or end
     ]
+
+
+def texts(ending: EndingOutput | None) -> dict[str, str]:
+    """What the form shows of an end, field by field; brown-outs a line each."""
+    if ending is None:
+        return dict.fromkeys(LABELS, "")
+    return {
+        "sunset": moment(ending.sunset) or "",
+        "successor": "" if ending.successor is None else str(ending.successor),
+        "note": ending.note,
+        "brownouts": _lines([(moment(one.start), moment(one.end)) for one in ending.brownouts]),
+        "retire_at_sunset": "yes" if ending.retire_at_sunset else "",
+    }
+
+
+def typed_texts(form: Form) -> dict[str, str]:
+    """The same of what was typed."""
+    asked = [(moment(one["start"]), moment(one["end"])) for one in brownouts(form)]
+    return {
+        "sunset": form.text("sunset"),
+        "successor": form.text("successor"),
+        "note": form.text("note"),
+        "brownouts": _lines(asked),
+        "retire_at_sunset": "yes" if form.flag("retire_at_sunset") else "",
+    }
+
+
+def rows(text: str) -> list[tuple[str, str]]:
+    """Begin and end of each brown-out of a text, and of those that may still be filled in."""
+    found = []
+    for line in text.splitlines():
+        start, _, end = line.partition(_TO)
+        found.append((start, end))
+    return found + [("", "")] * max(_ROWS - len(found), 1)
+
+
+def _lines(found: Sequence[tuple[str | None, str | None]]) -> str:
+    return "\n".join(f"{start or ''}{_TO}{end or ''}" for start, end in found)
 
 
 def successors(items: Sequence[PublishedVersionItem], number: int) -> list[tuple[str, str]]:

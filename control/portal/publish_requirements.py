@@ -1,6 +1,7 @@
 """The form of requirements, to and from what the API takes. Pure."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -14,6 +15,20 @@ MAX_RULES: Final = 300
 """Of a contract that the form can hold; the API takes more."""
 _PLACES: Final = ("problem", "owner", "sponsor", "criteria", "constraints", "segments", "contract")
 _ABOUT: Final = re.compile(rf"(?:body\.)?({'|'.join(_PLACES)})\b")
+
+
+LABELS: Final = {
+    "problem": "What is to be solved",
+    "owner": "Owner",
+    "sponsor": "Sponsor",
+    "criteria": "Criteria",
+    "segments": "Segments",
+    "technical": "Technical constraints",
+    "regulatory": "Regulatory constraints",
+    "resource": "Constraints of resources",
+    "mode": "Rows that break a rule",
+    "rules": "Rules",
+}
 
 
 class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +90,29 @@ def from_form(form: Form) -> RequirementsForm:
         for index in range(_count(form))
     ]
     return RequirementsForm(rules=rules, **texts)
+
+
+def texts(form: RequirementsForm) -> dict[str, str]:
+    """The fields as texts, to be held against others; a rule of the contract a line."""
+    rules = [
+        f"{row.column}: {row.minimum or 'any'} to {row.maximum or 'any'}"
+        + (f", one of {row.categories}" if row.categories else "")
+        + (", may be missing" if row.nulls else "")
+        for row in form.rules
+        if row.column
+    ]
+    named = {name: getattr(form, name) for name in LABELS if name != "rules"}
+    return {**named, "rules": "\n".join(rules)}
+
+
+def merged(
+    typed: RequirementsForm, present: RequirementsForm, values: Mapping[str, str]
+) -> RequirementsForm:
+    """``typed`` with the texts of ``values``, and the present rules where these are theirs."""
+    named = {name: text for name, text in values.items() if name != "rules"}
+    theirs = values["rules"] == texts(present)["rules"]
+    rules = present.rules if theirs else typed.rules
+    return RequirementsForm(rules=rules, **named)
 
 
 def to_api(form: Form) -> dict[str, object]:

@@ -33,6 +33,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelOutput
     rollout: RolloutOutput
+    etag: str
+    """Under which it may be changed; empty: nothing is set."""
     picture: Picture
     guarded: Guarded | None
     decisions: Sequence[CanaryDecisionOutput]
@@ -56,9 +58,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_state(api: Api, model: str) -> State:
     """Everything that moves on the page. Raises :class:`ApiRefusal`."""
-    known, rollout, pins, traffic, decisions, changes = await asyncio.gather(
+    known, (rollout, etag), pins, traffic, decisions, changes = await asyncio.gather(
         api.get(f"/models/{model}", ModelOutput),
-        api.get(f"/models/{model}/rollout", RolloutOutput),
+        api.get_tagged(f"/models/{model}/rollout", RolloutOutput),
         api.get(f"/models/{model}/pins", Page[Pin], limit=SHOWN_PINS),
         api.get(f"/models/{model}/rollout/traffic", Page[RolloutTraffic]),
         api.get(
@@ -81,6 +83,7 @@ async def read_state(api: Api, model: str) -> State:
     return State(
         model=known,
         rollout=rollout,
+        etag=etag,
         picture=picture_of(rollout, pins.items, known.aliases, recent),
         guarded=guarded_of(rollout.guarded, trace),
         decisions=decisions.items,

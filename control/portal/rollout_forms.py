@@ -6,6 +6,7 @@ from typing import Final
 from control.portal.forms import Form
 from registry.canary_bodies import GuardInput
 from registry.canary_plan import DEFAULT_STEPS
+from registry.rollout_bodies import RolloutOutput
 
 MAX_STEPS: Final = 20
 LIMITS: Final = (
@@ -51,6 +52,35 @@ def compares(form: Form) -> bool:
 def stable_body(form: Form) -> dict[str, object]:
     """Another stable version."""
     return {"stable": form.number("stable"), **why(form)}
+
+
+LABELS: Final = {"stable": "Stable", "canary": "Canary", "shadow": "Shadows"}
+
+
+def texts(rollout: RolloutOutput) -> dict[str, str]:
+    """A rollout in words, as one is held against another."""
+    canary = rollout.canary
+    return {
+        "stable": "none" if rollout.stable is None else f"version {rollout.stable}",
+        "canary": "none"
+        if canary is None
+        else f"version {canary.version} at {canary.percent:g} %"
+        + (", guarded" if canary.guard is not None else ""),
+        "shadow": ", ".join(f"version {one.version} at {one.percent:g} %" for one in rollout.shadow)
+        or "none",
+    }
+
+
+def typed(form: Form) -> dict[str, str]:
+    """The same of what a form asks for; what it does not ask for is left out."""
+    if form.text("stable"):
+        return {"stable": f"version {form.text('stable')}"}
+    if version := form.text("canary.version"):
+        percent = form.text("canary.percent")
+        return {"canary": f"version {version}" + (f" at {percent} %" if percent else ", guarded")}
+    if version := form.text("version"):
+        return {"shadow": f"version {version} at {form.text('percent') or '100'} %"}
+    return {}
 
 
 def why(form: Form) -> dict[str, object]:

@@ -5,6 +5,7 @@ from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
 from control.portal.applications import make_application, read_application, suggested_name
+from control.portal.editing import conditions, editing
 from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
@@ -12,6 +13,7 @@ from control.portal.visitors import After, Owner, Search, Witness
 from control.resources import Application, Page
 
 PAGE_APPLICATIONS = 50
+SETTINGS = {"title": "Title", "origins": "Web origins"}
 
 
 def application_pages() -> APIRouter:
@@ -88,7 +90,7 @@ def _add_one(router: APIRouter) -> None:
         body = {"title": form.text("title"), "origins": form.lines("origins")}
         try:
             await visit.api.put(
-                f"/applications/{application}", body, Application, if_match=form.optional("etag")
+                f"/applications/{application}", body, Application, **conditions(form)
             )
         except ApiRefusal as refusal:
             return await _settings(visit, application, form, refusal.beside())
@@ -105,12 +107,12 @@ async def _settings(
     visit: Visit, name: str, form: Form | None = None, refusal: ApiRefusal | None = None
 ) -> Response:
     found = await visit.api.get_tagged(f"/applications/{name}", Application)
+    present = {"title": found.item.title, "origins": "\n".join(found.item.origins)}
     return page(
         visit,
         "applications/settings.html",
         status=200 if refusal is None else refusal.status,
         application=found.item,
-        etag=found.etag,
-        values=None if form is None else form.values(),
+        edit=editing(SETTINGS, present, found.etag, form, refusal),
         refusal=refusal,
     )

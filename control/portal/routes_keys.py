@@ -8,8 +8,18 @@ from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
 from control.portal.applications import MANY
+from control.portal.editing import editing, tag
 from control.portal.forms import Form
-from control.portal.keys import OVERLAPS, USUAL_OVERLAP_S, key_change, key_request, shown
+from control.portal.keys import (
+    LABELS,
+    OVERLAPS,
+    USUAL_OVERLAP_S,
+    key_change,
+    key_request,
+    key_texts,
+    shown,
+    typed_texts,
+)
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.subscribing import make_key
@@ -79,9 +89,7 @@ def _add_one(router: APIRouter) -> None:
         """Change label and restrictions."""
         before = await visit.api.get(f"/keys/{key}", Key)
         try:
-            await visit.api.patch(
-                f"/keys/{key}", key_change(form, before), Key, if_match=form.optional("etag")
-            )
+            await visit.api.patch(f"/keys/{key}", key_change(form, before), Key, if_match=tag(form))
         except ApiRefusal as refusal:
             return await _one(
                 visit, application, key, form, refusal.beside(expires_at="expires_on")
@@ -149,8 +157,14 @@ async def _one(
         application=application,
         shown=shown(found.item, visit.now_ms),
         key=found.item,
-        etag=found.etag,
-        form=form,
+        edit=editing(
+            LABELS,
+            key_texts(found.item),
+            found.etag,
+            form,
+            refusal,
+            None if form is None else typed_texts(form),
+        ),
         models=sorted({*subscriptions, *(found.item.models or ())}),
         scopes=SCOPES,
         overlaps=OVERLAPS,

@@ -10,6 +10,8 @@ from control.captures import Capture, CapturePayload
 from control.pins import Pin
 from control.portal.api import ApiRefusal
 from control.portal.applications import MANY
+from control.portal.editing import conditions, editing, overtaken, tag
+from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.upgrading import read_pin
@@ -18,6 +20,7 @@ from control.resources import Application, Page, Subscription
 
 REPLAYED: Final = 20
 """Captured requests that the preview scores again, each a call of the application."""
+LABELS: Final = {"version": "Version", "reason": "Reason"}
 Number = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 From = Annotated[int | None, Query(alias="from", ge=1, le=2**31 - 1)]
 
@@ -65,9 +68,13 @@ def _add_changes(router: APIRouter) -> None:
         """Pin the application to a version."""
         body = {"version": form.number("version"), "reason": form.text("reason")}
         try:
-            pin = await visit.api.put(f"/applications/{application}/pins/{model}", body, Pin)
+            pin = await visit.api.put(
+                f"/applications/{application}/pins/{model}", body, Pin, **conditions(form)
+            )
         except ApiRefusal as refusal:
-            return await _one(visit, application, model, refusal=refusal.beside("version"))
+            return await _one(
+                visit, application, model, form=form, refusal=refusal.beside("version")
+            )
         return redirect(
             visit,
             f"/portal/applications/{application}/pins/{model}",
@@ -75,9 +82,12 @@ def _add_changes(router: APIRouter) -> None:
         )
 
     @router.post("/pins/{model}/remove")
-    async def remove_pin(visit: Owner, application: str, model: str) -> Response:
+    async def remove_pin(visit: Owner, form: TheForm, application: str, model: str) -> Response:
         """Let calls go where the publisher leads them."""
-        await visit.api.delete(f"/applications/{application}/pins/{model}")
+        try:
+            await visit.api.delete(f"/applications/{application}/pins/{model}", if_match=tag(form))
+        except ApiRefusal as refusal:
+            return await _one(visit, application, model, refusal=overtaken(refusal, "the pin"))
         return redirect(
             visit,
             f"/portal/applications/{application}/pins/{model}",
@@ -112,13 +122,24 @@ async def _one(
     model: str,
     start: int | None = None,
     to: int | None = None,
+    form: Form | None = None,
     refusal: ApiRefusal | None = None,
 ) -> Response:
+    shown = await read_pin(visit, application, model, start, to)
+    pin = shown.pin
+    present = {
+        "version": "not pinned" if pin is None else str(pin.version),
+        "reason": "" if pin is None else pin.reason,
+    }
+    edit = editing(LABELS, present, shown.pin_etag, form, refusal)
+    offered = shown.chosen[1] if shown.chosen else shown.answering
     return page(
         visit,
         "applications/pin.html",
         status=200 if refusal is None else refusal.status,
-        shown=await read_pin(visit, application, model, start, to),
+        shown=shown,
+        edit=edit,
+        version=offered if form is None else edit.values["version"],
         replayed=REPLAYED,
         refusal=refusal,
     )

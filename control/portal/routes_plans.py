@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.plans import Plan
-from control.portal.api import ApiRefusal
+from control.portal.api import ApiRefusal, Tagged
+from control.portal.editing import conditions, editing
 from control.portal.forms import Form
-from control.portal.plan_forms import PLACES, PlanForm, body_of, form_of, typed
+from control.portal.plan_forms import LABELS, PLACES, PlanForm, body_of, form_of, typed
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.visitors import Admin, After, Inspector
@@ -48,7 +49,7 @@ def plan_pages() -> APIRouter:
     async def edit_page(visit: Admin, plan: str) -> Response:
         """The form of a plan, with the tag that it is changed under."""
         found = await visit.api.get_tagged(f"/plans/{plan}", Plan)
-        return _form(visit, plan, form_of(found.item), etag=found.etag)
+        return _form(visit, plan, form_of(found.item), found)
 
     @router.post("/plans/{plan}/edit")
     async def change(visit: Admin, plan: str, form: TheForm) -> Response:
@@ -68,14 +69,16 @@ def plan_pages() -> APIRouter:
 
 
 async def _write(visit: Visit, form: Form, name: str, known: str | None) -> Response:
-    etag = form.text("etag")
     try:
         if known is None:
             await visit.api.put(f"/plans/{name}", body_of(form), Plan, if_none_match="*")
         else:
-            await visit.api.put(f"/plans/{name}", body_of(form), Plan, if_match=etag or "*")
+            await visit.api.put(f"/plans/{name}", body_of(form), Plan, **conditions(form))
     except ApiRefusal as refusal:
-        return _form(visit, known, typed(form), etag=etag, refusal=refusal)
+        held = None
+        if known is not None:
+            held = await visit.api.get_tagged(f"/plans/{known}", Plan)
+        return _form(visit, known, typed(form), held, form, refusal)
     said = f"The plan {name} is {'made' if known is None else 'saved'}: gateways follow at once."
     return redirect(visit, f"{PATH}/{name}", notice=said)
 
@@ -84,19 +87,28 @@ def _form(
     visit: Visit,
     known: str | None,
     shown: PlanForm,
-    *,
-    etag: str = "",
+    held: Tagged[Plan] | None = None,
+    form: Form | None = None,
     refusal: ApiRefusal | None = None,
 ) -> Response:
     found = {} if refusal is None else refusal.fields
     errors = {PLACES.get(name, name): message for name, message in found.items()}
+    present = form_of(None if held is None else held.item)
+    edit = editing(
+        LABELS,
+        present.texts,
+        "" if held is None else held.etag,
+        form,
+        refusal,
+        shown.texts,
+    )
     return page(
         visit,
         "operate/plan_form.html",
         status=200 if refusal is None else refusal.status,
         known=known,
-        form=shown,
-        etag=etag,
+        form=shown.with_texts(edit.values) if edit.late else shown,
+        edit=edit,
         refusal=refusal,
         errors=errors,
     )

@@ -7,7 +7,9 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from control.portal.api import ApiRefusal
+from control.portal.api import ApiRefusal, Tagged
+from control.portal.editing import conditions, editing
+from control.portal.forms import Form
 from control.portal.publish_models import gate_badge, traffic, waits
 from control.portal.publish_usage import calls_by_version, hourly
 from control.portal.rendering import page, redirect
@@ -23,6 +25,14 @@ from registry.rollout_bodies import RolloutOutput
 
 PAGE_MODELS: Final = 25
 PAGE_VERSIONS: Final = 25
+EDITED: Final = {
+    "title": "Title",
+    "description": "Description",
+    "idle_unload_s": "Unload when idle",
+    "cold_start_wait_s": "Wait for a cold start",
+    "capture_percent": "Share that is captured",
+    "capture_days": "Days",
+}
 
 
 def publish_pages() -> APIRouter:
@@ -116,7 +126,7 @@ def _add_model(router: APIRouter) -> None:
     async def edit_page(visit: Publisher, model: str) -> Response:
         """The form of what is said of a model."""
         known = await visit.api.get_tagged(f"/models/{model}", ModelOutput)
-        return page(visit, "publish/edit.html", model=known.item, etag=known.etag, refusal=None)
+        return _edit(visit, known)
 
     @router.post("/publish/models/{model}/edit")
     async def edit(visit: Publisher, form: TheForm, model: str) -> Response:
@@ -130,21 +140,29 @@ def _add_model(router: APIRouter) -> None:
             "capture_days": form.number("capture_days"),
         }
         try:
-            await visit.api.put(
-                f"/models/{model}", body, ModelOutput, if_match=form.optional("etag")
-            )
+            await visit.api.put(f"/models/{model}", body, ModelOutput, **conditions(form))
         except ApiRefusal as refusal:
             known = await visit.api.get_tagged(f"/models/{model}", ModelOutput)
-            written = known.item.model_copy(update=body)
-            return page(
-                visit,
-                "publish/edit.html",
-                status=refusal.status,
-                model=written,
-                etag=known.etag,
-                refusal=refusal,
-            )
+            return _edit(visit, known, form, refusal)
         return redirect(visit, f"/portal/publish/models/{model}", notice="Saved.")
+
+
+def _edit(
+    visit: Visit,
+    known: Tagged[ModelOutput],
+    form: Form | None = None,
+    refusal: ApiRefusal | None = None,
+) -> Response:
+    present = {name: str(getattr(known.item, name)) for name in EDITED}
+    return page(
+        visit,
+        "publish/edit.html",
+        status=200 if refusal is None else refusal.status,
+        model=known.item,
+        edit=editing(EDITED, present, known.etag, form, refusal),
+        fields=list(EDITED),
+        refusal=refusal,
+    )
 
 
 async def present_requirements(visit: Visit, model: str) -> RequirementsOutput | None:

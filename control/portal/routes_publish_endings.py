@@ -7,7 +7,17 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
-from control.portal.publish_endings import brownouts, moment, successors
+from control.portal.editing import conditions, editing
+from control.portal.forms import Form
+from control.portal.publish_endings import (
+    LABELS,
+    brownouts,
+    moment,
+    rows,
+    successors,
+    texts,
+    typed_texts,
+)
 from control.portal.publish_usage import callers
 from control.portal.rendering import page, redirect
 from control.portal.routes_publish import usage_of
@@ -38,7 +48,7 @@ async def deprecation_page(
     number: int,
     days: int = 30,
     refusal: ApiRefusal | None = None,
-    given: dict[str, str] | None = None,
+    form: Form | None = None,
 ) -> Response:
     """The page, with what was refused of its form."""
     at = f"/models/{model}/versions/{number}"
@@ -51,19 +61,21 @@ async def deprecation_page(
         ),
         visit.api.get(f"{at}/transition-report", TransitionReport, days=days),
     )
+    typed = None if form is None else typed_texts(form)
+    edit = editing(LABELS, texts(ending), version.etag, form, refusal, typed)
     return page(
         visit,
         "publish/deprecation.html",
         status=200 if refusal is None else refusal.status,
         refusal=refusal,
-        given=given,
+        edit=edit,
+        rows=rows(edit.values["brownouts"]),
+        reason="" if form is None else form.text("reason"),
         model=known,
         version=version.item,
-        etag=version.etag,
         ending=ending,
         successors=successors(others.items, number),
         report=report,
-        moment=moment,
     )
 
 
@@ -119,11 +131,9 @@ def _add_changes(router: APIRouter) -> None:
         }
         at = f"/models/{model}/versions/{number}/deprecation"
         try:
-            await visit.api.put(at, body, EndingOutput, if_match=form.optional("etag"))
+            await visit.api.put(at, body, EndingOutput, **conditions(form))
         except ApiRefusal as refusal:
-            return await deprecation_page(
-                visit, model, number, refusal=refusal, given=form.values()
-            )
+            return await deprecation_page(visit, model, number, refusal=refusal, form=form)
         return redirect(visit, f"/portal/publish{at}", notice="Saved. Callers read it in headers.")
 
     @router.post("/publish/models/{model}/versions/{number}/retire")

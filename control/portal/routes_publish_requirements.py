@@ -1,30 +1,33 @@
 """Requirements of a model: what holds, its history, and the form that makes the next version."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal
+from control.portal.editing import conditions, editing
+from control.portal.forms import Form
 from control.portal.publish_requirements import (
+    LABELS,
     MAX_RULES,
-    RequirementsForm,
     errors,
     from_api,
     from_form,
+    merged,
+    texts,
     to_api,
 )
 from control.portal.rendering import page, redirect
-from control.portal.routes_publish import present_requirements
-from control.portal.session import TheForm, Visit, signed_in
-from control.portal.visitors import PublishReader
+from control.portal.session import TheForm, Visit
+from control.portal.visitors import Publisher, PublishReader
+from protocol.errors import Code
 from registry.outputs import ModelOutput, Page
 from registry.requirements_inputs import RequirementsOutput
 
 SHOWN: Final = 20
 """Versions that the history names."""
-Writer = Annotated[Visit, signed_in("admin", "publisher", "sponsor")]
 
 
 def requirements_pages() -> APIRouter:
@@ -37,22 +40,17 @@ def requirements_pages() -> APIRouter:
         return await requirements_page(visit, model)
 
     @router.post("/publish/models/{model}/requirements")
-    async def write(visit: Writer, form: TheForm, model: str) -> Response:
+    async def write(visit: Publisher, form: TheForm, model: str) -> Response:
         """Make the next version."""
-        number = form.text("present")
         try:
-            if number:
-                held = await visit.api.get_tagged(
-                    f"/models/{model}/requirements/{number}", RequirementsOutput
-                )
-                conditions = {"if_match": held.etag}
-            else:
-                conditions = {"if_none_match": "*"}
             made = await visit.api.put(
-                f"/models/{model}/requirements", to_api(form), RequirementsOutput, **conditions
+                f"/models/{model}/requirements",
+                to_api(form),
+                RequirementsOutput,
+                **conditions(form),
             )
         except ApiRefusal as refusal:
-            return await requirements_page(visit, model, refusal, from_form(form))
+            return await requirements_page(visit, model, refusal, form)
         said = f"Requirements {made.number} hold from now on."
         if made.warnings:
             said += " But " + "; ".join(made.warnings)
@@ -65,12 +63,17 @@ async def requirements_page(
     visit: Visit,
     model: str,
     refusal: ApiRefusal | None = None,
-    typed: RequirementsForm | None = None,
+    form: Form | None = None,
 ) -> Response:
     """The page, with what was refused of its form."""
-    known, present = await asyncio.gather(
-        visit.api.get(f"/models/{model}", ModelOutput), present_requirements(visit, model)
+    known, (present, etag) = await asyncio.gather(
+        visit.api.get(f"/models/{model}", ModelOutput), _present(visit, model)
     )
+    holds, typed = from_api(present), None if form is None else from_form(form)
+    edit = editing(
+        LABELS, texts(holds), etag, form, refusal, None if typed is None else texts(typed)
+    )
+    shown = merged(typed or holds, holds, edit.values) if edit.late else typed or holds
     history: list[RequirementsOutput] = []
     if present is not None:
         found = await visit.api.get(
@@ -86,8 +89,18 @@ async def requirements_page(
         status=200 if refusal is None else refusal.status,
         model=known,
         present=present,
-        form=typed or from_api(present),
-        errors=errors(refusal),
+        form=shown,
+        edit=edit,
+        errors={} if edit.late else errors(refusal),
         history=history,
         max_rules=MAX_RULES,
     )
+
+
+async def _present(visit: Visit, model: str) -> tuple[RequirementsOutput | None, str]:
+    try:
+        return await visit.api.get_tagged(f"/models/{model}/requirements", RequirementsOutput)
+    except ApiRefusal as refusal:
+        if refusal.problem.code != Code.NOT_FOUND:
+            raise
+        return None, ""

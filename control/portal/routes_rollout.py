@@ -7,11 +7,13 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from control.portal.api import ApiRefusal
+from control.portal.editing import conditions, editing, overtaken, tag
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
 from control.portal.rollout import breaking_changes, read_page, read_state
 from control.portal.rollout_forms import (
+    LABELS,
     Values,
     compares,
     default_values,
@@ -19,6 +21,8 @@ from control.portal.rollout_forms import (
     guarded_body,
     share_body,
     stable_body,
+    texts,
+    typed,
 )
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
@@ -87,16 +91,17 @@ def _add_changes(router: APIRouter) -> None:
     @router.post(_PATH + "/guarded")
     async def begin_guarded(visit: Publisher, form: TheForm, model: str) -> Response:
         """A guarded canary; compared with stable where its guard asks for it."""
-        body, etag = guarded_body(form), ""
+        body = guarded_body(form)
         if compares(form):
-            present, etag = await visit.api.get_tagged(f"/models/{model}/rollout", RolloutOutput)
+            # What is added to is what the form was filled in for: else nothing is changed.
+            present = await visit.api.get(f"/models/{model}/rollout", RolloutOutput)
             version = form.number("canary.version")
             shadows: list[object] = [one.model_dump() for one in present.shadow]
             if all(one.version != version for one in present.shadow):
                 shadows.append({"version": version})
             body["shadow"] = shadows
         said = "The canary has begun."
-        return await _change(visit, form, model, "guarded", body, said, if_match=etag or None)
+        return await _change(visit, form, model, "guarded", body, said)
 
     @router.post(_PATH + "/stable")
     async def set_stable(visit: Publisher, form: TheForm, model: str) -> Response:
@@ -108,7 +113,11 @@ def _add_changes(router: APIRouter) -> None:
     async def end_canary(visit: Publisher, form: TheForm, model: str) -> Response:
         """End a canary that is not guarded."""
         body = {"canary": None, "reason": form.text("reason")}
-        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput)
+        path = f"/models/{model}/rollout"
+        try:
+            await visit.api.put(path, body, RolloutOutput, **conditions(form))
+        except ApiRefusal as refusal:
+            raise overtaken(refusal, "the rollout") from None
         return _back(visit, model, "The canary has ended: stable answers everybody.")
 
     @router.post(_PATH + "/rollback")
@@ -132,7 +141,12 @@ def _add_canary_actions(router: APIRouter) -> None:
     async def act(visit: Publisher, form: TheForm, model: str, action: Action) -> Response:
         """Pause, resume, advance or abort the guarded canary."""
         path, body = f"/models/{model}/rollout/{action}", {"reason": form.text("reason")}
-        await visit.api.post(path, body, GuardedCanaryOutput)
+        # Advanced twice by two people, it would skip a step. The others may always be repeated.
+        held = tag(form) if action == "advance" else None
+        try:
+            await visit.api.post(path, body, GuardedCanaryOutput, if_match=held)
+        except ApiRefusal as refusal:
+            raise overtaken(refusal, "the canary") from None
         return _back(visit, model, DONE[action])
 
 
@@ -143,12 +157,10 @@ async def _change(
     tab: str,
     body: Mapping[str, object],
     done: str,
-    *,
-    if_match: str | None = None,
 ) -> Response:
     """Change the rollout; a refusal shows the form again, with what callers would trip over."""
     try:
-        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, if_match=if_match)
+        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, **conditions(form))
     except ApiRefusal as refusal:
         return await _page(visit, model, tab=tab, form=form, refusal=refusal)
     return _back(visit, model, done)
@@ -168,6 +180,8 @@ async def _page(
         wanted = form.number("stable") or form.number("canary.version")
         assert isinstance(wanted, int | float)  # else the API would have named the field
         broken = await breaking_changes(visit.api, model, shown.state.rollout.stable, int(wanted))
+    present, asked = texts(shown.state.rollout), None if form is None else typed(form)
+    edit = editing(LABELS, present, shown.state.etag, form, refusal, asked, merges=False)
     guarded: Values = default_values()
     if form is not None and tab == "guarded":
         guarded = given_values(form)
@@ -178,6 +192,8 @@ async def _page(
         shown=shown,
         state=shown.state,
         tab=tab,
+        edit=edit,
+        opened=editing(LABELS, present, shown.state.etag),
         given={} if form is None else form.values(),
         guarded=guarded,
         refusal=refusal,

@@ -7,9 +7,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal, Tagged
+from control.portal.editing import Conditions, conditions, editing
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
+from control.portal.rollout_forms import LABELS, texts, typed
 from control.portal.session import TheForm, Visit
 from control.portal.shadows import SPANS, read_overview, read_report
 from control.portal.streams import Event
@@ -67,7 +69,7 @@ def _add_changes(router: APIRouter) -> None:
         if changed not in wanted:
             wanted.append(changed)
         said = f"Version {form.text('version')} scores {changed['percent']} % of the requests."
-        return await _set(visit, form, model, present.etag, wanted, said)
+        return await _set(visit, form, model, conditions(form), wanted, said)
 
     @router.post(_PATH + "/{version}/end")
     async def end_shadow(visit: Publisher, form: TheForm, model: str, version: int) -> Response:
@@ -75,7 +77,8 @@ def _add_changes(router: APIRouter) -> None:
         present = await _present(visit, model)
         wanted = [one.model_dump() for one in present.item.shadow if one.version != version]
         said = f"Version {version} is a shadow no longer."
-        return await _set(visit, form, model, present.etag, wanted, said)
+        # It takes this one away and nothing else, whatever the page showed.
+        return await _set(visit, form, model, {"if_match": present.etag}, wanted, said)
 
 
 async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
@@ -83,12 +86,12 @@ async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
 
 
 async def _set(
-    visit: Visit, form: Form, model: str, etag: str, wanted: Sequence[object], said: str
+    visit: Visit, form: Form, model: str, held: Conditions, wanted: Sequence[object], said: str
 ) -> Response:
-    """Write the whole list, if the rollout is still the one that it was read from."""
+    """Write the whole list, if the rollout is still as ``held`` says."""
     body = {"shadow": wanted, "reason": form.text("reason")}
     try:
-        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, if_match=etag or None)
+        await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, **held)
     except ApiRefusal as refusal:
         return await _page(visit, model, form=form, refusal=refusal)
     return redirect(visit, f"/portal/publish/models/{model}/shadows", notice=said)
@@ -98,11 +101,14 @@ async def _page(
     visit: Visit, model: str, *, form: Form | None = None, refusal: ApiRefusal | None = None
 ) -> Response:
     overview = await read_overview(visit.api, model)
+    present, asked = texts(overview.rollout), None if form is None else typed(form)
     return page(
         visit,
         "shadows/list.html",
         status=200 if refusal is None else refusal.status,
         overview=overview,
+        edit=editing(LABELS, present, overview.etag, form, refusal, asked, merges=False),
+        opened=editing(LABELS, present, overview.etag),
         given={} if form is None else form.values(),
         refusal=refusal,
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -11,6 +10,8 @@ from fastapi.responses import Response
 
 from control.identity.resources import Grant, ManagedModel, Session, User
 from control.portal.api import ApiRefusal
+from control.portal.editing import conditions, editing
+from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.visitors import Admin, Inspector
@@ -21,6 +22,7 @@ PAGE_USERS: Final = 50
 SHOWN: Final = 100
 PATH: Final = "/portal/operate/users"
 EMPTY: Final = dict.fromkeys(("name", "title", "email", "consumer", "role"), "")
+LABELS: Final = {"title": "Full name", "email": "E-mail address", "role": "Role"}
 PASSWORD_BYTES: Final = 15
 """20 characters, 120 bits."""
 
@@ -97,14 +99,23 @@ def _add_changes(router: APIRouter) -> None:
             "email": form.optional("email"),
             "role": form.text("role"),
         }
-        return await _put(visit, user, body, "Saved.", form.values())
+        try:
+            await visit.api.put(f"/users/{user}", body, User, **conditions(form))
+        except ApiRefusal as refusal:
+            return await _shown(visit, user, refusal=refusal, form=form)
+        return redirect(visit, f"{PATH}/{user}", notice="Saved.")
 
     @router.post("/users/{user}/disabled")
     async def disable(visit: Admin, user: str, form: TheForm) -> Response:
         """Let a user in no more, or again."""
         off = form.flag("disabled")
         said = f"{user} can log in no more." if off else f"{user} can log in again."
-        return await _put(visit, user, {"disabled": off}, said)
+        # Whatever else was changed meanwhile: it sets this alone, and must not have to be repeated.
+        try:
+            await visit.api.put(f"/users/{user}", {"disabled": off}, User, if_match="*")
+        except ApiRefusal as refusal:
+            return await _shown(visit, user, refusal=refusal)
+        return redirect(visit, f"{PATH}/{user}", notice=said)
 
     @router.post("/users/{user}/password")
     async def reset_password(visit: Admin, user: str) -> Response:
@@ -147,20 +158,6 @@ def _add_grants(router: APIRouter) -> None:
         return redirect(visit, f"{PATH}/{user}", notice=f"{user} manages {model} no more.")
 
 
-async def _put(
-    visit: Visit,
-    user: str,
-    body: Mapping[str, object],
-    said: str,
-    given: dict[str, str] | None = None,
-) -> Response:
-    try:
-        await visit.api.put(f"/users/{user}", body, User, if_match="*")
-    except ApiRefusal as refusal:
-        return await _shown(visit, user, refusal=refusal, given=given)
-    return redirect(visit, f"{PATH}/{user}", notice=said)
-
-
 async def _shown(
     visit: Visit,
     user: str,
@@ -169,14 +166,15 @@ async def _shown(
     refusal: ApiRefusal | None = None,
     refused_grant: ApiRefusal | None = None,
     model: str = "",
-    given: dict[str, str] | None = None,
+    form: Form | None = None,
 ) -> Response:
-    found, sessions, models = await asyncio.gather(
-        visit.api.get(f"/users/{user}", User),
+    (found, etag), sessions, models = await asyncio.gather(
+        visit.api.get_tagged(f"/users/{user}", User),
         visit.api.get("/sessions", Page[Session], user=user, limit=SHOWN),
         visit.api.get(f"/users/{user}/models", Page[ManagedModel], limit=SHOWN),
     )
     refused = refusal or refused_grant
+    present = {"title": found.title, "email": found.email or "", "role": found.role}
     return page(
         visit,
         "operate/user.html",
@@ -189,5 +187,6 @@ async def _shown(
         refusal=refusal,
         refused_grant=refused_grant,
         model=model,
-        given=given or {},
+        edit=editing(LABELS, present, etag, form, refusal),
+        edited=form is not None,
     )

@@ -26,6 +26,7 @@ from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
 from control.portal.visitors import Publisher, PublishReader
 from control.resources import Page as ControlPage
+from protocol.errors import Code, TollwayError
 from registry.approval_bodies import ApprovalOutput, GateOutput
 from registry.evidence_inputs import EvidenceOutput
 from registry.gates import GATED
@@ -211,8 +212,15 @@ def _add_aliases(router: APIRouter) -> None:
     async def delete_alias(visit: Publisher, model: str, number: int, alias: str) -> Response:
         """Remove an alias."""
         at = f"/portal/publish/models/{model}/versions/{number}"
+        path = f"/models/{model}/aliases/{alias}"
         try:
-            await visit.api.delete(f"/models/{model}/aliases/{alias}", if_match="*")
+            held = await visit.api.get_tagged(path, AliasOutput)
+            if held.item.version != number:
+                raise TollwayError(
+                    Code.CONFLICT,
+                    f"{alias} points at version {held.item.version} by now: nothing was removed",
+                )
+            await visit.api.delete(path, if_match=held.etag)
         except ApiRefusal as refusal:
             return await version_page(visit, model, number, refusal=refusal)
         return redirect(visit, at, notice=f"{alias} is removed.")

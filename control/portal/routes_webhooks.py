@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from control.portal.api import ApiRefusal
+from control.portal.api import ApiRefusal, Tagged
+from control.portal.editing import conditions, editing, overtaken, tag
 from control.portal.forms import Form
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
@@ -24,6 +26,7 @@ from control.webhooks.resources import (
 PAGE_HOOKS = 50
 PAGE_DELIVERIES = 25
 OVERLAPS = ((0, "none: the old secret ends now"), (3_600, "1 hour"), (86_400, "1 day"))
+LABELS = {"url": "Address", "title": "Title", "events": "Events", "enabled": "Send events"}
 InState = Annotated[str, Query(max_length=20)]
 
 
@@ -58,7 +61,7 @@ def _add_list(router: APIRouter) -> None:
             answer = await visit.api.call(
                 "POST",
                 "/webhooks",
-                {**_wish(form), "enabled": form.flag("enabled")},
+                _wish(form),
                 headers={"idempotency-key": form.optional("once")},
             )
         except ApiRefusal as refusal:
@@ -73,8 +76,8 @@ def _add_one(router: APIRouter) -> None:
         visit: Witness, webhook: str, state: InState = "", after: After = ""
     ) -> Response:
         """One endpoint, with its deliveries."""
-        hook, deliveries = await asyncio.gather(
-            visit.api.get(f"/webhooks/{webhook}", Webhook),
+        (hook, etag), deliveries = await asyncio.gather(
+            _tagged(visit, webhook),
             visit.api.get(
                 f"/webhooks/{webhook}/deliveries",
                 Page[Delivery],
@@ -88,6 +91,7 @@ def _add_one(router: APIRouter) -> None:
             visit,
             template,
             hook=hook,
+            etag=etag,
             deliveries=deliveries,
             state=state,
             after=after,
@@ -97,18 +101,18 @@ def _add_one(router: APIRouter) -> None:
     @router.get("/{webhook}/edit")
     async def edit_page(visit: Owner, webhook: str) -> Response:
         """The form of what an endpoint hears."""
-        return await _form(visit, await visit.api.get(f"/webhooks/{webhook}", Webhook), None)
+        return await _form(visit, await _tagged(visit, webhook), None)
 
 
 def _add_changes(router: APIRouter) -> None:
     @router.post("/{webhook}/edit")
     async def change(visit: Owner, form: TheForm, webhook: str) -> Response:
         """Change it."""
-        wish = {**_wish(form), "enabled": form.flag("enabled")}
+        wish = _wish(form)
         try:
-            await visit.api.put(f"/webhooks/{webhook}", wish, Webhook)
+            await visit.api.put(f"/webhooks/{webhook}", wish, Webhook, **conditions(form))
         except ApiRefusal as refusal:
-            hook = await visit.api.get(f"/webhooks/{webhook}", Webhook)
+            hook = await _tagged(visit, webhook)
             return await _form(visit, hook, form, refusal.beside("url"))
         return redirect(visit, f"/portal/webhooks/{webhook}", notice="Saved.")
 
@@ -116,7 +120,12 @@ def _add_changes(router: APIRouter) -> None:
     async def rotate(visit: Owner, form: TheForm, webhook: str) -> Response:
         """Replace the secret, and show the new one."""
         wish = {"overlap_s": form.number("overlap_s")}
-        made = await visit.api.post(f"/webhooks/{webhook}/rotate", wish, NewWebhook)
+        path = f"/webhooks/{webhook}/rotate"
+        try:
+            # Rotated twice, the secret that is in use would sign no longer.
+            made = await visit.api.post(path, wish, NewWebhook, if_match=tag(form))
+        except ApiRefusal as refusal:
+            raise overtaken(refusal, "the webhook") from None
         return page(visit, "webhooks/secret.html", hook=made, rotated=True)
 
     @router.post("/{webhook}/test")
@@ -159,33 +168,57 @@ def _wish(form: Form) -> dict[str, object]:
         "url": form.text("url"),
         "title": form.text("title"),
         "events": ["*"] if every else form.every("events"),
+        "enabled": form.flag("enabled"),
     }
 
 
+async def _tagged(visit: Visit, webhook: str) -> Tagged[Webhook]:
+    return await visit.api.get_tagged(f"/webhooks/{webhook}", Webhook)
+
+
 async def _form(
-    visit: Visit, hook: Webhook | None, form: Form | None, refusal: ApiRefusal | None = None
+    visit: Visit,
+    known: Tagged[Webhook] | None,
+    form: Form | None,
+    refusal: ApiRefusal | None = None,
 ) -> Response:
     types = await visit.api.get("/webhooks/event-types", Page[EventType])
     kinds: dict[str, list[EventType]] = {}
     for one in types.items:
         kinds.setdefault(one.type.partition(".")[0], []).append(one)
-    if form is not None:
-        ticked = form.every("events")
-        every = form.text("which") != "some"
-    else:
-        ticked = [] if hook is None else hook.events
-        every = hook is None or "*" in ticked
+    hook = None if known is None else known.item
+    given = None if form is None else _texts(types.items, **_wish(form))
+    present = _texts(types.items) if hook is None else _texts(types.items, **hook.model_dump())
+    etag = "" if known is None else known.etag
     return page(
         visit,
         "webhooks/form.html",
         status=200 if refusal is None else refusal.status,
         hook=hook,
-        url=form.text("url") if form else (hook.url if hook else ""),
-        title_text=form.text("title") if form else (hook.title if hook else ""),
-        enabled=form.flag("enabled") if form else (hook is None or hook.enabled),
-        every=every,
-        ticked=ticked,
+        edit=editing(LABELS, present, etag, form, refusal, given),
         kinds=kinds,
         once=secrets.token_urlsafe(16),
         refusal=refusal,
     )
+
+
+def _texts(
+    types: Sequence[EventType],
+    *,
+    url: object = "",
+    title: object = "",
+    events: object = ("*",),
+    enabled: object = True,
+    **_others: object,
+) -> dict[str, str]:
+    """What the form shows of an endpoint, field by field."""
+    asked = set(map(str, events)) if isinstance(events, Iterable) else set()
+    named = [
+        one.type for one in types if one.type in asked or f"{one.type.partition('.')[0]}.*" in asked
+    ]
+    return {
+        "url": str(url),
+        "title": str(title),
+        "events": "*" if "*" in asked else "\n".join(named),
+        "enabled": "yes" if enabled else "no",
+    }

@@ -30,6 +30,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelOutput
     rollout: RolloutOutput
+    etag: str
+    """Under which the rollout may be changed; empty: nothing is set."""
     versions: tuple[Choice, ...]
 
     @property
@@ -76,11 +78,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_overview(api: Api, model: str) -> Overview:
     """The shadows of a model. Raises :class:`ApiRefusal`."""
-    known, rollout = await asyncio.gather(
+    known, (rollout, etag) = await asyncio.gather(
         api.get(f"/models/{model}", ModelOutput),
-        api.get(f"/models/{model}/rollout", RolloutOutput),
+        api.get_tagged(f"/models/{model}/rollout", RolloutOutput),
     )
-    return Overview(model=known, rollout=rollout, versions=await read_versions(api, known))
+    versions = await read_versions(api, known)
+    return Overview(model=known, rollout=rollout, etag=etag, versions=versions)
 
 
 async def read_report(api: Api, model: str, version: int, span: str, now_ms: int) -> Report:

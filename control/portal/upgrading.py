@@ -24,6 +24,8 @@ class PinShown(msgspec.Struct, frozen=True):
     application: Application
     model: str
     pin: Pin | None
+    pin_etag: str
+    """Empty: there is no pin."""
     entry: CatalogueEntry | None
     versions: list[VersionOutput]
     """Those that may be called, the newest first."""
@@ -44,14 +46,14 @@ async def read_pin(
 ) -> PinShown:
     """The page, with the preview of going from ``start`` to ``to``; left out: from what answers
     now to the newest."""
-    application, pin, entry, versions = await asyncio.gather(
+    application, (pin, pin_etag), entry, versions = await asyncio.gather(
         visit.api.get(f"/applications/{name}", Application),
         _pin(visit, name, model),
         _entry(visit, model),
         visit.api.get(f"/models/{model}/versions", RegistryPage[VersionOutput], limit=100),
     )
     known = [one for one in reversed(versions.items) if one.state in CALLABLE]
-    shown = PinShown(application, model, pin, entry, known, None, None)
+    shown = PinShown(application, model, pin, pin_etag, entry, known, None, None)
     before = start or shown.answering
     after = to or next((one.number for one in known if one.number != before), None)
     if before is None or after is None or before == after:
@@ -66,13 +68,13 @@ async def read_pin(
     return msgspec.structs.replace(shown, chosen=(before, after), preview=preview)
 
 
-async def _pin(visit: Visit, name: str, model: str) -> Pin | None:
+async def _pin(visit: Visit, name: str, model: str) -> tuple[Pin | None, str]:
     try:
-        return await visit.api.get(f"/applications/{name}/pins/{model}", Pin)
+        return await visit.api.get_tagged(f"/applications/{name}/pins/{model}", Pin)
     except ApiRefusal as refusal:
         if refusal.problem.code != Code.NOT_FOUND:
             raise
-        return None
+        return None, ""
 
 
 async def _entry(visit: Visit, model: str) -> CatalogueEntry | None:

@@ -15,6 +15,7 @@ from control.store.failures import repeated
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock
 from registry.models import model_not_found
+from registry.rollouts import check_expected
 from registry.status import ServingStatusOf
 from registry.store import models as model_store
 from registry.store import rollouts as rollout_store
@@ -32,8 +33,9 @@ class _Present(NamedTuple):
 class Canaries:
     """Reads guarded canaries, and changes them for a person. Thread-safe; calls block.
 
-    Each change raises ``MODEL_NOT_FOUND``, ``NOT_FOUND`` where no guarded canary is under way, and
-    ``CONFLICT`` where its state does not allow it.
+    Each change raises ``MODEL_NOT_FOUND``, ``NOT_FOUND`` where no guarded canary is under way,
+    ``CONFLICT`` where its state does not allow it, and ``PRECONDITION_FAILED`` where the rollout is
+    not in the ``expected`` state.
     """
 
     def __init__(
@@ -84,26 +86,26 @@ class Canaries:
             return store.decisions(connection, model, after, limit, newest=newest)
 
     @repeated
-    def pause(self, model: str, *, actor: str, reason: str) -> Run:
+    def pause(self, model: str, *, actor: str, reason: str, expected: str | None = None) -> Run:
         """Keep the canary at its step. It is guarded all the same."""
-        with self._present(model, actor) as (turn, run, found):
+        with self._present(model, actor, expected) as (turn, run, found):
             _check(run, "running", "paused")
             after = msgspec.structs.replace(run, state="paused")
             return turn.note(run, after, "paused", found, reason)
 
     @repeated
-    def resume(self, model: str, *, actor: str, reason: str) -> Run:
+    def resume(self, model: str, *, actor: str, reason: str, expected: str | None = None) -> Run:
         """Let it advance by itself again."""
-        with self._present(model, actor) as (turn, run, found):
+        with self._present(model, actor, expected) as (turn, run, found):
             _check(run, "paused", "resumed")
             after = msgspec.structs.replace(run, state="running")
             return turn.note(run, after, "resumed", found, reason)
 
     @repeated
-    def advance(self, model: str, *, actor: str, reason: str) -> Run:
+    def advance(self, model: str, *, actor: str, reason: str, expected: str | None = None) -> Run:
         """Go to the next step now, whatever the step still waits for; from the last one, do what
         its plan says: promote it, or stay there."""
-        with self._present(model, actor) as (turn, run, found):
+        with self._present(model, actor, expected) as (turn, run, found):
             if run.progress.step + 1 < len(run.plan.steps):
                 return turn.advance(run, found, reason)
             if run.plan.promote:
@@ -116,13 +118,13 @@ class Canaries:
             return turn.note(run, after, "completed", found, reason)
 
     @repeated
-    def abort(self, model: str, *, actor: str, reason: str) -> Run:
+    def abort(self, model: str, *, actor: str, reason: str, expected: str | None = None) -> Run:
         """End the canary: all of its traffic is stable's again."""
-        with self._present(model, actor) as (turn, run, found):
+        with self._present(model, actor, expected) as (turn, run, found):
             return turn.take_back(run, "aborted", "aborted", found, reason)
 
     @contextmanager
-    def _present(self, model: str, actor: str) -> Iterator[_Present]:
+    def _present(self, model: str, actor: str, expected: str | None) -> Iterator[_Present]:
         self._catch_up(model)
         with self._database.read() as connection:
             canary = rollout_store.get(connection, model).canary
@@ -132,6 +134,7 @@ class Canaries:
             if not model_store.lock(connection, model):
                 raise model_not_found(model)
             turn = Turn(connection, model, statuses, actor=actor, at=self._clock())
+            check_expected(turn.rollout, expected)
             run = store.active(connection, model)
             if run is None or not runs(turn.rollout, run):
                 raise TollwayError(

@@ -1,10 +1,10 @@
 """What the webhook routes take and give."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from control.resources import Moment, Title
+from control.resources import Moment, Resource, Title
 
 Scope = Literal["all", "consumer", "models"]
 State = Literal["pending", "delivered", "failed"]
@@ -17,10 +17,6 @@ DEFAULT_OVERLAP_S = 24 * 3600
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Resource(BaseModel):
-    model_config = ConfigDict(frozen=True)
 
 
 class WebhookRequest(_Request):
@@ -48,8 +44,10 @@ class WebhookChange(_Request):
     """`true` also ends a disabling that failures have caused."""
 
 
-class Webhook(_Resource):
+class Webhook(Resource):
     """An endpoint, without its secret."""
+
+    volatile: ClassVar[frozenset[str]] = frozenset({"failing_since"})
 
     id: str
     url: str
@@ -89,7 +87,7 @@ class RotateRequest(_Request):
     """How long deliveries carry both signatures; 0: the old secret ends now."""
 
 
-class Attempt(_Resource):
+class Attempt(Resource):
     """One attempt at a delivery."""
 
     at: str
@@ -99,7 +97,7 @@ class Attempt(_Resource):
     duration_ms: int
 
 
-class Delivery(_Resource):
+class Delivery(Resource):
     """One event for one endpoint."""
 
     id: str
@@ -135,7 +133,7 @@ class ReplayRequest(_Request):
     """`next` of the answer before."""
 
 
-class Replay(_Resource):
+class Replay(Resource):
     """What a replay has queued."""
 
     queued: int
@@ -143,7 +141,7 @@ class Replay(_Resource):
     """Repeat the request with this as `after`, until it is null."""
 
 
-class EventType(_Resource):
+class EventType(Resource):
     """A kind of event that endpoints may ask for."""
 
     type: str

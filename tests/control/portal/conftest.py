@@ -1,5 +1,6 @@
 """Browsers of the portal, without a browser: pages over ASGI, with cookies."""
 
+import html
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -82,6 +83,29 @@ async def log_in(
     token = await token_of(client, "/portal/login")
     form = {"csrf": token, "name": name, "password": password, **fields}
     return await client.post("/portal/login", data=form)
+
+
+async def filled(client: httpx.AsyncClient, action: str, *pages: str) -> dict[str, str]:
+    """The hidden fields of the form that is sent to ``action``, on the first of ``pages`` that has
+    it; left out: the page of that address, and the one above it. The token alone if none does."""
+    for page in pages or (action, action.rpartition("/")[0]):
+        answer = await client.get(page)
+        found = filled_of(answer.text, action)
+        if found:
+            return found
+    return {"csrf": await token_of(client)}
+
+
+def filled_of(text: str, action: str) -> dict[str, str]:
+    """The hidden fields of the form that a page has for ``action``; none where it has none."""
+    form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', text, re.DOTALL)
+    return {} if form is None else hidden(form[0])
+
+
+def hidden(form: str) -> dict[str, str]:
+    """The hidden fields of a form, as a browser sends them."""
+    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
+    return {name: html.unescape(value) for name, value in found}
 
 
 async def token_of(client: httpx.AsyncClient, path: str = "/portal") -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.control.portal.conftest import PASSWORD, Visiting, log_in, token_of
+from tests.control.portal.conftest import PASSWORD, Visiting, filled, log_in, token_of
 from tests.control.running import Control
 from tests.control.tenants import register
 
@@ -26,8 +26,7 @@ async def model(control: Control) -> str:
 
 async def send(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
     """Send a form as a page does."""
-    form = {"csrf": await token_of(client), **fields}
-    return await client.post(path, data=form)
+    return await client.post(path, data={**await filled(client, path), **fields})
 
 
 async def subscribe(client: httpx.AsyncClient, **fields: str) -> httpx.Response:

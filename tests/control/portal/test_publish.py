@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from tests.control.portal.conftest import Visiting, token_of
+from tests.control.portal.conftest import Visiting, filled
 from tests.control.portal.publishing_world import HOSTILE, evaluate, move, risk, version
 from tests.control.running import Control
 
@@ -22,8 +22,8 @@ async def send(
     client: httpx.AsyncClient, path: str, page: str = RISK, **form: str
 ) -> httpx.Response:
     """Send a form of a page."""
-    token = await token_of(client, page)
-    return await client.post(path, data={"csrf": token, **form})
+    found = await filled(client, path, path, page)
+    return await client.post(path, data={**found, **form})
 
 
 async def test_the_list_shows_what_answers_and_what_waits(
@@ -127,17 +127,13 @@ async def test_what_is_said_of_a_model_is_not_written_over_another_change(
     control: Control, visiting: Visiting
 ) -> None:
     visitor = await publisher(control, visiting)
-    page = await visitor.get(f"{RISK}/edit")
-    found = re.search(r'name="etag" value="([^"]*)"', page.text)
-    assert found is not None
-    etag = found[1].replace("&#34;", '"')
     form = {
+        **await filled(visitor, f"{RISK}/edit"),
         "title": "Risk",
         "idle_unload_s": "0",
         "cold_start_wait_s": "0",
         "capture_percent": "0",
         "capture_days": "30",
-        "etag": etag,
     }
     bad = await send(visitor, f"{RISK}/edit", **{**form, "capture_days": "many"})
     assert bad.status_code == 422

@@ -10,7 +10,7 @@ from control.rollouts.controller import Controller
 from protocol.manifest import sha256_digest
 from protocol.usage import UsageRecord
 from tests.control.audited import two_published
-from tests.control.portal.conftest import Visiting, token_of
+from tests.control.portal.conftest import Visiting, filled
 from tests.control.rollouts.rollouts import STEPS
 from tests.control.running import Control
 from tests.control.test_composition import report
@@ -64,8 +64,8 @@ async def answered(control: Control, requests: int, *, canary_errors: int = 0) -
 
 async def send(client: httpx.AsyncClient, path: str, **form: str) -> httpx.Response:
     """Send a form of the page."""
-    token = await token_of(client, PAGE)
-    return await client.post(f"{PAGE}/{path}", data={"csrf": token, **form})
+    found = await filled(client, f"{PAGE}/{path}", PAGE)
+    return await client.post(f"{PAGE}/{path}", data={**found, **form})
 
 
 async def publisher_of(control: Control, visiting: Visiting) -> httpx.AsyncClient:

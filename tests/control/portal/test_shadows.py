@@ -3,7 +3,7 @@
 import pytest
 
 from tests.control.audited import two_published
-from tests.control.portal.conftest import Visiting, token_of
+from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.running import Control
 from tests.control.test_disagreements import example, place, summary, tally
 
@@ -22,12 +22,12 @@ async def test_a_publisher_adds_a_shadow_sets_its_share_and_ends_it(
     assert "No version is a shadow" in (await publisher.get(SHADOWS)).text
     token = await token_of(publisher)
     for percent in ("100", "12.5"):
-        form = {"csrf": token, "version": "2", "percent": percent}
+        form = {**await filled(publisher, SHADOWS), "version": "2", "percent": percent}
         done = await publisher.post(SHADOWS, data=form)
         assert done.status_code == 303, done.text
     shadows = (await control.admin.get(ROLLOUT)).json()["shadow"]
     assert shadows == [{"version": 2, "percent": 12.5}]
-    refused = await publisher.post(SHADOWS, data={"csrf": token, "version": "2", "percent": "120"})
+    refused = await publisher.post(SHADOWS, data={**form, "percent": "120"})
     assert refused.status_code == 422
     assert "less than or equal to 100" in refused.text
     assert "Set share" not in (await auditor.get(SHADOWS)).text
