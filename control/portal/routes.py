@@ -13,6 +13,7 @@ from control.portal.routes_approvals import approval_pages
 from control.portal.routes_audit import audit_pages
 from control.portal.routes_catalogue import catalogue_pages
 from control.portal.routes_entrance import entrance_pages
+from control.portal.routes_issuers import issuer_pages
 from control.portal.routes_keys import key_pages
 from control.portal.routes_model import model_pages
 from control.portal.routes_operate import operate_pages
@@ -45,6 +46,7 @@ AREAS: Final = (
     audit_pages,
     user_pages,
     plan_pages,
+    issuer_pages,
     operate_list_pages,
     subscription_pages,
     application_pages,

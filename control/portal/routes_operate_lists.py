@@ -1,4 +1,4 @@
-"""Pages of consumers, subscriptions that wait, identity providers and settings."""
+"""Pages of consumers, subscriptions that wait, and settings."""
 
 from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from control.identity.issuers import Issuer
 from control.portal.api import ApiRefusal
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
@@ -20,16 +19,10 @@ PATH: Final = "/portal/operate/subscriptions"
 
 
 def operate_list_pages() -> APIRouter:
-    """``/portal/operate/consumers``, ``subscriptions``, ``issuers`` and ``settings``."""
+    """``/portal/operate/consumers``, ``subscriptions`` and ``settings``."""
     router = APIRouter(prefix="/operate")
     _add_consumers(router)
     _add_subscriptions(router)
-
-    @router.get("/issuers")
-    async def issuers_page(visit: Inspector) -> Response:
-        """Whose tokens are taken, and who logs in through them."""
-        found = await visit.api.get("/issuers", Page[Issuer], limit=PAGE_ITEMS)
-        return page(visit, "operate/issuers.html", found=found)
 
     @router.get("/settings")
     async def settings_page(visit: Inspector) -> Response:

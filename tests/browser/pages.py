@@ -56,6 +56,7 @@ PAGES = (
     Shown("audit", "admin", "/portal/operate/audit"),
     Shown("audit-entry", "auditor", "/portal/operate/audit/entries/2"),
     Shown("users", "admin", "/portal/operate/users"),
+    Shown("new-issuer", "admin", "/portal/operate/new-issuer"),
     Shown("user", "admin", "/portal/operate/users/robin-publisher"),
     Shown("new-user", "admin", "/portal/operate/new-user"),
     Shown("consumers", "admin", "/portal/operate/consumers"),
