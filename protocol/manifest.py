@@ -52,6 +52,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     null: str | None = None
     """How a missing value of a string column is spelled in the tensor; None: missing is refused.
     Float columns always carry a missing value as NaN."""
+    example: int | float | str | bool | UnsetType = UNSET
+    """A value that the publisher gave to be shown to callers; absent where there is none, so that
+    manifests from before it keep their digests."""
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):

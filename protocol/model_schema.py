@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import UNSET
+
 from protocol.configuration import ColumnRule, ContractDoc
 from protocol.datatypes import BINARY_ONLY
 from protocol.manifest import Column, Manifest, Tensor
@@ -122,7 +124,10 @@ def _description(column: Column, rule: ColumnRule | None) -> str:
 
 
 def example_value(column: Column, rule: ColumnRule | None = None) -> object:
-    """A value that the column takes: in the middle of its range, or its first category."""
+    """A value that the column takes: the publisher's example where the contract allows it, else in
+    the middle of its range, or its first category."""
+    if column.example is not UNSET and (rule is None or _keeps(column.example, rule)):
+        return column.example
     low, high = column.minimum, column.maximum
     categories = column.categories
     if rule is not None:
@@ -141,6 +146,13 @@ def example_value(column: Column, rule: ColumnRule | None = None) -> object:
             rounded = float(f"{middle:.4g}")
             inside = (low is None or low <= rounded) and (high is None or rounded <= high)
             return rounded if inside and math.isfinite(rounded) else middle
+
+
+def _keeps(value: int | float | str | bool, rule: ColumnRule) -> bool:
+    if isinstance(value, str):
+        return rule.categories is None or value in rule.categories
+    below = rule.minimum is not None and value < rule.minimum
+    return not below and (rule.maximum is None or value <= rule.maximum)
 
 
 def _middle(low: float | None, high: float | None) -> float:

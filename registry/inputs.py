@@ -1,10 +1,19 @@
 """What the registry's API takes, with the bounds of every field."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from protocol.configuration import BrownoutDoc, DeprecationDoc, VersionState
 from protocol.manifest import ColumnType, Task
@@ -39,6 +48,12 @@ Short = Annotated[str, Field(max_length=255), AfterValidator(no_nul)]
 Long = Annotated[str, Field(max_length=20_000), AfterValidator(no_nul)]
 Why = Annotated[str, Field(max_length=2000), AfterValidator(no_nul)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Example = (
+    Annotated[str, Field(max_length=1000), AfterValidator(no_nul)]
+    | Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT)]
+    | Finite
+    | bool
+)
 Label = Annotated[str, Field(max_length=10_000)] | int | Finite | bool
 
 
@@ -125,6 +140,15 @@ class InspectionInput(_Input):
     files: Annotated[list[FileInput], Field(max_length=1000)] = []
 
 
+_EXAMPLES: Final[Mapping[ColumnType, tuple[type, ...]]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "float": (int, float),
+}
+"""Types that an example may have, by the column's; a boolean is no number."""
+
+
 class ColumnInput(_Input):
     """One column of the training frame; see ``protocol.manifest.Column``."""
 
@@ -139,6 +163,14 @@ class ColumnInput(_Input):
     ) = None
     null_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     null: Annotated[str, Field(max_length=1000)] | None = None
+    example: Example | None = None
+    """A value to be shown to callers: in forms and samples."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.example is not None and type(self.example) not in _EXAMPLES[self.type]:
+            raise ValueError(f"example: is no value of type {self.type}")
+        return self
 
 
 class ParityInput(_Input):
@@ -202,7 +234,11 @@ class VersionInput(_Input):
     def request(self) -> VersionRequest:
         """The same for the domain."""
         left_out = {name for name in ("remote", "background") if getattr(self, name) is None}
-        return msgspec.convert(self.model_dump(exclude=left_out), VersionRequest)
+        given = self.model_dump(exclude=left_out)
+        for column in given["columns"]:
+            if column["example"] is None:
+                del column["example"]
+        return msgspec.convert(given, VersionRequest)
 
 
 class LoadedInput(_Input):

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from control.portal.forms import Form
+from control.portal.publish_examples import example_of
 from protocol.errors import Code, TollwayError
 from protocol.manifest import ColumnType, Tensor
 from registry.outputs import InspectionOutput
@@ -59,9 +60,11 @@ def tensors(found: InspectionOutput) -> Found:
 
 
 def registration(form: Form, found: Found) -> dict[str, object]:
-    """The body of the registration. Raises ``INVALID`` for columns that do not fit the graph."""
+    """The body of the registration. Raises ``INVALID`` for columns that do not fit the graph, and
+    an example that does not fit the columns."""
     size = form.number("size")
     columns: list[dict[str, object]] = []
+    kinds: dict[str, ColumnType] = {}
     for index, one in enumerate(found.inputs):
         names = form.lines(f"columns.{index}")
         if not names:
@@ -72,15 +75,19 @@ def registration(form: Form, found: Found) -> dict[str, object]:
                 f"columns.{index}: there are {len(names)} names, and the input has "
                 f"{one.columns} columns: one name for each, in their order",
             )
+        kind = _column_type(one.tensor.datatype)
+        kinds.update(dict.fromkeys(names, kind))
         columns += [
             {
                 "name": name,
-                "type": _column_type(one.tensor.datatype),
+                "type": kind,
                 "input": one.tensor.name,
                 "index": None if one.single else place,
             }
             for place, name in enumerate(names)
         ]
+    example = example_of(form.text("example"), kinds)
+    columns = [{**one, "example": example.get(str(one["name"]))} for one in columns]
     return {
         "artifact": {"digest": form.text("artifact"), "size": size},
         "task": form.text("task"),

@@ -36,9 +36,8 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the training data, and the input tensor that carries it.
-
-    ``null`` is how a missing value of a string column is spelled in the tensor; None: refused.
+    """One column of the training data, and the input tensor that carries it. ``null``: how a
+    missing value of a string column is spelled there; None: refused. ``example``: a publisher's.
     """
 
     name: str
@@ -50,6 +49,7 @@ class Column:
     categories: tuple[str, ...] | None = None
     null_share: float = 0.0
     null: str | None = None
+    example: int | float | str | bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,6 +189,33 @@ def test_an_example_is_always_one_that_its_schema_allows(
         assert low is None or low <= value
         assert high is None or value <= high
     json.dumps(value, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "rule", "shown"),
+    [
+        ("float", 7, None, 7),
+        ("float", 7, ColumnRule(column="c", minimum=1, maximum=9), 7),
+        ("float", 7, ColumnRule(column="c", minimum=8, maximum=9), 8.5),
+        ("integer", 7, ColumnRule(column="c", minimum=0, maximum=6), 3),
+        ("boolean", False, None, False),
+        ("string", "Ulm", None, "Ulm"),
+        ("string", "Ulm", ColumnRule(column="c", categories=("Bonn", "Ulm")), "Ulm"),
+        ("string", "Ulm", ColumnRule(column="c", categories=("Bonn",)), "Bonn"),
+    ],
+)
+def test_the_publishers_example_is_shown_where_the_contract_takes_it(
+    kind: Any, example: Any, rule: ColumnRule | None, shown: object
+) -> None:
+    column = Column(name="c", type=kind, input="x", example=example)
+    assert example_value(column, rule) == shown
+    Draft202012Validator(column_schema(column, rule)).validate(example_value(column, rule))
+
+
+def test_a_column_without_an_example_is_written_as_before_there_were_any() -> None:
+    column = Column(name="c", type="float", input="x")
+    assert "example" not in msgspec.to_builtins(column)
+    assert msgspec.convert({"name": "c", "type": "float", "input": "x"}, Column) == column
 
 
 def test_the_row_and_the_tensors_say_the_same() -> None:

@@ -3,10 +3,12 @@
 import json
 
 import httpx
+import msgspec
 import pytest
 
-from protocol.manifest import sha256_digest
-from tests.control.portal.conftest import Visiting, token_of
+from protocol.manifest import Manifest, sha256_digest
+from protocol.model_schema import example_row
+from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.portal.publishing_world import HOSTILE, uninspected
 from tests.control.portal.test_publish import RISK, publisher, send
 from tests.control.running import Control
@@ -20,9 +22,7 @@ async def test_a_criterion_that_cannot_be_read_is_shown_with_its_character(
     control: Control, visiting: Visiting
 ) -> None:
     visitor = await publisher(control, visiting)
-    refused = await send(
-        visitor, f"{RISK}/requirements", present="1", criteria="r2 > 0.8\nr2 >> 0.9", rules="0"
-    )
+    refused = await send(visitor, f"{RISK}/requirements", criteria="r2 > 0.8\nr2 >> 0.9", rules="0")
     assert refused.status_code == 422
     assert "criteria, item 2" in refused.text
     assert "r2 &gt;&gt; 0.9\n" in refused.text
@@ -35,7 +35,7 @@ async def test_requirements_are_made_once_from_what_was_read(
 ) -> None:
     visitor = await publisher(control, visiting)
     form = {
-        "present": "1",
+        **await filled(visitor, f"{RISK}/requirements"),
         "problem": HOSTILE,
         "criteria": "r2 > 0.8",
         "segments": "young: age<30",
@@ -108,10 +108,17 @@ async def test_a_file_comes_in_pieces_and_becomes_a_version(
     form["columns.0"] = "a\nb\nc"
     bad = await send(visitor, f"{RISK}/register", golden="{}", **form)
     assert bad.status_code == 422
-    made = await send(visitor, f"{RISK}/register", **form)
+    odd = await send(visitor, f"{RISK}/register", example="a,b,d\n1,2,3", **form)
+    assert odd.status_code == 422
+    assert 'id="field-example-error"' in odd.text
+    assert "there is no column" in odd.text
+    made = await send(visitor, f"{RISK}/register", example="b,a,c\n2,1.5,\n7,8,9", **form)
     assert made.headers["location"] == f"{RISK}/versions/1", made.text
     manifest = (await control.admin.get("/api/v1/models/risk/versions/1")).json()["manifest"]
     assert [column["name"] for column in manifest["columns"]] == ["a", "b", "c"]
+    assert [column.get("example") for column in manifest["columns"]] == [1.5, 2.0, None]
+    known = msgspec.convert(manifest, Manifest)
+    assert example_row(known, {}) == {"a": 1.5, "b": 2.0, "c": 1.0}
 
 
 async def bring(visitor: httpx.AsyncClient) -> dict[str, object]:
