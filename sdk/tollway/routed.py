@@ -8,6 +8,7 @@ from tollway.registry import STABLE, Registry, check_name
 from tollway.resources import Version
 from tollway.rollouts import Pin, Rollout, RolloutChange, Rollouts, Shadow
 from tollway.transport import Transport
+from tollway.upgrades import UpgradePreview, preview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +161,8 @@ class Routed:
     def unpin(self, application: str, model: str) -> None:
         """Remove a pin: calls go where the rollout says, at every gateway within a second."""
         self._rollouts.unpin(application, model)
+
+    def upgrade(self, application: str, model: str, number: int, following: int) -> UpgradePreview:
+        """What would change for the application's recent requests if version ``following`` answered
+        them in place of ``number``: known where one of them was a shadow beside the other."""
+        return preview(self._transport, application, model, number, following)

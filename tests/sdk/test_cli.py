@@ -167,8 +167,8 @@ def test_a_refusal_is_one_line_and_exit_code_1(run: Run) -> None:
     done = run("versions", "m", "7")
     assert done.code == 1
     assert done.err == (
-        "tollway: no such version - `tollway models`, `versions MODEL`, `apps` and `keys` list"
-        " what there is\n"
+        "tollway: no such version - `tollway models` and `tollway versions MODEL` list what"
+        " there is\n"
     )
 
 

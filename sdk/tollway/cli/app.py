@@ -33,6 +33,7 @@ from tollway.cli.plans import plans
 from tollway.cli.predict import predict
 from tollway.cli.receipts import capture, captures, receipt, replay
 from tollway.cli.rollouts import canary, pin, pins, rollout, shadow, unpin
+from tollway.cli.upgrades import upgrade
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
     compatibility,
@@ -140,6 +141,7 @@ for command in (
     pins,
     pin,
     unpin,
+    upgrade,
     load,
     unload,
     deprecate,

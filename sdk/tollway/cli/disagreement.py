@@ -84,7 +84,13 @@ def _show(found: DisagreementReport, groups: list[str]) -> None:
         print_table(
             ("prediction", "row", "answered", "shadow", "inputs"),
             (
-                (e.prediction_id, e.row, _values(e.answered), _values(e.shadow), _values(e.inputs))
+                (
+                    e.prediction_id,
+                    e.row,
+                    values_of(e.answered),
+                    values_of(e.shadow),
+                    values_of(e.inputs),
+                )
                 for e in found.examples
             ),
         )
@@ -97,5 +103,6 @@ def _group(item: DisagreementItem, group: str) -> str:
     return item.application or "(management)"
 
 
-def _values(values: dict[str, object]) -> str:
+def values_of(values: dict[str, object]) -> str:
+    """Inputs or outputs of a row in one cell."""
     return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -118,7 +118,7 @@ def transition_report(
                 caller.last_week,
                 caller.week_before,
                 caller.trend,
-                _answers(caller.answers),
+                answers_of(caller.answers),
             )
             for caller in report.callers
         ),
@@ -153,7 +153,8 @@ def retirement_report(model: ModelName, days: Days = 30, as_json: Json = False) 
     )  # fmt: skip
 
 
-def _answers(answers: SuccessorAnswers) -> str:
+def answers_of(answers: SuccessorAnswers) -> str:
+    """How many other answers a successor would give, in one cell."""
     if answers.share is None:
         return answers.reason or answers.basis
     return f"{answers.different} of {answers.compared} ({answers.basis})"
