@@ -43,6 +43,7 @@ from control.routes_configuration import configuration_router
 from control.routes_conventions import known_query
 from control.routes_directory import directory_router
 from control.routes_disagreements import disagreement_router
+from control.routes_flat import flattened
 from control.routes_grants import grant_router
 from control.routes_health import health_router
 from control.routes_internal import internal_router
@@ -122,7 +123,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
         # Behind the gateway a redirect would name a host and scheme that are not the client's.
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=routes(),
+        routes=_flat_routes(),
         # From the outside in.
         middleware=[
             # Around everything: whatever is answered or logged names the request.
@@ -216,6 +217,11 @@ def routes() -> list[BaseRoute]:
         return Response(description(), media_type="application/json")
 
     return router.routes
+
+
+@cache
+def _flat_routes() -> list[BaseRoute]:
+    return flattened(routes())
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -348,10 +348,10 @@ class JsonBodies:
         await self._app(scope, checked, send)
 
 
-def require(*roles: Role) -> Callable[[Request], Actor]:
+def require(*roles: Role) -> Callable[[Request], Awaitable[Actor]]:
     """A dependency that answers with who makes the request, if the role is one of ``roles``."""
 
-    def actor(request: Request) -> Actor:
+    async def actor(request: Request) -> Actor:
         known = request.scope.get(_ACTOR)
         if not isinstance(known, Actor):
             # A route outside of the guarded paths: refuse rather than let it through.
@@ -361,7 +361,7 @@ def require(*roles: Role) -> Callable[[Request], Actor]:
     return actor
 
 
-def credential(request: Request) -> Credential:
+async def credential(request: Request) -> Credential:
     """A dependency beside :func:`require`: the credential itself."""
     known = request.scope.get(_CREDENTIAL)
     if not isinstance(known, Credential):
@@ -369,7 +369,7 @@ def credential(request: Request) -> Credential:
     return known
 
 
-def without_credential(request: Request) -> str:
+async def without_credential(request: Request) -> str:
     """The dependency of a route in :data:`OPEN`, instead of :func:`require`. Gives the address."""
     if not is_open(request.method, request.url.path):
         raise TollwayError(Code.UNAUTHENTICATED, "a management token is needed")

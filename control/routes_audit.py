@@ -98,7 +98,7 @@ class VerificationItem(BaseModel):
     running: RunningItem | None
 
 
-def _filter(
+async def _filter(
     actor: Text = None,
     action: Annotated[
         str | None, Query(max_length=64, description="Such as `alias.moved`.")

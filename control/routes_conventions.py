@@ -34,7 +34,7 @@ LONGEST_FILTER: Final = 1000
 """Characters of a query parameter, where the route allows no less."""
 
 
-def known_query(request: Request) -> None:
+async def known_query(request: Request) -> None:
     """A dependency of every route: refuse, as ``INVALID``, query parameters that the route does not
     declare. A filter that is mistyped and ignored would answer with more than was asked for.
     What is longer than anything that exists is refused here as well, before it is looked for.
@@ -101,7 +101,7 @@ _MEANING: Final[dict[int, str]] = {
 }
 
 
-def _precondition(
+async def _precondition(
     if_match: Annotated[
         str | None, Header(description="Change it only if its `ETag` is one of these.")
     ] = None,

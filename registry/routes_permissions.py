@@ -1,9 +1,10 @@
 """Dependencies of routes about a model: who may use them, and how much of it they see."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 
 from registry.access import EVERYONE, Actor, Require, Role
 from registry.routes_application import TheRegistry
@@ -19,22 +20,26 @@ class View(NamedTuple):
     """False: its callable versions only."""
 
 
-def managing(require: Require, *roles: Role) -> Callable[[Registry, str, Actor], Actor]:
+def managing(require: Require, *roles: Role) -> Callable[[Registry, str, Actor], Awaitable[Actor]]:
     """A dependency that answers with the actor, if one of ``roles`` and managing the model."""
     allowed = Annotated[Actor, Depends(require(*roles))]
 
-    def manager(registry: TheRegistry, model: Model, actor: allowed) -> Actor:
-        registry.permissions.check_manages(actor, model)
+    async def manager(registry: TheRegistry, model: Model, actor: allowed) -> Actor:
+        if not actor.manages_model(model):  # else nothing has to be looked up
+            await run_in_threadpool(registry.permissions.check_manages, actor, model)
         return actor
 
     return manager
 
 
-def viewing(require: Require) -> Callable[[Registry, str, Actor], View]:
+def viewing(require: Require) -> Callable[[Registry, str, Actor], Awaitable[View]]:
     """A dependency that answers with what the actor sees of the model, if anything."""
     allowed = Annotated[Actor, Depends(require(*EVERYONE))]
 
-    def view(registry: TheRegistry, model: Model, actor: allowed) -> View:
-        return View(actor, registry.permissions.check_sees(actor, model))
+    async def view(registry: TheRegistry, model: Model, actor: allowed) -> View:
+        if actor.manages_model(model):  # then nothing has to be looked up
+            return View(actor, whole=True)
+        whole = await run_in_threadpool(registry.permissions.check_sees, actor, model)
+        return View(actor, whole)
 
     return view

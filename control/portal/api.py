@@ -11,6 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, TypeAdapter
 
 from control.middleware import client_address
+from control.portal.in_process import answer_of
 from protocol.errors import Code, TollwayError
 from protocol.problems import FieldError, Problem, of_error
 
@@ -78,7 +79,7 @@ class Api:
 
     def __init__(self, request: Request, secret: str | None) -> None:
         """``secret``: of the visitor's session; None: they are not logged in."""
-        self._transport = httpx.ASGITransport(app=request.app, raise_app_exceptions=False)
+        self._app = request.app
         self._headers = {
             name: value for name in _PASSED_ON if (value := request.headers.get(name)) is not None
         }
@@ -154,8 +155,7 @@ class Api:
         ``body``: bytes go as they are, with the ``content-type`` among ``headers``.
         """
         request = self.request(method, path, body, query=query, headers=headers)
-        answer = await self._transport.handle_async_request(request)
-        await answer.aread()
+        answer = await answer_of(self._app, request)
         if answer.status_code >= 400:  # noqa: PLR2004 -- client and server errors
             raise self.refusal(answer)
         return answer

@@ -9,6 +9,7 @@ import httpx
 from fastapi.responses import Response, StreamingResponse
 
 from control.portal.api import Query
+from control.portal.in_process import scope_of
 from control.portal.session import Visit
 
 MAX_HELD: Final = 4
@@ -34,21 +35,7 @@ class _Source:
     def __init__(self, app: Any, request: httpx.Request) -> None:  # noqa: ANN401 -- an ASGI app
         self._messages: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue(MAX_HELD)
         self._ended = asyncio.Event()
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": request.method,
-            "headers": [(name.lower(), value) for name, value in request.headers.raw],
-            "scheme": request.url.scheme,
-            "path": request.url.path,
-            "raw_path": request.url.raw_path.split(b"?")[0],
-            "query_string": request.url.query,
-            "server": (request.url.host, request.url.port),
-            "client": ("127.0.0.1", 0),
-            "root_path": "",
-        }
-        self._task = asyncio.create_task(self._run(app, scope))
+        self._task = asyncio.create_task(self._run(app, scope_of(request)))
 
     async def begin(self) -> tuple[int, httpx.Headers]:
         """Status and headers."""

@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
         }
 
 
-def _wanted(
+async def _wanted(
     q: Text = "",
     actor: Text = "",
     action: Text = "",

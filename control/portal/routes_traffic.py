@@ -64,7 +64,7 @@ class Wanted(NamedTuple):
         return found
 
 
-def _wanted(
+async def _wanted(
     span: Text = "", model: Text = "", version: Text = "", application: Text = ""
 ) -> Wanted:
     return Wanted(span_of(span), model.strip(), version.strip(), application.strip())

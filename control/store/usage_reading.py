@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from control.latency_report import LatencyReport, cut, reading, report
 from control.reach import Reach
-from control.store.reach import is_restricted, reaches
+from control.store.reach import is_restricted, narrowed, reaches
 from control.store.usage_rollups import FOLDED, TIERS, read_marks
 from control.store.usage_tables import usage_blocks, usage_summaries
 from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
@@ -102,6 +102,7 @@ def _groups(
 ) -> Iterator[tuple[Group, Sums]]:
     """The groups behind ``query.after`` in their order."""
     start = query.start
+    reach = narrowed(connection, reach, query.only)
     if query.step is not None and query.after is not None:
         start = max(start, query.after[0])
     steps, given = _first_steps(query, wanted), 0
@@ -219,6 +220,9 @@ def _source(reach: Reach, query: UsageQuery, needed: set[Dimension], part: Segme
     if cube is not None:
         table = usage_summaries
         conditions = [table.c.cube == cube.name, table.c.grain == part.grain]
+        # Where they are none of its dimensions they are empty, and stand before others in its key.
+        between: tuple[Dimension, ...] = ("application", "key")
+        conditions += [table.c[name] == "" for name in between if name not in cube.dimensions]
     elif part.grain in BLOCKS:
         table = usage_blocks
         conditions = [table.c.grain == part.grain]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.reach import Reach
+from control.store.tables import applications, consumers
 from control.store.usage import UsageStore
 from control.store.usage_reading import UsageReports
 from control.store.usage_rollups import read_marks, set_mark
@@ -122,6 +123,38 @@ def expected(
             time = minute // step * step if step else 0
             counts[time, *(getattr(one, name) for name in query.by)] += 1
     return counts
+
+
+def test_who_reaches_a_part_reads_of_one_model_or_application_what_is_theirs(
+    database: Database,
+) -> None:
+    with database.write() as connection:
+        stamps = {"created_ms": 0, "updated_ms": 0}
+        for name in ("mine", "other"):
+            connection.execute(sa.insert(consumers).values(name=name, title="", **stamps))
+        for name, consumer in (("shop", "mine"), ("desk", "other")):
+            values = {"name": name, "consumer": consumer, "title": "", **stamps}
+            connection.execute(sa.insert(applications).values(values))
+    installation = Installation(database)
+    installation.take_in(some_records(random.Random(5), 80, 3 * DAY))
+    installation.clock.advance(60 * 4 * DAY)
+    installation.tiers.fold()
+    both = Reach("mine", frozenset({"risk"}))
+    for only in ({"model": "risk"}, {"model": "churn"}, {"application": "shop"}, {}):
+        for step in (None, "hour"):
+            query = UsageQuery(START, START + 3 * DAY, ("version",), step, only)  # type: ignore[arg-type]
+            for reach in (both, Reach("mine", frozenset()), Reach("", frozenset({"risk"}))):
+                seen = sum(
+                    one.requests for one in installation.reports.page(reach, query, 1000).items
+                )
+                assert seen == sum(
+                    all(getattr(one, name) == value for name, value in only.items())
+                    and (
+                        (one.application == "shop" and reach.consumer == "mine")
+                        or (reach.models is not None and one.model in reach.models)
+                    )
+                    for one in installation.records
+                ), (only, reach)
 
 
 @pytest.mark.parametrize("seed", range(2))
