@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from control.resources import MAX_TIME_MS
 from protocol import sketch
 from protocol.errors import Code, TollwayError
-from protocol.shadowing import Example, Tally
+from protocol.shadowing import SHED, Example, Shed, Tally
 from registry.clock import rfc3339
 
 HOUR_MS: Final = 3_600_000
@@ -89,6 +89,17 @@ class DisagreementExample(_Resource):
     shadow: dict[str, object]
 
 
+class MirroredItem(_Resource):
+    """What became of the requests that the shadow was to score, of all applications."""
+
+    scored: int
+    """Requests that an engine of the shadow has taken in and compared."""
+    shed: dict[Shed, int]
+    """Requests that were left out, by the reason: `busy` (the gateway, or the engines that answer,
+    had no time), `budget` (too much was waiting), `no_engine` (none of the shadow took it) or
+    `engine` (one did, and dropped it or was lost)."""
+
+
 class DisagreementReport(_Resource):
     """What a shadow version would have answered otherwise in whole hours of a span."""
 
@@ -97,6 +108,7 @@ class DisagreementReport(_Resource):
     """The shadow."""
     start: str
     end: str
+    mirrored: MirroredItem
     items: list[DisagreementItem]
     examples: list[DisagreementExample]
     """The rows that differ most, of the requests whose payload may be kept."""
@@ -137,9 +149,11 @@ def report_of(
     span: Span,
     by: tuple[Dimension, ...],
     places: Places,
+    outcomes: Mapping[str, int],
     examples: Sequence[Example],
 ) -> DisagreementReport:
-    """The report. Without the dimension ``segment`` its items are about all rows."""
+    """The report. Without the dimension ``segment`` its items are about all rows. ``outcomes``:
+    requests by ``compared`` or the reason for which they were shed."""
     groups: dict[tuple[int, str, str], Tally] = {}
     for (against, application, segment), tally in places.items():
         if segment and "segment" not in by:
@@ -151,6 +165,10 @@ def report_of(
         version=version,
         start=rfc3339(span.start * HOUR_MS),
         end=rfc3339(span.end * HOUR_MS),
+        mirrored=MirroredItem(
+            scored=outcomes.get("compared", 0),
+            shed={reason: outcomes[reason] for reason in SHED if reason in outcomes},
+        ),
         items=[_item(by, key, groups[key]) for key in sorted(groups)],
         examples=[example_of(example) for example in examples],
     )

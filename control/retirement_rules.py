@@ -36,6 +36,8 @@ class Weighed(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     callers: int
     engines: int
+    memory_bytes: int | None = None
+    """Of its engines now; None: nobody has told."""
     sunset_days: int | None = None
     """Days until its sunset, negative when it has passed; None: not decided."""
 
@@ -57,7 +59,10 @@ def advise(version: Weighed, others: list[Weighed], days: int) -> tuple[Advice, 
 
 def _deprecated(version: Weighed, days: int) -> tuple[Advice, str]:
     if not version.requests:
-        return "retire", f"it is deprecated and nobody has called it for {days} days"
+        return (
+            "retire",
+            f"it is deprecated and nobody has called it for {days} days{_held(version)}",
+        )
     calling = f"it is still called ({version.requests} times) by {_applications(version)}"
     if version.sunset_days is None:
         return "keep", f"{calling}, and no sunset is decided: give it one"
@@ -70,8 +75,7 @@ def _published(version: Weighed, others: list[Weighed], days: int) -> tuple[Advi
     if not version.requests:
         if version.age_days < YOUNG_DAYS:
             return "keep", f"nobody calls it, but it is only {version.age_days} days old"
-        holds = f", and it holds {version.engines} engines" if version.engines else ""
-        return "deprecate", f"nobody has called it for {days} days{holds}"
+        return "deprecate", f"nobody has called it for {days} days{_held(version)}"
     better = [other for other in others if other.state == "published" and _beats(other, version)]
     if better:
         best = max(better, key=lambda other: other.number)
@@ -95,6 +99,16 @@ def _unpublished(version: Weighed) -> tuple[Advice, str]:
         f"it has been {version.state} for {version.age_days} days without being published: "
         "retiring it rejects it"
     )
+
+
+def _held(version: Weighed) -> str:
+    """What its end would give back, as the end of a sentence."""
+    if not version.engines:
+        return ""
+    engines = "1 engine" if version.engines == 1 else f"{version.engines} engines"
+    if version.memory_bytes is None:
+        return f", and it holds {engines}"
+    return f", and it holds {engines} with {version.memory_bytes / 1e6:.0f} MB of memory"
 
 
 def _applications(version: Weighed) -> str:

@@ -16,6 +16,7 @@ from control.resources import Moment
 from control.routes_conventions import errors
 from control.routes_parts import part
 from control.store.disagreements import DisagreementStore
+from control.store.mirrored import MirroredStore
 from registry.access import EVIDENCE_READERS, Actor
 from registry.clock import Clock
 from registry.routes_application import TheRegistry
@@ -25,6 +26,7 @@ from registry.routes_permissions import managing
 MAX_EXAMPLES: Final = 100
 
 TheStore = Annotated[DisagreementStore, Depends(part(lambda services: services.disagreements))]
+TheMirrored = Annotated[MirroredStore, Depends(part(lambda services: services.mirrored))]
 TheClock = Annotated[Clock, Depends(part(lambda services: services.clock))]
 
 
@@ -37,6 +39,7 @@ def disagreement_router() -> APIRouter:
     def get_disagreement_report(
         registry: TheRegistry,
         store: TheStore,
+        mirrored: TheMirrored,
         clock: TheClock,
         model: Model,
         number: VersionNumber,
@@ -52,7 +55,8 @@ def disagreement_router() -> APIRouter:
         ] = 20,
     ) -> DisagreementReport:
         """Report what a shadow version would have answered otherwise, in whole hours: class flips,
-        differences of numbers, failures, and example rows where payload may be kept.
+        differences of numbers, failures, example rows where payload may be kept, and how many
+        requests were scored at all.
 
         Example rows are payload: they are for those who manage the model, not for its sponsor and
         not for auditors, who see in the audit log who has read which (`capture.read`).
@@ -66,6 +70,7 @@ def disagreement_router() -> APIRouter:
             span,
             dimensions_of(by),
             store.tallies(model, number, span.start, span.end),
+            mirrored.outcomes(model, number, span.start, span.end),
             store.read_examples(model, number, span.start, span.end, limit) if limit else [],
         )
 

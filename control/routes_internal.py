@@ -18,7 +18,7 @@ from protocol.errors import Code, TollwayError
 from protocol.figures import WorkerFigures
 from protocol.gateways import GatewayReport
 from protocol.names import check_name
-from protocol.shadowing import Disagreements
+from protocol.shadowing import Disagreements, MirrorCounts
 from protocol.usage import UsageReceipt
 from registry.routes_application import TheRegistry
 from registry.routes_blobs import blob_response
@@ -163,6 +163,17 @@ def _add_disagreements(router: APIRouter) -> None:
         await anyio.to_thread.run_sync(
             parts.disagreements.take, summary, limiter=parts.threads.ingest
         )
+
+    @router.post("/mirrored", status_code=204)
+    async def take_mirrored(parts: TheParts, request: Request) -> None:
+        """What a gateway has mirrored to shadows since its summary before, counted once."""
+        try:
+            summary = msgspec.json.decode(await request.body(), type=MirrorCounts)
+        except msgspec.ValidationError as error:
+            raise TollwayError(Code.INVALID, f"the body is no summary: {error}") from error
+        except msgspec.DecodeError as error:
+            raise TollwayError(Code.MALFORMED, f"the body is not JSON: {error}") from error
+        await anyio.to_thread.run_sync(parts.mirrored.take, summary, limiter=parts.threads.ingest)
 
 
 def _worker(id: str, body: bytes) -> WorkerDoc:

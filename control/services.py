@@ -39,6 +39,7 @@ from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
 from control.store.keys import Keys
+from control.store.mirrored import MirroredStore
 from control.store.pin_rows import pinned_by
 from control.store.pins import Pins
 from control.store.plans import Plans
@@ -106,6 +107,7 @@ class Services(NamedTuple):
     gateways: Gateways
     usage: UsageParts
     disagreements: DisagreementStore
+    mirrored: MirroredStore
     canaries: Canaries
     stream: Stream
     notifier: ChangeNotifier
@@ -201,7 +203,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
     transitions = transition_parts(
-        settings, registry, usage.reports, disagreements, captures, clock
+        settings, registry, usage.reports, disagreements, captures, workers, clock
     )
     return Services(
         settings=settings,
@@ -231,6 +233,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         gateways=gateways,
         usage=usage,
         disagreements=disagreements,
+        mirrored=MirroredStore(database, clock),
         canaries=canaries,
         stream=stream,
         notifier=notifier,

@@ -10,6 +10,7 @@ from control.store.captures import Captures
 from control.store.disagreements import DisagreementStore
 from control.store.notices import Notices
 from control.store.usage_reading import UsageReports
+from control.store.workers import Workers
 from control.successor_answers import ShadowedAnswers
 from control.transitions import Transitions
 from registry.clock import Clock
@@ -36,6 +37,7 @@ def transition_parts(
     reports: UsageReports,
     disagreements: DisagreementStore,
     captures: Captures,
+    workers: Workers,
     clock: Clock,
 ) -> TransitionParts:
     """Build them; nothing runs before the jobs are opened."""
@@ -43,7 +45,12 @@ def transition_parts(
     notices = Notices(registry.database)
     return TransitionParts(
         reports=Transitions(
-            registry, callers, ShadowedAnswers(disagreements, clock), captures, clock
+            registry,
+            callers,
+            ShadowedAnswers(disagreements, clock),
+            captures,
+            workers.memory,
+            clock,
         ),
         job=DeprecationJob(registry, notices, callers, settings.caller_days, clock),
     )

@@ -101,10 +101,13 @@ class TrafficItem(_Resource):
 
 
 class CostItem(_Resource):
-    """What the version takes. Null: nobody has told."""
+    """What the version takes."""
 
     compute_ms: float
     engines: int
+    memory_bytes: int | None = Field(
+        description="What its engines have to themselves now; null: none has told, or none runs."
+    )
     artifact_bytes: int
 
 

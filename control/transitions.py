@@ -1,6 +1,6 @@
 """The transition report of a version and the retirement report of a model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from control.retirement_rules import Quality, Weighed, advise
@@ -50,8 +50,11 @@ class Transitions:
         callers: Callers,
         answers: SuccessorAnswers,
         captures: Captures,
+        memory: Callable[[str], Mapping[int, int]],
         clock: Clock,
     ) -> None:
+        """``memory``: bytes that the engines of a model's versions have told of, by version."""
+        self._memory = memory
         self._registry = registry
         self._callers = callers
         self._answers = answers
@@ -104,7 +107,8 @@ class Transitions:
         Raises ``MODEL_NOT_FOUND``."""
         now = self._clock()
         present = [v for v in self._versions(model) if v.state not in {"retired", "rejected"}]
-        weighed = [self._weigh(version, days, now) for version in present]
+        memory = self._memory(model)
+        weighed = [self._weigh(one, days, now, memory.get(one.number)) for one in present]
         scales = [scale for scale, _ in weighed]
         items = []
         for scale, item in weighed:
@@ -127,7 +131,9 @@ class Transitions:
             if len(page) < _PAGE:
                 return found
 
-    def _weigh(self, version: VersionRecord, days: int, now: int) -> tuple[Weighed, RetirementItem]:
+    def _weigh(
+        self, version: VersionRecord, days: int, now: int, memory_bytes: int | None
+    ) -> tuple[Weighed, RetirementItem]:
         callers = self._callers.of(version.model, version.number, days)
         engines = self._registry.versions.serving(version).engines
         newest = self._newest_evidence(version)
@@ -143,6 +149,7 @@ class Transitions:
             requests=sum(caller.requests for caller in callers),
             callers=len(callers),
             engines=len(engines),
+            memory_bytes=memory_bytes,
             sunset_days=None if sunset is None else (sunset * 1000 - now) // DAY_MS,
         )
         last = max((caller.last_ms for caller in callers), default=None)
@@ -170,6 +177,7 @@ class Transitions:
             cost=CostItem(
                 compute_ms=round(sum(caller.compute_ms for caller in callers), 3),
                 engines=len(engines),
+                memory_bytes=memory_bytes,
                 artifact_bytes=sum(blob.size for _, blob in version.manifest.blobs()),
             ),
             recommendation="keep",

@@ -32,6 +32,7 @@ from gateway.lane import Application, PredictionLane, Receive, Scope, Send
 from gateway.limiting import Limiting
 from gateway.links import Links
 from gateway.metrics import PredictionMetrics
+from gateway.mirror_counts import MirrorReports
 from gateway.observation import Observation
 from gateway.policy_set import PolicySet
 from gateway.receipts import Receipts
@@ -141,6 +142,7 @@ class Gateway:
             figures=self._figures,
             now=now,
         )
+        self._mirror_reports = MirrorReports(self._internal, self._shadowing.counts)
         self._shipper = self._usage_shipper(folder, id_)
         self.routes = CatalogRoutes(
             self.catalog,
@@ -267,6 +269,7 @@ class Gateway:
                 self.capture.run(self._internal),
                 self.tokens.run(),
                 self._heartbeat.run(),
+                self._mirror_reports.run(),
                 self._watch(stop),
             ):
                 cleanup.push_async_callback(_cancelled, self._started(work, stop))
@@ -292,6 +295,7 @@ class Gateway:
             async with asyncio.timeout(LAST_SHIPMENT_S):
                 await self.receipts.ship(self._internal)
                 await self._shipper.ship()
+                await self._mirror_reports.tell()
 
     def _ended(self, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -26,7 +26,7 @@ from gateway.settings import GatewaySettings
 from policies.base import Call
 from protocol.errors import TollwayError
 from protocol.frames import Frame, Kind, Operation
-from protocol.shadowing import MirrorBatch, Mirrored
+from protocol.shadowing import SHED, MirrorBatch, MirrorCount, Mirrored, Shed
 from runtime.machine import occupied_ns
 
 FLUSH_S: Final = 0.02
@@ -51,11 +51,6 @@ WAITING: Final = 0.5
 """Part of the answers from which on engines have no time."""
 _OK: Final = 200
 _PERMILLE: Final = 1000
-
-Reason = Literal["budget", "busy", "no_engine", "engine"]
-"""``budget``: there was no room; ``busy``: the gateway, or the engines that answer, had no time;
-``no_engine``: no engine of the shadow took it; ``engine``: one did, and dropped it or was lost."""
-REASONS: Final[tuple[Reason, ...]] = ("budget", "busy", "no_engine", "engine")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -88,7 +83,7 @@ class _Shadow:
         self.under_way = 0
         """Requests that an engine has."""
         self.compared = 0
-        self.shed: dict[Reason, int] = dict.fromkeys(REASONS, 0)
+        self.shed: dict[Shed, int] = dict.fromkeys(SHED, 0)
 
 
 class Shadowing(Collector):
@@ -206,7 +201,7 @@ class Shadowing(Collector):
             self._occupation += SMOOTHING * (min(part, 1.0) - self._occupation)
         self._measured = now, occupied
 
-    def _shed(self, shadow: _Shadow, reason: Reason) -> None:
+    def _shed(self, shadow: _Shadow, reason: Shed) -> None:
         shadow.shed[reason] += len(shadow.waiting)
         shadow.waiting.clear()
         self._size -= shadow.size
@@ -249,6 +244,15 @@ class Shadowing(Collector):
         shadow.under_way = 0
         if shadow.waiting:
             self._flush_within(PAUSE_S if len(shadow.waiting) >= BATCH_REQUESTS else FLUSH_S)
+
+    def counts(self) -> dict[VersionKey, MirrorCount]:
+        """What became of the requests that were to be mirrored, since the gateway started."""
+        return {
+            key: MirrorCount(
+                model=key[0], version=key[1], compared=one.compared, shed=dict(one.shed)
+            )
+            for key, one in self._shadows.items()
+        }
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' view, built at each scrape."""

@@ -6,7 +6,7 @@ gateway nor the frame looks into them. Tallies only grow by :meth:`Tally.add`: t
 so that tallies of any spans, applications and engines can be added up.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -20,6 +20,13 @@ OTHERS: Final = "(others)"
 Failure = Literal["refused", "failed", "unlike"]
 """``refused``: the shadow does not take the request; ``failed``: it could not run it; ``unlike``:
 none of its outputs can be compared with the answer's."""
+
+
+Shed = Literal["budget", "busy", "no_engine", "engine"]
+"""Why a request that was to be mirrored was not compared. ``budget``: there was no room; ``busy``:
+the gateway, or the engines that answer, had no time; ``no_engine``: no engine of the shadow took
+it; ``engine``: one did, and dropped it or was lost."""
+SHED: Final[tuple[Shed, ...]] = get_args(Shed)
 
 
 class Mirrored(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -185,3 +192,23 @@ class Disagreements(msgspec.Struct, frozen=True, kw_only=True):
     """The shadow."""
     tallies: list[tuple[Place, Tally]] = []
     examples: list[Example] = []
+
+
+class MirrorCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the requests that were to be mirrored to one shadow."""
+
+    model: str
+    version: int
+    """The shadow."""
+    compared: int = 0
+    shed: dict[Shed, int] = {}
+
+
+class MirrorCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway has mirrored and shed since its summary before."""
+
+    instance: str
+    """Random name of the gateway's process."""
+    sequence: int
+    """1 for its first summary. Who has taken a summary does not take it again."""
+    counts: tuple[MirrorCount, ...]

@@ -6,7 +6,12 @@ from typing import Final
 
 import msgspec
 
-from control.disagreement_report import DisagreementExample, DisagreementItem, DisagreementReport
+from control.disagreement_report import (
+    DisagreementExample,
+    DisagreementItem,
+    DisagreementReport,
+    MirroredItem,
+)
 from control.portal.api import Api, Query
 from control.portal.rollout import Choice, read_versions
 from registry.clock import rfc3339
@@ -23,6 +28,15 @@ REASONS: Final = {
     "failed": "its run failed",
     "unlike": "no output in common",
 }
+
+
+SHED: Final[dict[str, str]] = {
+    "busy": "the gateway, or the engines that answer, had no time for more than the traffic",
+    "budget": "too much was waiting to be scored",
+    "no_engine": "no engine of the shadow took it",
+    "engine": "an engine took it, and dropped it or was lost",
+}
+"""Why requests were left out, in words."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +74,20 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
     """Reason, the same in words, requests."""
 
 
+class Mirrored(msgspec.Struct, frozen=True):
+    """What became of the requests that were to be scored."""
+
+    scored: int
+    left_out: int
+    reasons: tuple[tuple[str, str, int], ...]
+    """Reason, the same in words, requests; the most frequent first."""
+
+    @property
+    def total(self) -> int:
+        """Requests that were to be scored."""
+        return self.scored + self.left_out
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The report of one shadow."""
 
@@ -70,6 +98,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     span: str
     start: str
     end: str
+    mirrored: Mirrored
     against: tuple[Against, ...]
     applications: Sequence[DisagreementItem]
     segments: Sequence[DisagreementItem]
@@ -105,6 +134,7 @@ async def read_report(api: Api, model: str, version: int, span: str, now_ms: int
         span=span,
         start=whole.start,
         end=whole.end,
+        mirrored=_mirrored(whole.mirrored),
         against=tuple(_against(item) for item in whole.items),
         applications=_busiest(applications.items),
         segments=_busiest([one for one in segments.items if one.segment]),
@@ -118,6 +148,15 @@ def _query(since: str, by: str, examples: int) -> dict[str, Query]:
 
 def _busiest(items: Sequence[DisagreementItem]) -> Sequence[DisagreementItem]:
     return sorted(items, key=lambda one: -one.rows)[:SHOWN_GROUPS]
+
+
+def _mirrored(item: MirroredItem) -> Mirrored:
+    by_count = sorted(item.shed.items(), key=lambda one: -one[1])
+    return Mirrored(
+        item.scored,
+        sum(item.shed.values()),
+        tuple((reason, SHED.get(reason, reason), count) for reason, count in by_count),
+    )
 
 
 def _against(item: DisagreementItem) -> Against:

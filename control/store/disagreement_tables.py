@@ -74,4 +74,18 @@ disagreement_sources = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("hour", sa.Integer, nullable=False),
 )
-"""The last summary that was taken of each engine's process, and when."""
+"""The last summary that was taken of each process of an engine or a gateway, and when."""
+
+mirrored_hours = sa.Table(
+    "mirrored_hours",
+    metadata,
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.String(16), primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Index("ix_mirrored_hours_hour", "hour"),
+    sqlite_with_rowid=False,
+)
+"""Requests that gateways were to mirror to a shadow, by hour (UNIX time / 3600). ``outcome``:
+``compared``, or the reason for which they were shed (:data:`protocol.shadowing.Shed`)."""

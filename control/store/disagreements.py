@@ -13,8 +13,10 @@ from control.store.disagreement_tables import (
     disagreement_minutes,
     disagreement_sources,
     disagreements,
+    mirrored_hours,
 )
 from control.store.failures import repeated
+from control.store.summaries import is_new, lock_summaries
 from control.store.usage_rollups import inserting
 from protocol.keys import holds_credential, holds_token
 from protocol.shadowing import Disagreements, Example, Tally
@@ -28,7 +30,6 @@ MINUTE_MS: Final = 60_000
 HOUR_MINUTES: Final = 60
 HOUR_MS: Final = HOUR_MINUTES * MINUTE_MS
 DAY_HOURS: Final = 24
-_LOCK: Final = 0x746F6C73  # an arbitrary number, the same in every control process
 _REMOVED_ROWS: Final = 5_000
 _NAME: Final = 63
 _COUNTS: Final = (
@@ -96,12 +97,13 @@ class DisagreementStore:
         """
         minute_now = self._clock() // MINUTE_MS
         with self._database.write() as connection:
-            self._lock(connection)
-            if not self._is_new(connection, summary, minute_now // HOUR_MINUTES):
+            lock_summaries(connection, self._database)
+            hour = minute_now // HOUR_MINUTES
+            if not is_new(connection, self._database, summary.instance, summary.sequence, hour):
                 return False
             self._add_hours(connection, summary, minute_now)
             self._add_minutes(connection, summary, minute_now)
-            self._add_examples(connection, summary, minute_now // HOUR_MINUTES)
+            self._add_examples(connection, summary, hour)
         return True
 
     def tallies(
@@ -203,6 +205,7 @@ class DisagreementStore:
             (disagreement_examples, disagreement_examples.c.hour, until),
             (disagreement_sources, disagreement_sources.c.hour, until),
             (disagreement_minutes, disagreement_minutes.c.minute, until * HOUR_MINUTES),
+            (mirrored_hours, mirrored_hours.c.hour, until),
         ):
             removed += self._remove(table, moment, edge)
         return removed + self._remove_captured()
@@ -216,7 +219,8 @@ class DisagreementStore:
         if application is not None:
             gone = gone.where(table.c.application == application)
         with self._database.write() as connection:
-            self._lock(connection)  # what is being taken in has not seen the removal
+            # What is being taken in has not seen the removal.
+            lock_summaries(connection, self._database)
             return connection.execute(gone).rowcount
 
     def _remove_captured(self) -> int:
@@ -233,25 +237,6 @@ class DisagreementStore:
         return removed
 
     # taking in
-
-    def _lock(self, connection: Connection) -> None:
-        """One summary at a time, over all control processes. SQLite has one writer anyway."""
-        if not self._database.is_sqlite:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-
-    def _is_new(self, connection: Connection, summary: Disagreements, hour: int) -> bool:
-        table = disagreement_sources
-        known = connection.execute(
-            sa.select(table.c.sequence).where(table.c.instance == summary.instance)
-        ).scalar()
-        if known is not None and known >= summary.sequence:
-            return False
-        self._put(
-            connection,
-            table,
-            [{"instance": summary.instance, "sequence": summary.sequence, "hour": hour}],
-        )
-        return True
 
     def _add_hours(self, connection: Connection, summary: Disagreements, minute_now: int) -> None:
         added: dict[tuple[int, int, str, str], Tally] = {}

@@ -26,7 +26,7 @@ from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0033"
+HEAD: Final = "0034"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")

@@ -130,6 +130,16 @@ class Workers:
             for row in rows
         ]
 
+    def memory(self, model: str) -> dict[int, int]:
+        """Version -> bytes that its engines have to themselves, as far as workers have told; of a
+        version of which none has, nothing."""
+        found: dict[int, int] = {}
+        for worker in self.all():
+            for engine in () if worker.figures is None else worker.figures.engines:
+                if engine.model == model and engine.memory_bytes is not None:
+                    found[engine.version] = found.get(engine.version, 0) + engine.memory_bytes
+        return found
+
     def status(self, model: str, number: int) -> ServingStatus:
         """What workers, or gateways for a remote version, report: the registry's
         ``serving_status``."""

@@ -1,7 +1,7 @@
 """What a shadow version would have answered otherwise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tollway.registry import check_name
@@ -64,6 +64,15 @@ class DisagreementExample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrored:
+    """What became of the requests that a shadow was to score: ``scored``, or ``shed``, by the
+    reason: ``busy``, ``budget``, ``no_engine`` or ``engine``."""
+
+    scored: int = 0
+    shed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DisagreementReport:
     """What version ``version``, a shadow, would have answered otherwise from ``start`` to ``end``,
     in whole hours."""
@@ -74,6 +83,7 @@ class DisagreementReport:
     end: str
     items: list[DisagreementItem]
     examples: list[DisagreementExample]
+    mirrored: Mirrored = field(default_factory=Mirrored)
 
 
 def disagreement(

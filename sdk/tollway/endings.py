@@ -111,6 +111,8 @@ class VersionCost:
 
     compute_ms: float
     engines: int
+    memory_bytes: int | None = None
+    """Of its engines now; None: none has told."""
     artifact_bytes: int
 
 

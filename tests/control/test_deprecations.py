@@ -15,6 +15,8 @@ from control.store.callers import DAY_MS
 from control.store.pin_rows import pins
 from control.successor_answers import answers_of
 from control.webhooks.events import AuditRow, event_of
+from protocol.configuration import EngineDoc, WorkerDoc
+from protocol.figures import EngineFigures, WorkerFigures
 from protocol.manifest import sha256_digest
 from protocol.shadowing import Disagreements, Place, Tally
 from tests.control.running import START_MS, Control, run
@@ -304,8 +306,43 @@ async def test_versions_are_weighed_by_traffic_labels_and_cost(control: Control)
     )
     assert (one["traffic"]["callers"], one["cost"]["artifact_bytes"]) == (1, len(MODEL))
     assert one["cost"]["compute_ms"] == 0.1
+    assert [v["cost"]["memory_bytes"] for v in found["versions"]] == [None, None, None]
     assert two["reason"] == "nobody has called it for 30 days"
     assert three["reason"] == "the label 'stable' leads its traffic here"
+
+
+async def test_what_engines_hold_in_memory_is_on_the_scales(control: Control) -> None:
+    await published(control)
+    control.clock.advance(40 * 86_400)
+    for worker, held in (("w1", (200_000_000, None)), ("w2", (100_000_000,))):
+        engines = [
+            EngineDoc(model="risk", version=1, slot=slot, address="", state="ready")
+            for slot in range(len(held))
+        ]
+        document = WorkerDoc(id=worker, engines=tuple(engines))
+        figures = WorkerFigures(
+            id=worker,
+            software="1",
+            cores=2,
+            engines=(
+                *(
+                    EngineFigures(model="risk", version=1, slot=slot, memory_bytes=memory)
+                    for slot, memory in enumerate(held)
+                ),
+                EngineFigures(model="other", version=1, slot=9, memory_bytes=7),
+            ),
+        )
+        control.services.workers.report(document)
+        control.services.workers.take_figures(figures)
+
+    found = (await control.admin.get("/api/v1/models/risk/retirement-report")).json()
+
+    one, two = found["versions"]
+    assert one["cost"]["memory_bytes"] == 300_000_000
+    assert two["cost"]["memory_bytes"] is None
+    assert one["reason"] == (
+        "nobody has called it for 30 days, and it holds 3 engines with 300 MB of memory"
+    )
 
 
 def weighed(**fields: Any) -> Weighed:

@@ -8,7 +8,7 @@ from tollway.cli.output import Json, print_json, print_table, say
 from tollway.cli.times import moment
 from tollway.cli.versions import ModelName, Number
 from tollway.client import Client
-from tollway.disagreement import DisagreementItem, DisagreementReport
+from tollway.disagreement import DisagreementItem, DisagreementReport, Mirrored
 
 _DIMENSIONS = ("application", "segment")
 _SHOWN_EXAMPLES = 5
@@ -44,8 +44,16 @@ def disagreement(
         print_json(found)
     elif not found.items:
         say(f"nothing was compared with version {number} of {model} since {found.start}")
+        _show_mirrored(found.mirrored)
     else:
         _show(found, groups)
+        _show_mirrored(found.mirrored)
+
+
+def _show_mirrored(mirrored: Mirrored) -> None:
+    if mirrored.scored or mirrored.shed:
+        shed = ", ".join(f"{count} {reason}" for reason, count in mirrored.shed.items())
+        say(f"{mirrored.scored} requests were scored; left out: {shed or 'none'}")
 
 
 def _show(found: DisagreementReport, groups: list[str]) -> None:

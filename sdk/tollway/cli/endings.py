@@ -133,8 +133,8 @@ def retirement_report(model: ModelName, days: Days = 30, as_json: Json = False) 
         print_json(report)
         return
     print_table(
-        ("version", "state", "quality", "requests", "callers", "compute ms", "engines", "bytes",
-         "recommendation", "reason"),
+        ("version", "state", "quality", "requests", "callers", "compute ms", "engines", "memory",
+         "bytes", "recommendation", "reason"),
         (
             (
                 one.version,
@@ -144,6 +144,7 @@ def retirement_report(model: ModelName, days: Days = 30, as_json: Json = False) 
                 one.traffic.callers,
                 one.cost.compute_ms,
                 one.cost.engines,
+                one.cost.memory_bytes,
                 one.cost.artifact_bytes,
                 one.recommendation,
                 one.reason,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from protocol.shadowing import MirrorCount, MirrorCounts
 from tests.control.audited import two_published
 from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.running import Control
@@ -53,9 +54,21 @@ async def test_a_report_shows_flips_differences_callers_and_rows_to_whom_they_ar
             examples=(example(1, inputs={"age": HOSTILE}),),
         )
     )
+    assert "Left out" not in (await client.get(f"{SHADOWS}/1")).text
+    count = MirrorCount(model="risk", version=1, compared=75, shed={"busy": 20, "budget": 5})
+    control.services.mirrored.take(MirrorCounts(instance="g1", sequence=1, counts=(count,)))
     shown = await client.get(f"{SHADOWS}/1")
     assert shown.status_code == 200
-    for text in ("Beside version 2", "young", "desk", "the shadow does not take the request"):
+    for text in (
+        "Beside version 2",
+        "young",
+        "desk",
+        "the shadow does not take the request",
+        "Left out",
+        "75",
+        "had no time for more than the traffic",
+        "too much was waiting",
+    ):
         assert text in shown.text
     assert "<script>alert" not in shown.text
     assert ("Rows that differ most" in shown.text) == (role == "publisher")
