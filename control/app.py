@@ -43,6 +43,7 @@ from control.routes_configuration import configuration_router
 from control.routes_conventions import known_query
 from control.routes_directory import directory_router
 from control.routes_disagreements import disagreement_router
+from control.routes_evaluations import evaluation_router
 from control.routes_flat import flattened
 from control.routes_grants import grant_router
 from control.routes_health import health_router
@@ -110,6 +111,7 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await services.evaluations.close()
         await services.notifier.closed()
         await services.jobs.close()
         await anyio.to_thread.run_sync(services.failed_logins.close)
@@ -186,6 +188,7 @@ def routes() -> list[BaseRoute]:
         canary_router,
         catalogue_router,
         publishing_router,
+        evaluation_router,
         directory_router,
         plan_router,
         subscription_router,
@@ -230,7 +233,9 @@ def _add_error_handlers(app: FastAPI) -> None:
         if error.internal or error.status >= 500:  # noqa: PLR2004 -- server errors
             log = logger("control")
             log.warning("refused", path=request.url.path, code=error.code, reason=error.internal)
-        return await _answer(request, problems.of_error(error))
+        wait_s = error.retry_after_s
+        headers = None if wait_s is None else {"Retry-After": str(wait_s)}
+        return await _answer(request, problems.of_error(error), headers)
 
     @app.exception_handler(TooManyRequests)
     async def too_many(request: Request, error: TooManyRequests) -> Response:

@@ -95,6 +95,7 @@ _MEANING: Final[dict[int, str]] = {
     404: "There is no such resource.",
     409: "The present state forbids it.",
     412: "`If-Match` or `If-None-Match` does not hold.",
+    413: "It is larger than is taken.",
     422: "A value is not acceptable; `errors` names the fields.",
     429: "Too many requests; `Retry-After` says when to come back.",
     503: "Not possible now; `Retry-After` says when to come back.",

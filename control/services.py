@@ -10,6 +10,7 @@ from control.audit.answered import Answered
 from control.audit.checkpoints import FILE, PUBLIC, Checkpoints, open_signer, record_key
 from control.audit.log import AuditLog
 from control.catalogue import Latencies
+from control.evaluations.runs import Evaluations
 from control.identity.accounts import Accounts, build_accounts
 from control.identity.authentication import Authenticator, ensure_admin_token
 from control.identity.failed_logins import FailedLogins
@@ -108,6 +109,7 @@ class Services(NamedTuple):
     usage: UsageParts
     disagreements: DisagreementStore
     mirrored: MirroredStore
+    evaluations: Evaluations
     canaries: Canaries
     stream: Stream
     notifier: ChangeNotifier
@@ -234,6 +236,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         usage=usage,
         disagreements=disagreements,
         mirrored=MirroredStore(database, clock),
+        evaluations=Evaluations(settings, clock),
         canaries=canaries,
         stream=stream,
         notifier=notifier,

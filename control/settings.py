@@ -101,6 +101,17 @@ class ControlSettings(BaseSettings):
     """Management requests from one address."""
     public_url: str = ""
     """Address by which users reach this installation; needed for logins through an issuer."""
+    gateway_url: str = ""
+    """Address of a gateway as this process reaches it, for evaluations that it runs; empty: that of
+    `public_url`. The versions' engines are asked there, as the user who evaluates."""
+    evaluations_max: int = Field(default=2, ge=0, le=64)
+    """Evaluations that run at once, a process each; more are answered 503. 0: none are run here."""
+    evaluation_max_bytes: int = Field(default=64 << 20, ge=1024)
+    """Largest file of rows that an evaluation takes."""
+    evaluation_max_rows: int = Field(default=1_000_000, ge=1)
+    """Most rows in it."""
+    evaluation_timeout_s: float = Field(default=1800.0, gt=0)
+    """Time after which an evaluation is ended."""
     oidc_client_ids: dict[str, str] = {}
     """Issuer -> this installation's client id there (JSON). Users log in through these issuers."""
     oidc_client_secret_files: dict[str, Path] = {}
@@ -169,6 +180,11 @@ class ControlSettings(BaseSettings):
     def blobs(self) -> str:
         """The blob store, with its default filled in."""
         return self.blob_store or str(self.own_dir / "blobs")
+
+    @property
+    def evaluations_url(self) -> str:
+        """Where evaluations ask for predictions; empty: that is not known."""
+        return (self.gateway_url or self.public_url).rstrip("/")
 
     @property
     def cluster_token_path(self) -> Path:

@@ -127,6 +127,14 @@ class BlobInput(_Input):
     size: Size
 
 
+class UploadInput(BlobInput):
+    """An upload that is announced."""
+
+    fresh: bool = False
+    """Whether the bytes come even where there is a blob of them: for what takes an upload, and
+    makes no blob of it, as an evaluation does."""
+
+
 class FileInput(BlobInput):
     """An external data file and its path inside the bundle."""
 

@@ -16,7 +16,7 @@ from registry.access import ARTIFACT_READERS, PUBLISHERS, Actor, Require
 from registry.blobs import Blobs, blob_not_found
 from registry.blobstore import CHUNK_BYTES
 from registry.digests import DIGEST_PATTERN
-from registry.inputs import MAX_EXACT, BlobInput
+from registry.inputs import MAX_EXACT, UploadInput
 from registry.outputs import BlobOutput, PresentOutput, UploadOutput
 from registry.routes_application import TheRegistry
 from registry.store.blobs import BlobRecord
@@ -57,10 +57,10 @@ def _add_uploads(router: APIRouter, require: Require) -> None:
 
     @router.post("/blobs/uploads", status_code=201, responses={200: {"model": PresentOutput}})
     def begin_upload(
-        registry: TheRegistry, body: BlobInput, response: Response, actor: publisher
+        registry: TheRegistry, body: UploadInput, response: Response, actor: publisher
     ) -> UploadOutput | PresentOutput:
         """Announce an upload; 200 when the blob is there already."""
-        known = registry.permissions.reads_blob(actor, body.digest)
+        known = not body.fresh and registry.permissions.reads_blob(actor, body.digest)
         begun = registry.uploads.begin(body.digest, body.size, actor=actor.name, known=known)
         if isinstance(begun, BlobRecord):
             response.status_code = HTTPStatus.OK

@@ -14,8 +14,9 @@ from typing import IO
 
 from protocol.errors import Code, TollwayError
 from registry.blobs import Blobs
+from registry.blobstore import CHUNK_BYTES
 from registry.clock import Clock
-from registry.digests import check_digest
+from registry.digests import check_digest, digest_mismatch, digest_of
 from registry.settings import RegistrySettings
 from registry.store import uploads as store
 from registry.store.blobs import BlobRecord
@@ -124,9 +125,7 @@ class Uploads:
         with self._exclusive(id):
             offset = self._offset(id)
             if offset != record.size:
-                raise OffsetConflict(
-                    offset, f"the upload has {offset} of {record.size} bytes; send the rest first"
-                )
+                raise _unfinished(offset, record)
             try:
                 blob = self._blobs.add(record.digest, self._path(id), record.created_by)
             except TollwayError as error:
@@ -135,6 +134,34 @@ class Uploads:
                 raise
             self._remove(id)
             return blob
+
+    def take(self, id: str, most_bytes: int) -> IO[bytes]:
+        """The bytes of a whole upload, for who reads them once: no blob is made of them.
+
+        The upload is over, and its file has no name any more: nothing of it stays behind when what
+        is returned is closed, or its process ends. Raises ``TOO_LARGE`` and
+        :class:`OffsetConflict`, with which the upload stays; a wrong digest removes it.
+        """
+        record = self.get(id)
+        if record.size > most_bytes:
+            raise TollwayError(
+                Code.TOO_LARGE, f"the file has {record.size} bytes; at most {most_bytes} are taken"
+            )
+        with self._exclusive(id):
+            offset = self._offset(id)
+            if offset != record.size:
+                raise _unfinished(offset, record)
+            given = self._path(id).open("rb")
+            try:
+                found = digest_of(iter(lambda: given.read(CHUNK_BYTES), b""))
+                self._remove(id)
+                if found != record.digest:
+                    raise digest_mismatch(record.digest, found)
+                given.seek(0)
+            except BaseException:
+                given.close()
+                raise
+            return given
 
     def cancel(self, id: str) -> None:
         """Forget the upload and its bytes."""
@@ -260,6 +287,12 @@ class Piece:
             self._file.close()
         finally:
             self._closed()
+
+
+def _unfinished(offset: int, record: UploadRecord) -> OffsetConflict:
+    return OffsetConflict(
+        offset, f"the upload has {offset} of {record.size} bytes; send the rest first"
+    )
 
 
 def _too_long(record: UploadRecord) -> TollwayError:

@@ -131,7 +131,10 @@ class Stack:
         return Child(name, module, lambda: environment, (self._lifeline.child_end, *extra))
 
     def _control_settings(self) -> dict[str, str]:
+        # With TLS the certificate is for the name that users know: TOLLWAY_PUBLIC_URL has it.
+        local = {} if self._scheme == "https" else {"TOLLWAY_GATEWAY_URL": self._local_url()}
         return {
+            **{name: url for name, url in local.items() if name not in os.environ},
             "TOLLWAY_BIND": f"unix:{self._run_dir}/control.sock",
             "TOLLWAY_ADMIN_TOKEN_FILE": str(self._settings.data.resolve() / "admin.token"),
         }

@@ -15,12 +15,12 @@ MEDIA_TYPE: Final = "text/event-stream"
 
 
 def live(
-    visit: Visit, look: Callable[[], Awaitable[list[Event]]], *, every_s: float = 2.0
+    visit: Visit, look: Callable[[], Awaitable[list[Event] | None]], *, every_s: float = 2.0
 ) -> Response:
     """A stream that calls ``look`` every so often and sends what has changed since.
 
-    A refusal by the API ends it. Whoever has too many open is sent what there is once, and asks
-    again a while later.
+    A refusal by the API ends it, and None from ``look``. Whoever has too many open is sent what
+    there is once, and asks again a while later.
     """
     streams = visit.services.streams
     # The forms' token tells sessions apart, and is no secret of them.

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from control.portal.routes_compare import compare_pages
+from control.portal.routes_evaluate import evaluate_pages
 from control.portal.routes_publish import publish_pages
 from control.portal.routes_publish_endings import ending_pages
 from control.portal.routes_publish_requirements import requirements_pages
@@ -20,6 +21,7 @@ def publisher_pages() -> APIRouter:
         ending_pages,
         requirements_pages,
         upload_pages,
+        evaluate_pages,
     ):
         router.include_router(pages())
     return router

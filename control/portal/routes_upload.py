@@ -133,7 +133,7 @@ def _add_pages(router: APIRouter) -> None:
             body = registration(form, found)
             golden = form.text("golden")
             if golden:
-                body["golden"] = await _brought(visit, golden.encode())
+                body["golden"] = await _blob(visit, golden.encode())
             made = await visit.api.post(f"/models/{model}/versions", body, VersionOutput)
         except (ApiRefusal, TollwayError) as error:
             refusal = error if isinstance(error, ApiRefusal) else ApiRefusal(of_error(error))
@@ -161,17 +161,21 @@ async def _inspected(
     return await visit.api.post("/inspections", body, InspectionOutput)
 
 
-async def _brought(visit: Visit, content: bytes) -> dict[str, object]:
+async def brought(visit: Visit, content: bytes) -> str:
+    """A small file that a form holds, as a whole upload. Returns its id."""
+    announced = {"digest": sha256_digest(content), "size": len(content), "fresh": True}
+    answer = await visit.api.call("POST", "/blobs/uploads", announced)
+    id = str(answer.json()["id"])
+    headers = {OFFSET: "0", "content-type": _BYTES}
+    await visit.api.call("PATCH", f"/blobs/uploads/{id}", content, headers=headers)
+    return id
+
+
+async def _blob(visit: Visit, content: bytes) -> dict[str, object]:
     """A small file that a form holds, as a blob."""
-    blob: dict[str, object] = {"digest": sha256_digest(content), "size": len(content)}
-    answer = await visit.api.call("POST", "/blobs/uploads", blob)
-    begun = answer.json()
-    if not begun["exists"]:
-        at = f"/blobs/uploads/{begun['id']}"
-        headers = {OFFSET: "0", "content-type": _BYTES}
-        await visit.api.call("PATCH", at, content, headers=headers)
-        await visit.api.post(f"{at}/complete", None, BlobOutput)
-    return blob
+    id = await brought(visit, content)
+    made = await visit.api.post(f"/blobs/uploads/{id}/complete", None, BlobOutput)
+    return made.model_dump(include={"digest", "size"})
 
 
 async def _bounded(request: Request, most: int) -> bytes:

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from control.evaluations.resources import EvaluationRuns
 from control.portal.api import ApiRefusal
 from control.portal.live import live
 from control.portal.publish_drawings import draw_gate
@@ -52,11 +53,15 @@ async def version_page(
 ) -> Response:
     """The page, with what was refused of its forms."""
     at = f"/models/{model}/versions/{number}"
-    (known, rollout, agreed), (version, gate, approvals, evidence, history) = await asyncio.gather(
+    (
+        (known, rollout, agreed, runs),
+        (version, gate, approvals, evidence, history),
+    ) = await asyncio.gather(
         asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput),
             visit.api.get(f"/models/{model}/rollout", RolloutOutput),
             present_requirements(visit, model),
+            visit.api.get(f"{at}/evaluations", EvaluationRuns),
         ),
         asyncio.gather(
             visit.api.get(at, VersionOutput),
@@ -93,6 +98,7 @@ async def version_page(
         ready=lambda to: gate.passed if to in GATED else version.serving.state == "ready",
         approvals=approvals.items[::-1],
         evaluations=evidence.items,
+        running=[run for run in runs.items if run.state == "running"],
         evaluation=None if shown is None else evaluation_view(shown),
         history=history.items[::-1],
         aliases=sorted(name for name, held in known.aliases.items() if held == number),

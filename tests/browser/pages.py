@@ -35,6 +35,7 @@ PAGES = (
     Shown("publish-edit", "publisher", "/portal/publish/models/demand-forecast/edit"),
     Shown("version", "publisher", "/portal/publish/models/demand-forecast/versions/1"),
     Shown("version", "auditor", "/portal/publish/models/demand-forecast/versions/1"),
+    Shown("evaluate", "publisher", "/portal/publish/models/demand-forecast/versions/1/evaluate"),
     Shown("requirements", "publisher", "/portal/publish/models/demand-forecast/requirements"),
     Shown("callers", "publisher", "/portal/publish/models/demand-forecast/callers"),
     Shown("retirement", "publisher", "/portal/publish/models/demand-forecast/retirement"),

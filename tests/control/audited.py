@@ -624,6 +624,10 @@ NO_CHANGE: dict[str, str] = {
     "PATCH /blobs/uploads/{id}": _UPLOAD,
     "POST /blobs/uploads/{id}/complete": _UPLOAD,
     "DELETE /blobs/uploads/{id}": _UPLOAD,
+    "POST /models/{model}/versions/{number}/evaluations": "it reads rows and asks an engine; the "
+    "evidence that comes of it is recorded when it is kept, as what it is",
+    "DELETE /models/{model}/versions/{number}/evaluations/{id}": "a process ends that had changed "
+    "nothing",
     "POST /audit/verify": "it reads the log, and writes there only of damage that it finds",
 }
 """Writing routes that leave no entry -> why."""

@@ -100,6 +100,14 @@ WALK: dict[str, Expected] = {
     "GET /models/{model}/versions/{number}/evidence/{digest}": Expected(
         each(404, 403, 404, 404), public=each(403, 403, 403, 404)
     ),
+    "GET /models/{model}/versions/{number}/evaluations": EVIDENCE_LIST,
+    "POST /models/{model}/versions/{number}/evaluations": model_change(
+        {"upload": "0" * 32, "target": "y"}
+    ),
+    "GET /models/{model}/versions/{number}/evaluations/{id}": Expected(
+        each(404, 403, 404, 404), public=each(403, 403, 403, 404)
+    ),
+    "DELETE /models/{model}/versions/{number}/evaluations/{id}": model_change(),
     "GET /models/{model}/shadows/{number}/report": EVIDENCE_LIST,
     "GET /approvals": Expected(each(200, 403, 200, 200)),
     "GET /models/{model}/versions/{number}/gate": EVIDENCE_LIST,

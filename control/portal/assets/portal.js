@@ -147,7 +147,8 @@
     });
     list.append(...buttons);
     box.prepend(list);
-    select(Math.max(panels.findIndex((panel) => "selected" in panel.dataset), 0), false);
+    const linked = panels.findIndex((panel) => `#${panel.id}` === location.hash);
+    select(linked >= 0 ? linked : Math.max(panels.findIndex((panel) => "selected" in panel.dataset), 0), false);
   };
 
   const prepare = (root) => {

@@ -3,7 +3,9 @@
    <form data-upload="/portal/publish/uploads" data-max="bytes" data-next="/portal/…/register">
      <div class="drop"><input type="file" …></div> <p data-said></p> <progress hidden></progress>
      <button type="button" data-cancel hidden>
-   The address in data-next gets artifact=DIGEST, size and name. */
+   The address in data-next gets artifact=DIGEST, size and name. With data-keep="FIELD" in its place
+   the upload stays one: its id goes into the form's hidden field, and the form is sent as any other.
+   The form hears of a file that was chosen by the event "filechosen". */
 "use strict";
 
 (() => {
@@ -31,6 +33,7 @@
     constructor(form) {
       this.form = form;
       this.at = form.dataset.upload;
+      this.kept = form.elements[form.dataset.keep];
       this.input = form.querySelector('input[type="file"]');
       this.drop = form.querySelector(".drop");
       this.said = form.querySelector("[data-said]");
@@ -72,12 +75,13 @@
         return;
       }
       if (!file.size) { this.say(`${file.name} is empty.`, true); return; }
+      this.form.dispatchEvent(new CustomEvent("filechosen", { detail: file }));
       this.stopping = new AbortController();
-      this.input.disabled = true;
-      this.cancelled.hidden = false;
+      this.working(true);
       try {
         const digest = await this.digest(file);
-        await this.bring(file, digest);
+        const id = await this.bring(file, digest);
+        if (this.kept) { this.keep(file, id); return; }
         this.say("It is there. Reading its inputs and outputs …");
         this.stopping = null;
         const query = new URLSearchParams({ artifact: digest, size: file.size, name: file.name.slice(0, 200) });
@@ -88,10 +92,25 @@
         this.bar.hidden = true;
       } finally {
         this.stopping = null;
-        this.input.disabled = false;
+        this.working(false);
         this.input.value = "";
-        this.cancelled.hidden = true;
       }
+    }
+
+    working(on) {
+      this.input.disabled = on;
+      this.cancelled.hidden = !on;
+      const sending = this.form.querySelector('button[type="submit"]');
+      if (sending) sending.disabled = on;
+    }
+
+    keep(file, id) {
+      this.kept.value = id;
+      const name = this.form.elements.file;
+      if (name) name.value = file.name.slice(0, 200);
+      if (this.form.elements.rows) this.form.elements.rows.value = ""; // the last choice counts
+      this.bar.hidden = true;
+      this.say(`${file.name} is there: ${size(file.size)}.`);
     }
 
     async digest(file) {
@@ -117,7 +136,7 @@
           if (!(error instanceof Refused)) throw error;
         }
       }
-      const body = JSON.stringify({ digest, size: whole });
+      const body = JSON.stringify({ digest, size: whole, fresh: Boolean(this.kept) });
       const made = await ask(this.at, { method: "POST", body, headers: { "Content-Type": "application/json" } }, signal);
       if (made.id) sessionStorage.setItem(key, made.id);
       return { key, ...made };
@@ -126,7 +145,7 @@
     async bring(file, digest) {
       const signal = this.stopping.signal;
       const upload = await this.begun(digest, file.size);
-      if (upload.exists) return;
+      if (upload.exists) return "";
       const path = `${this.at}/${upload.id}`;
       let { offset } = upload;
       let failures = 0;
@@ -147,9 +166,11 @@
           ({ offset } = await ask(path, {}, signal).catch(() => ({ offset })));
         }
       }
+      if (this.kept) return upload.id;
       this.show("Checking the digest", file.size, file.size);
       await ask(`${path}/complete`, { method: "POST" }, signal);
       sessionStorage.removeItem(upload.key);
+      return upload.id;
     }
   }
 

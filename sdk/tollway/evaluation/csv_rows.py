@@ -140,13 +140,17 @@ def _columns(header: Sequence[str], signature: Signature, target: str) -> list[_
     if twice is not None:
         raise _refused(f"two columns are called {twice!r}")
     kinds = {str(one["name"]): str(one["type"]) for one in signature.columns}
+    if target in kinds:
+        raise InvalidRequestError(
+            f"the truth cannot be in {target!r}: the model takes that column"
+        ).regarding("target")
     given = [name for name in named if name != target]
     absent = [name for name in kinds if name not in given]
     if absent:
         by_place = list(kinds) == [f"x{place}" for place in range(len(kinds))]
         if not by_place or len(given) != len(kinds):
-            also = f", nor {len(absent) - 1} others" if len(absent) > 1 else ""
-            raise _refused(f"the rows have no column {absent[0]!r}{also}, which the model takes")
+            also = f", and lack {len(absent) - 1} more" if len(absent) > 1 else ""
+            raise _refused(f"the rows have no column {absent[0]!r}, which the model takes{also}")
         kinds = dict(zip(given, kinds.values(), strict=True))
     kinds[target] = _kind_of_truth(signature)
     return [

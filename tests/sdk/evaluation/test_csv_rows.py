@@ -119,7 +119,11 @@ def test_the_truth_has_the_type_of_the_models_classes(
         ("", "rows", "no line with the names"),
         ("age,income,region,member,truth\n", "rows", "no rows below"),
         ("age,income,region,member\n1,2,a,1\n", "target", "no column 'truth'; they have 'age'"),
-        ("age,income,truth\n1,2,yes\n", "rows", "no column 'region', nor 1 others"),
+        (
+            "age,income,truth\n1,2,yes\n",
+            "rows",
+            "no column 'region', which the model takes, and lack 1",
+        ),
         ("age,age,truth\n1,2,yes\n", "rows", "two columns are called 'age'"),
         ("age,income,region,member,truth\n1,2,a,1,yes\n1,2,a\n", "rows", "line 3 has 3 values"),
         (
@@ -147,6 +151,12 @@ def test_what_cannot_be_read_is_told_with_its_place(text: str, about: str, messa
     with pytest.raises(InvalidRequestError, match=message) as refused:
         read(text)
     assert refused.value.about == about
+
+
+def test_the_truth_is_no_column_that_the_model_takes() -> None:
+    with pytest.raises(InvalidRequestError, match="the model takes that column") as refused:
+        read("age,income,region,member\n1,2,a,1\n", target="region")
+    assert refused.value.about == "target"
 
 
 def test_bytes_that_are_no_text_are_told() -> None:

@@ -1,0 +1,1 @@
+"""Evaluations that control runs for users: the client library's own command, in a process each."""
