@@ -28,7 +28,13 @@ from benchmarks.interruption import end_on_sigterm
 from benchmarks.judged import RESULTS, Check, Output, conclude
 from benchmarks.models import json_body, train_classifier
 from benchmarks.open_loop import OpenSpec, Paced, drive
-from benchmarks.portal_filling import Size, database_of, fill_directory, fill_usage
+from benchmarks.portal_filling import (
+    Size,
+    database_of,
+    fill_callers,
+    fill_directory,
+    fill_usage,
+)
 from benchmarks.portal_pages import Crawl, Reader, Wanted, cpu_ms
 from benchmarks.report import make_console
 from benchmarks.spec import Exchange
@@ -36,6 +42,7 @@ from benchmarks.systems import ROOT, Served
 from benchmarks.targets import Verdict
 from tests.browser.pages import PAGES, Shown
 from tests.browser.world import World, build
+from tests.e2e.models import affine
 from tests.e2e.stack import RunningStack
 
 TARGET_MS: Final = 200.0
@@ -57,12 +64,14 @@ BUSIEST: Final = (
     Shown("own-model", "publisher", "/portal/publish/models/model-00"),
     Shown("own-version", "publisher", "/portal/publish/models/model-00/versions/1"),
     Shown("own-rollout", "publisher", "/portal/publish/models/model-00/rollout"),
+    Shown("canary-callers", "publisher", f"/portal/publish/models/{COPIED}/rollout/callers.json"),
     Shown("published", "publisher", "/portal/publish"),
     Shown("all-published", "admin", "/portal/publish"),
     Shown("waiting", "admin", "/portal/approvals"),
     Shown("operate", "admin", "/portal/operate"),
 )
-"""Beside the pages of the browser tests: of what has the most usage, and the longest lists."""
+"""Beside the pages of the browser tests: of what has the most usage, and the longest lists. Every
+application calls the model :data:`COPIED`, of which a canary is tried."""
 SETTINGS: Final = {"TOLLWAY_SIGN_UP": "true", "TOLLWAY_LOG_LEVEL": "warning"}
 
 
@@ -196,13 +205,20 @@ def stand(folder: Path, size: Size, console: Console) -> Iterator[Stand]:
         with contextlib.closing(stack.client()) as client:
             client.deploy(trained.estimator, name=MODEL, X=trained.X, y=trained.y)
             key = client.create_key(APPLICATION, MODEL, plan="unlimited").secret
+            canary = affine()
+            canary.doc_string = "another version"
+            client.deploy(canary, name=COPIED)
             client.create_application(COPIED, consumer="robin-consumer")
             client.create_key(COPIED, COPIED)
+        with contextlib.closing(stack.api()) as api:
+            tried = {"stable": 1, "canary": {"version": 2, "percent": 10}}
+            api.put(f"/api/v1/models/{COPIED}/rollout", json=tried).raise_for_status()
     begin = time.monotonic()
     with contextlib.closing(database_of(data)) as database, console.status("copies"):
         fill_directory(
             database, size, model=COPIED, application=COPIED, publisher="robin-publisher"
         )
+        fill_callers(database, size, COPIED)
     console.print(f"models and applications copied in {time.monotonic() - begin:.0f} s")
     with RunningStack(data, log=log, settings=SETTINGS) as stack:
         world.stack = stack

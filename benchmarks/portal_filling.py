@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from benchmarks.usage.generate import fill
+from benchmarks.usage.generate import fill, take_in
 from benchmarks.usage.traffic import Scale, application_name, model_name
 from control.store import schema
 from control.store.tables import api_keys, applications, consumers, subscriptions
 from control.usage import MINUTE_MS
+from protocol.usage import UsageRecord
 from registry.store.database import Database
 from registry.store.tables import (
     alias_history,
@@ -36,6 +37,8 @@ OF_ONE_CONSUMER: Final = 100
 """Of so many applications one is the consumer's who looks at the pages."""
 APPLICATIONS_OF_OTHERS: Final = 10
 """Of every other consumer."""
+WEEK: Final = 7 * 24 * 60
+"""Minutes."""
 SETTLING: Final = 6
 """Minutes before now that usage ends at: what is younger is still being counted."""
 _BATCH: Final = 5_000
@@ -63,6 +66,34 @@ def fill_usage(database: Database, size: Size, told: Callable[[str], None]) -> N
     end = int(time.time() * 1000) // MINUTE_MS - SETTLING
     for what in fill(database, Scale(requests=size.requests, days=size.days), end):
         told(f"usage: {what}")
+
+
+def fill_callers(database: Database, size: Size, model: str) -> None:
+    """Have every application call the model once within the last week: its first version, or, of
+    one in ten, its second, a canary."""
+    now = int(time.time() * 1000) // MINUTE_MS - SETTLING
+    called = sorted((now - number * 7 % WEEK, number) for number in range(size.applications))
+    taken = [
+        UsageRecord(
+            at_ms=minute * MINUTE_MS,
+            application=application_name(number),
+            key=f"key-{number}",
+            model=model,
+            version=2 if number % 10 == 0 else 1,
+            variant="canary" if number % 10 == 0 else "stable",
+            status=200,
+            rows=1,
+            queue_us=100,
+            infer_us=900,
+            total_us=1_000 + number % 100,
+            bytes_in=250,
+            bytes_out=120,
+            prediction_id=f"p{number}",
+            plan="unlimited",
+        )
+        for minute, number in called
+    ]
+    take_in(database, taken, (now + SETTLING) * MINUTE_MS)
 
 
 def fill_directory(

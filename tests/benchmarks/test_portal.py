@@ -8,10 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.portal import PageCost, Side, judge
-from benchmarks.portal_filling import Size, database_of, fill_directory
+from benchmarks.portal_filling import Size, database_of, fill_callers, fill_directory
 from benchmarks.portal_pages import Reader, Wanted
 from control.store import schema
+from control.store.canary_callers import CanaryCallers
 from control.store.tables import api_keys, applications, consumers, subscriptions
+from registry.clock import system_clock
 from registry.store.tables import models
 
 SIZE = Size(models=20, applications=200, requests=0, days=1)
@@ -47,6 +49,19 @@ def test_what_is_there_is_copied_for_many_owners(tmp_path: Path) -> None:
         assert count(applications.c.name) == count(api_keys.c.id) == 201
         assert count(applications.c.consumer, "mine") == 1 + 2
         assert count(subscriptions.c.model, "one") == 1 + 20
+    database.close()
+
+
+def test_every_application_has_called_the_model_within_a_week(tmp_path: Path) -> None:
+    database = database_of(tmp_path)
+    schema.upgrade(database)
+    with database.write() as connection:
+        row = {"name": "one", "title": "", "description": "", "owner": "me",
+               "created_at": 1, "updated_at": 1}  # fmt: skip
+        connection.execute(sa.insert(models).values(row))
+    fill_callers(database, SIZE, "one")
+    found = CanaryCallers(database, system_clock).of("one", 8, 10)
+    assert (found.applications, found.requests) == (SIZE.applications, SIZE.applications)
     database.close()
 
 
