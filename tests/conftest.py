@@ -2,6 +2,11 @@
 
 import gc
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import certifi
+import pytest
 
 from tests.fixtures.postgres import (
     database,
@@ -32,3 +37,16 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 os.environ |= dict.fromkeys(THREADS, "1")
 gc.set_threshold(*GC_THRESHOLDS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the public authorities HTTP clients know one: nothing beyond loopback is asked, and all
+    of them take each client 50 ms to read."""
+    known = Path(certifi.where()).read_text()
+    end = "-----END CERTIFICATE-----\n"
+    folder = tmp_path_factory.mktemp("authority")
+    (folder / "authority.pem").write_text(known[: known.index(end) + len(end)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(folder / "authority.pem"))
+        yield

@@ -11,10 +11,10 @@ import pytest
 from protocol.manifest import sha256_digest
 from protocol.usage import UsageRecord
 from registry.store import audit
+from tests.control.accounts import make, session
 from tests.control.audited import _published
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, report
-from tests.control.test_users import make, session
 
 
 @pytest.fixture

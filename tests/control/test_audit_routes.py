@@ -10,8 +10,8 @@ import pytest
 from control.audit.checkpoints import PUBLIC, public_keys
 from control.audit.log import verify_file
 from registry.store.audit import audit
+from tests.control.accounts import make, session
 from tests.control.running import Control
-from tests.control.test_users import make, session
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import msgspec
@@ -18,29 +17,9 @@ from policies.base import Call
 from protocol import keys
 from protocol.configuration import KeyDoc
 from protocol.errors import TollwayError
-from protocol.usage import UsageRecord
-from registry.access import Actor
 from registry.store.audit import audit
-from tests.control.acting import Cast
+from tests.control.keys import DAY_S, make, rotate
 from tests.control.running import START_MS, Control, FakeClock, connect
-
-DAY_S = 86_400
-
-
-async def make(control: Control, **fields: object) -> dict[str, Any]:
-    """A key of application ``shop``, as it was answered."""
-    await control.admin.put("/api/v1/applications/shop")
-    await control.admin.put("/api/v1/models/risk")
-    answer = await control.admin.post("/api/v1/keys", json={"application": "shop", **fields})
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
-
-
-async def rotate(control: Control, id: str, overlap_s: int, **send: Any) -> httpx.Response:
-    return await control.admin.post(
-        f"/api/v1/keys/{id}/rotate", json={"overlap_s": overlap_s}, **send
-    )
 
 
 def gateway(control: Control) -> ApiKeyPolicy:
@@ -72,52 +51,6 @@ def actions(control: Control, key: str) -> list[str]:
     query = sa.select(audit.c.action).where(audit.c.kind == "key", audit.c.key == key)
     with control.services.database.read() as connection:
         return list(connection.execute(query.order_by(audit.c.seq)).scalars())
-
-
-async def test_restrictions_come_back_in_one_spelling_and_reach_gateways(control: Control) -> None:
-    made = await make(
-        control,
-        environment="test",
-        scopes=["metadata", "predict", "predict"],
-        models=["risk"],
-        networks=["203.0.113.7", "10.0.0.0/8", "10.0.0.0/8"],
-    )
-
-    assert made["scopes"] == ["predict", "metadata"]
-    assert made["networks"] == ["10.0.0.0/8", "203.0.113.7/32"]
-    document = msgspec.json.decode(control.services.stream.rows(0, 100)[-1].doc, type=KeyDoc)
-    assert document == KeyDoc(
-        id=made["id"],
-        hash=document.hash,
-        application="shop",
-        models=("risk",),
-        environment="test",
-        scopes=("predict", "metadata"),
-        networks=("10.0.0.0/8", "203.0.113.7/32"),
-    )
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"scopes": []},
-        {"scopes": ["everything"]},
-        {"networks": ["10.0.0.5/8"]},
-        {"networks": ["*"]},
-        {"networks": ["10.0.0.0/8"] * 101},
-        {"environment": "prod"},
-        {"label": "a" * 201},
-    ],
-)
-async def test_restrictions_that_make_no_sense_are_refused(
-    control: Control, wrong: dict[str, object]
-) -> None:
-    made = await make(control)
-    refused = await control.admin.post("/api/v1/keys", json={"application": "shop", **wrong})
-    assert refused.status_code == 422
-    if "environment" not in wrong:
-        path = f"/api/v1/keys/{made['id']}"
-        assert (await control.admin.patch(path, json=wrong)).status_code == 422
 
 
 async def test_an_overlap_keeps_the_earlier_secret_for_exactly_its_time(control: Control) -> None:
@@ -287,21 +220,6 @@ async def test_a_patch_leaves_what_it_does_not_name_and_null_lifts(control: Cont
     assert actions(control, made["id"]) == ["key.created", "key.changed", "key.changed"]
 
 
-async def test_a_key_is_only_changed_as_it_was_seen_and_use_is_no_change(control: Control) -> None:
-    made = await make(control)
-    path = f"/api/v1/keys/{made['id']}"
-    seen = {"If-Match": (await control.admin.get(path)).headers["ETag"]}
-    ingest(control, [(made["id"], START_MS)])
-    used = await control.admin.get(path)
-    first = await control.admin.patch(path, json={"label": "one"}, headers=seen)
-    second = await control.admin.patch(path, json={"label": "two"}, headers=seen)
-    third = await rotate(control, made["id"], 0, headers=seen)
-    fourth = await control.admin.post(path + "/revoke", headers=seen)
-
-    assert used.json()["last_used_at"] is not None
-    assert [a.status_code for a in (first, second, third, fourth)] == [200, 412, 412, 412]
-
-
 async def test_every_answer_with_a_key_has_the_tag_that_changes_it(control: Control) -> None:
     await control.admin.put("/api/v1/applications/shop")
     made = await control.admin.post("/api/v1/keys", json={"application": "shop"})
@@ -320,25 +238,6 @@ async def test_every_answer_with_a_key_has_the_tag_that_changes_it(control: Cont
 
     revoked = await control.admin.post(path + "/revoke", headers={"If-Match": put.headers["ETag"]})
     assert (await control.admin.get(path)).headers["ETag"] == revoked.headers["ETag"]
-
-
-async def test_a_key_is_restricted_to_models_that_its_maker_knows(
-    control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, bare = await make(control, models=["risk"]), await make(control)
-    consumer = Cast(control, monkeypatch).client(Actor("con", "consumer", consumer="default"))
-    for models in (["risc"], ["risk"]):  # one that is not there, one that is not published
-        body = {"application": "shop", "models": models}
-        answers = [
-            await consumer.post("/api/v1/keys", json=body),
-            await consumer.patch(f"/api/v1/keys/{bare['id']}", json={"models": models}),
-        ]
-        assert {a.status_code for a in answers} == {404}
-        assert {a.json()["code"] for a in answers} == {"model_not_found"}
-
-    # What an administrator restricted the key to may stay as it is.
-    kept = await consumer.patch(f"/api/v1/keys/{made['id']}", json={"models": ["risk"]})
-    assert kept.status_code == 200
 
 
 async def test_an_application_has_a_bounded_number_of_keys_that_work(
@@ -413,57 +312,3 @@ async def test_a_secret_pasted_as_an_id_is_not_repeated(control: Control, rest: 
     for answer in answers:
         assert answer.status_code in (404, 405, 422)
         assert secret not in answer.text
-
-
-def ingest(control: Control, uses: list[tuple[str, int]]) -> None:
-    """Take in one batch of usage with a request for each (key, UNIX milliseconds)."""
-    records = [
-        UsageRecord(
-            at_ms=at_ms, application="shop", key=key, model="risk", version=1, variant="stable",
-            status=200, rows=1, queue_us=1, infer_us=1, total_us=1, bytes_in=1, bytes_out=1,
-            prediction_id="p",
-        )
-        for key, at_ms in uses
-    ]  # fmt: skip
-    body = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
-    usage = control.services.usage.store
-    segment = f"s{len(uses)}-{uses[-1][1]}"
-    taken = usage.ingest("gateway", segment, 0, body)
-    assert taken.records == len(uses)
-
-
-async def test_the_last_use_is_learned_from_usage_at_most_once_a_minute(control: Control) -> None:
-    first, second = await make(control), await make(control)
-
-    async def last_used() -> list[str | None]:
-        paths = [f"/api/v1/keys/{key['id']}" for key in (first, second)]
-        return [(await control.admin.get(path)).json()["last_used_at"] for path in paths]
-
-    assert await last_used() == [None, None]
-    ingest(control, [(first["id"], START_MS), (first["id"], START_MS - 5), ("key-x", START_MS)])
-    once = await last_used()
-    ingest(control, [(first["id"], START_MS + 59_999), (second["id"], START_MS + 1)])
-    same = await last_used()
-    ingest(control, [(first["id"], START_MS + 60_000)])
-    later = await last_used()
-    ingest(control, [(first["id"], START_MS + 10)])
-
-    assert once[1] is None
-    assert datetime.fromisoformat(once[0] or "").timestamp() * 1000 == START_MS
-    assert same[0] == once[0]
-    assert same[1] is not None
-    assert later[0] != once[0]
-    assert await last_used() == later
-
-
-async def test_a_batch_with_many_keys_is_one_statement(control: Control) -> None:
-    made = [await make(control) for _ in range(3)]
-    statements: list[str] = []
-
-    def seen(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
-
-    sa.event.listen(control.services.database.engine, "before_cursor_execute", seen)
-    ingest(control, [(key["id"], START_MS) for key in made])
-
-    assert sum("UPDATE api_keys" in one for one in statements) == 1

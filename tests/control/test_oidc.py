@@ -13,8 +13,8 @@ from sqlalchemy.exc import OperationalError
 from control.identity.issuer_tokens import IssuerTokens
 from control.settings import ControlSettings
 from protocol.configuration import IssuerDoc
+from tests.control.accounts import audited, make, works
 from tests.control.running import START_MS, Control, connect
-from tests.control.test_users import audited, make, works
 from tests.fixtures.issuers import token
 from tests.fixtures.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 

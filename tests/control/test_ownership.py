@@ -9,9 +9,9 @@ import pytest
 
 from protocol.manifest import sha256_digest
 from registry.store import versions
+from tests.control.accounts import audited, published
 from tests.control.running import Control, connect
 from tests.control.tenants import Tenant, tenant, user
-from tests.control.test_users import audited, published
 
 
 @pytest.fixture

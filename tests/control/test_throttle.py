@@ -9,8 +9,8 @@ import pytest
 from control.app import create_app
 from control.identity.throttle import Throttle, TooManyRequests
 from control.settings import ControlSettings
+from tests.control.accounts import make, session
 from tests.control.running import Control, FakeClock, connect
-from tests.control.test_users import make, session
 
 
 @pytest.fixture

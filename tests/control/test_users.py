@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -12,9 +11,17 @@ from control.identity.passwords import MAX_LENGTH, Passwords, check_password
 from control.settings import ControlSettings
 from control.store.sessions import MAX_SESSIONS
 from protocol.errors import TollwayError
+from tests.control.accounts import (
+    SECRET,
+    audited,
+    log_in,
+    make,
+    new_token,
+    published,
+    session,
+    works,
+)
 from tests.control.running import Control, connect
-
-SECRET = "correct horse battery staple"
 
 
 @pytest.fixture
@@ -29,52 +36,6 @@ def database_url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def on_postgresql() -> None:
     """Marks a test that runs on PostgreSQL."""
-
-
-async def make(control: Control, name: str, role: str = "publisher", **more: object) -> None:
-    body = {"role": role, "password": SECRET, **more}
-    done = await control.admin.put(f"/api/v1/users/{name}", json=body)
-    assert done.status_code == 201, done.text
-
-
-async def log_in(control: Control, name: str, password: str = SECRET) -> httpx.Response:
-    return await control.anonymous.post(
-        "/api/v1/sessions", json={"name": name, "password": password}
-    )
-
-
-async def session(control: Control, name: str, password: str = SECRET) -> httpx.AsyncClient:
-    answer = await log_in(control, name, password)
-    assert answer.status_code == 201, answer.text
-    return connect(control.app, answer.json()["secret"])
-
-
-async def new_token(client: httpx.AsyncClient, **wish: object) -> dict[str, str]:
-    made = await client.post("/api/v1/tokens", json=wish)
-    assert made.status_code == 201, made.text
-    found: dict[str, str] = made.json()
-    return found
-
-
-def audited(control: Control, action: str) -> list[dict[str, object]]:
-    with control.services.database.read() as connection:
-        rows = connection.execute(
-            sa.text("SELECT * FROM audit WHERE action = :action ORDER BY seq"), {"action": action}
-        )
-        return [dict(row._mapping) for row in rows]
-
-
-def published(control: Control, id: str) -> dict[str, object] | None:
-    """The newest document of a key on the change stream."""
-    found: dict[str, object] | None = None
-    for change in control.services.stream.rows(0, 10_000):
-        if (change.kind, change.key) == ("key", id):
-            found = json.loads(bytes(change.doc))
-    return found
-
-
-async def works(client: httpx.AsyncClient) -> bool:
-    return (await client.get("/api/v1/users/me")).status_code == 200
 
 
 async def test_a_publisher_gets_a_consumer_of_their_own_and_an_admin_none(
@@ -318,83 +279,6 @@ async def test_deleting_a_user_ends_everything_and_keeps_the_name_for_ever(
     with control.services.database.read() as connection:
         row = connection.execute(sa.text("SELECT * FROM users WHERE name = 'ann'")).one()
     assert "example.org" not in repr(row)
-
-
-async def test_a_token_is_shown_once_and_published_with_its_role(control: Control) -> None:
-    await make(control, "ann")
-    async with await session(control, "ann") as ann:
-        made = await new_token(ann, label="ci", role="consumer")
-        shown = (await ann.get(f"/api/v1/tokens/{made['id']}")).json()
-        listed = (await ann.get("/api/v1/tokens")).text
-
-    assert made["secret"].startswith(made["prefix"])
-    assert "secret" not in shown
-    assert made["secret"] not in listed
-    document = published(control, made["id"])
-    assert document is not None
-    assert (document["role"], document["models"]) == ("consumer", [])
-    async with connect(control.app, made["secret"]) as script:
-        me = (await script.get("/api/v1/users/me")).json()
-    assert (me["role"], me["credential"], me["consumer"]) == ("consumer", "token", "ann")
-
-
-@pytest.mark.parametrize(
-    ("own", "wished", "status"),
-    [
-        ("publisher", "admin", 422),
-        ("publisher", "auditor", 422),
-        ("consumer", "publisher", 422),
-        ("auditor", "consumer", 422),
-        ("sponsor", "consumer", 201),
-        ("admin", "auditor", 201),
-    ],
-)
-async def test_a_token_never_has_a_wider_role_than_its_user(
-    control: Control, own: str, wished: str, status: int
-) -> None:
-    await make(control, "ann", role=own)
-    async with await session(control, "ann") as ann:
-        assert (await ann.post("/api/v1/tokens", json={"role": wished})).status_code == status
-
-
-async def test_a_token_makes_no_token(control: Control) -> None:
-    await make(control, "ann")
-    async with await session(control, "ann") as ann:
-        made = await new_token(ann)
-    async with connect(control.app, made["secret"]) as script:
-        assert (await script.post("/api/v1/tokens", json={})).status_code == 403
-
-
-async def test_tokens_of_others_are_made_listed_and_revoked_by_admins_alone(
-    control: Control,
-) -> None:
-    await make(control, "ann")
-    await make(control, "bob")
-    assert (await control.admin.post("/api/v1/tokens", json={})).status_code == 422
-    made = await new_token(control.admin, user="ann", label="robot")
-    async with await session(control, "bob") as bob:
-        assert (await bob.post("/api/v1/tokens", json={"user": "ann"})).status_code == 403
-        assert (await bob.get("/api/v1/tokens")).json()["items"] == []
-        assert (await bob.get(f"/api/v1/tokens/{made['id']}")).status_code == 404
-        assert (await bob.post(f"/api/v1/tokens/{made['id']}/revoke")).status_code == 404
-
-    assert len((await control.admin.get("/api/v1/tokens?user=ann")).json()["items"]) == 1
-    revoked = await control.admin.post(f"/api/v1/tokens/{made['id']}/revoke")
-    assert revoked.json()["revoked_at"]
-    assert published(control, made["id"]) is None
-    async with connect(control.app, made["secret"]) as script:
-        assert not await works(script)
-
-
-async def test_a_token_ends_at_its_moment(control: Control) -> None:
-    await make(control, "ann")
-    moment = "2027-01-15T09:00:00Z"
-    async with await session(control, "ann") as ann:
-        made = await new_token(ann, expires_at=moment)
-    async with connect(control.app, made["secret"]) as script:
-        assert await works(script)
-        control.clock.advance(3600)
-        assert not await works(script)
 
 
 async def test_sign_up_is_off_until_a_setting_turns_it_on(

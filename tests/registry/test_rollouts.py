@@ -6,22 +6,17 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from protocol.configuration import CanaryDoc, ModelDoc, ShadowDoc
+from protocol.configuration import CanaryDoc, ShadowDoc
 from protocol.errors import Code, TollwayError
 from registry.acting import Acting, acting_as
-from registry.rollouts import CanaryWish, RolloutWish, rollout_etag
+from registry.rollouts import rollout_etag
 from registry.status import EngineStatus, ServingStatus
-from registry.store import changes
 from registry.store import versions as version_store
 from registry.store.database import Transaction
-from registry.store.rollouts import RolloutRecord
 from registry.store.tables import versions
 from registry.store.versions import VersionRecord
-from tests.registry import models_onnx
 from tests.registry.conftest import Bench, Crowd
-
-WIDER = models_onnx.linear(4).SerializeToString()
-"""Takes four features where the others take three."""
+from tests.registry.rollouts import announced, audited, canary, put, three
 
 
 @pytest.fixture
@@ -34,30 +29,6 @@ def published(bench: Bench) -> Bench:
 def small(small_bench: Bench) -> Bench:
     """The same on SQLite alone."""
     return three(small_bench)
-
-
-def three(bench: Bench) -> Bench:
-    for _ in range(3):
-        bench.to_state(bench.publish(), "published")
-    put(bench, stable=1)
-    return bench
-
-
-def put(bench: Bench, *, expected: str | None = None, **wish: Any) -> RolloutRecord:
-    asked = RolloutWish(**wish)
-    return bench.registry.rollouts.change("credit", asked, actor="ann", expected=expected)
-
-
-def canary(version: int, permille: int | None = None) -> CanaryWish:
-    return CanaryWish(version=version, permille=permille)
-
-
-def announced(bench: Bench) -> ModelDoc:
-    with bench.registry.database.read() as connection:
-        page = changes.read(connection, "", 0)
-    newest = [change for change in page.changes if change.kind == "model"][-1]
-    assert newest.doc is not None
-    return msgspec.json.decode(newest.doc, type=ModelDoc)
 
 
 def test_canary_and_shadows_reach_the_gateways_in_the_models_document(published: Bench) -> None:
@@ -268,23 +239,6 @@ def test_every_change_is_audited_with_what_was_and_what_is(small: Bench) -> None
     assert entries[0]["after"]["canary"]["permille"] == 25
 
 
-def audited(bench: Bench) -> list[dict[str, Any]]:
-    with bench.registry.database.read() as connection:
-        rows = connection.exec_driver_sql(
-            "SELECT kind, action, reason, before, after FROM audit ORDER BY seq"
-        ).all()
-    return [
-        {
-            "kind": row.kind,
-            "action": row.action,
-            "reason": row.reason,
-            "before": msgspec.json.decode(row.before) if row.before else None,
-            "after": msgspec.json.decode(row.after) if row.after else None,
-        }
-        for row in rows
-    ]
-
-
 # Going back.
 
 
@@ -337,78 +291,6 @@ def test_without_a_version_before_it_is_said_how_the_canary_ends(small: Bench) -
     put(small, canary=canary(2, 10))
     with pytest.raises(TollwayError, match="set canary to null"):
         small.registry.rollouts.roll_back("credit", actor="ann")
-
-
-# What breaks callers.
-
-
-@pytest.fixture
-def breaking(small: Bench) -> Bench:
-    """Version 4 takes another shape."""
-    small.to_state(small.publish(data=WIDER), "published")
-    return small
-
-
-def test_nothing_moves_to_a_version_that_breaks_callers_unless_forced_with_a_reason(
-    breaking: Bench,
-) -> None:
-    aliases = breaking.registry.aliases
-    for wish in ({"stable": 4}, {"canary": canary(4, 1)}):
-        with pytest.raises(TollwayError, match="input 'input' has shape") as refused:
-            put(breaking, **wish)
-        assert refused.value.code is Code.INCOMPATIBLE
-    with pytest.raises(TollwayError) as refused:
-        aliases.set("credit", "champion", 4, actor="ann", expected=None)
-    assert refused.value.code is Code.INCOMPATIBLE
-    with pytest.raises(TollwayError, match="force needs a reason"):
-        put(breaking, stable=4, force=True, reason=" ")
-    with pytest.raises(TollwayError, match="force needs a reason"):
-        aliases.set("credit", "champion", 4, actor="ann", expected=None, force=True)
-    assert put(breaking, stable=4, force=True, reason="agreed with all").stable == 4
-    entry = next(e for e in reversed(audited(breaking)) if e["kind"] == "alias")
-    assert entry["reason"] == "agreed with all"
-    assert entry["after"]["forced"] == ["input 'input' has shape [-1, 4], had [-1, 3]"]
-
-
-def test_a_canary_breaks_nobody_before_it_has_a_share(breaking: Bench) -> None:
-    put(breaking, canary=canary(4, 0))
-    with pytest.raises(TollwayError) as refused:
-        put(breaking, canary=canary(4, 1))
-    assert refused.value.code is Code.INCOMPATIBLE
-    put(breaking, canary=canary(4, 1), force=True, reason="a test consumer")
-    raised = put(breaking, canary=canary(4, 2))
-    assert raised.canary is not None
-    assert raised.canary.permille == 2
-
-
-def test_stable_does_not_move_beside_a_canary_that_then_breaks_its_callers(
-    breaking: Bench,
-) -> None:
-    put(breaking, canary=canary(2, 10))
-    with pytest.raises(TollwayError) as refused:
-        breaking.registry.aliases.set("credit", "stable", 4, actor="ann", expected=None)
-    assert refused.value.code is Code.INCOMPATIBLE
-    both = put(breaking, stable=4, canary=None, force=True, reason="agreed")
-    assert (both.stable, both.canary) == (4, None)
-
-
-def test_a_label_is_compared_with_where_it_points(breaking: Bench) -> None:
-    aliases = breaking.registry.aliases
-    aliases.set("credit", "old", 1, actor="ann", expected=None)
-    put(breaking, stable=4, force=True, reason="agreed")
-    assert aliases.set("credit", "old", 2, actor="ann", expected=None)[0].version == 2
-    with pytest.raises(TollwayError) as refused:
-        aliases.set("credit", "old", 4, actor="ann", expected=None)
-    assert refused.value.code is Code.INCOMPATIBLE
-
-
-def test_going_back_needs_no_force(breaking: Bench) -> None:
-    put(breaking, stable=4, force=True, reason="agreed")
-    assert breaking.registry.rollouts.roll_back("credit", actor="ann").stable == 1
-
-
-def test_a_shadow_may_break_callers_because_it_answers_none(breaking: Bench) -> None:
-    assert put(breaking, shadows=(ShadowDoc(version=4),)).shadows == (ShadowDoc(version=4),)
 
 
 @pytest.mark.parametrize("wish", [{"stable": 2}, {"canary": canary(2, 10)}])

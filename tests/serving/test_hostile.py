@@ -13,7 +13,8 @@ from protocol.frames import NO_HEADER, Operation
 from tests.serving import models
 from tests.serving.models import tensor
 from tests.serving.rig import Rig, one_input
-from tests.serving.test_types import binaries, scaled, values_of
+from tests.serving.test_optional import scaled
+from tests.serving.test_types import binaries, values_of
 
 DATATYPES = ["FP32", "INT64", "BOOL", "BYTES", "BF16", "FP16"]
 

@@ -117,3 +117,8 @@ class Guarded:
         for _ in range(seconds // 5):
             self.clock.advance(5)
             self.look()
+
+
+def told(guarded: Guarded) -> list[str]:
+    """What is recorded of it, but for that it is held."""
+    return [action for action in guarded.actions if action != "held"]
