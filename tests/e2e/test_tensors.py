@@ -7,16 +7,8 @@ import pytest
 
 from tests.e2e.stack import RunningStack, eventually
 from tests.serving import models
-from tests.serving.test_types import (
-    FACTOR,
-    binaries,
-    joined,
-    of_shapes,
-    optional_output,
-    parts,
-    scaled,
-    values_of,
-)
+from tests.serving.test_optional import FACTOR, optional_output, scaled
+from tests.serving.test_types import binaries, joined, of_shapes, parts, values_of
 
 GRAPHS = {
     "scaled": scaled(),

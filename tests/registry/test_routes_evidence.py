@@ -8,7 +8,7 @@ import pytest
 from protocol.manifest import sha256_digest
 from registry.evidence_inputs import MAX_METRICS
 from tests.registry.conftest import Bench
-from tests.registry.test_routes import application
+from tests.registry.routed import application
 
 PATH = "/models/credit/versions/1/evidence"
 

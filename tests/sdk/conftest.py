@@ -1,5 +1,6 @@
 """A client on a server in memory, with a clock that sleeping moves."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,20 @@ import pytest
 
 import tollway
 from tests.sdk.fake_server import TOKEN, FakeServer
+from tests.sdk.running import Done, Run
+from tollway import cli
+from tollway.cli import access as access_commands
+from tollway.cli import app as app_module
+from tollway.cli import billing as billing_commands
+from tollway.cli import consumers as consumer_commands
+from tollway.cli import deploy as deploy_command
+from tollway.cli import endings as ending_commands
+from tollway.cli import keys as key_commands
+from tollway.cli import plans as plan_commands
+from tollway.cli import predict as predict_command
+from tollway.cli import rollouts as rollout_commands
+from tollway.cli import users as user_commands
+from tollway.cli import versions as version_commands
 
 
 class Clock:
@@ -51,3 +66,38 @@ def client(server: FakeServer, clock: Clock) -> Iterator[tollway.Client]:
         sleep=clock.sleep,
     ) as made:
         yield made
+
+
+@pytest.fixture
+def run(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs a command against the server in memory."""
+    monkeypatch.setenv("TOLLWAY_URL", "http://server")
+    monkeypatch.setenv("TOLLWAY_TOKEN", TOKEN)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def client(url: str | None = None, token: str | None = None) -> tollway.Client:
+        return tollway.Client(
+            url, token, transport=httpx.MockTransport(server.handle), sleep=lambda _: None
+        )
+
+    for module in (
+        access_commands, app_module, billing_commands, consumer_commands, deploy_command,
+        key_commands, plan_commands, predict_command, user_commands, version_commands,
+        ending_commands, rollout_commands,
+    ):  # fmt: skip
+        monkeypatch.setattr(module, "Client", client)
+
+    def call(*arguments: str, stdin: str = "") -> Done:
+        monkeypatch.setattr("sys.argv", ["tollway", *arguments])
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            cli.main()
+            code: int | str | None = 0
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Done(int(code or 0), captured.out, captured.err)
+
+    return call

@@ -1,87 +1,20 @@
 """The command ``tollway``: what it prints, where, and its exit codes."""
 
 import io
-import json
 import os
 import pickle
-import re
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 import tollway
 from tests.sdk.fake_server import TOKEN, FakeServer
-from tollway import cli, conversion, credentials
-from tollway.cli import access as access_commands
-from tollway.cli import app as app_module
-from tollway.cli import billing as billing_commands
-from tollway.cli import consumers as consumer_commands
-from tollway.cli import deploy as deploy_command
-from tollway.cli import endings as ending_commands
-from tollway.cli import keys as key_commands
-from tollway.cli import plans as plan_commands
-from tollway.cli import predict as predict_command
-from tollway.cli import rollouts as rollout_commands
-from tollway.cli import users as user_commands
-from tollway.cli import versions as version_commands
+from tests.sdk.running import Run
+from tollway import conversion, credentials
 from tollway.conversion import Converted
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Runs a command against the server in memory."""
-    monkeypatch.setenv("TOLLWAY_URL", "http://server")
-    monkeypatch.setenv("TOLLWAY_TOKEN", TOKEN)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def client(url: str | None = None, token: str | None = None) -> tollway.Client:
-        return tollway.Client(
-            url, token, transport=httpx.MockTransport(server.handle), sleep=lambda _: None
-        )
-
-    for module in (
-        access_commands, app_module, billing_commands, consumer_commands, deploy_command,
-        key_commands, plan_commands, predict_command, user_commands, version_commands,
-        ending_commands, rollout_commands,
-    ):  # fmt: skip
-        monkeypatch.setattr(module, "Client", client)
-
-    def call(*arguments: str, stdin: str = "") -> Done:
-        monkeypatch.setattr("sys.argv", ["tollway", *arguments])
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        try:
-            cli.main()
-            code: int | str | None = 0
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return Done(int(code or 0), captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture
@@ -341,85 +274,6 @@ def test_logging_in_takes_the_token_from_a_file(run: Run, tmp_path: Path) -> Non
     }
 
 
-COLUMNS = [
-    {"name": "age", "type": "integer", "input": "age"},
-    {"name": "city", "type": "string", "input": "city"},
-    {"name": "score", "type": "float", "input": "score"},
-    {"name": "member", "type": "boolean", "input": "member"},
-]
-
-
-@pytest.fixture
-def echo(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> list[tuple[object, int | None]]:
-    """A model of four typed columns; predictions record the rows that they were given."""
-    seen: list[tuple[object, int | None]] = []
-    server.add_version("m", {"columns": COLUMNS})
-    server.move("m", "stable", 1)
-
-    def predict(
-        _self: object, _name: str, X: list[object], version: int | None = None
-    ) -> np.ndarray:
-        seen.append((X, version))
-        return np.arange(len(X), dtype=float)
-
-    monkeypatch.setattr(tollway.Client, "predict", predict)
-    monkeypatch.setattr(
-        tollway.Client, "predict_proba", lambda *_a, **_k: np.array([[0.25, np.nan]])
-    )
-    return seen
-
-
-ROW = {"age": 7, "city": "01234", "score": 0.5, "member": True}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "city,score,age,member,other\n01234,0.5,7,true,x\n",
-        json.dumps([ROW]),
-        json.dumps(ROW),
-        json.dumps({"instances": [ROW]}),
-    ],
-)
-def test_rows_from_stdin_have_the_types_of_the_models_columns(
-    run: Run, echo: list[tuple[object, int | None]], text: str
-) -> None:
-    done = run("predict", "m", stdin=text)
-    assert (done.code, done.out, done.err) == (0, "0.0\n", "")
-    assert echo == [([ROW], None)]
-
-
-def test_rows_by_position_and_missing_values(
-    run: Run, echo: list[tuple[object, int | None]], tmp_path: Path
-) -> None:
-    file = tmp_path / "rows.csv"
-    file.write_text("w,x,y,z\n7,,0.5,no\n8,b,,yes\n")
-    assert run("predict", "m", str(file), "--version", "1", "--json").json == [0.0, 1.0]
-    assert echo == [([[7, None, 0.5, False], [8, "b", None, True]], 1)]
-
-
-def test_probabilities_are_a_line_per_row(run: Run, echo: list[object]) -> None:
-    assert run("predict", "m", "--proba", stdin="[[1, 2, 3, 4]]").out == "0.25\t\n"
-    assert run("predict", "m", "--proba", "--json", stdin="[[1]]").json == [[0.25, None]]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "there are no rows in stdin"),
-        ("age,city,score,member\nold,b,1,yes\n", "line 2, column 'age': 'old' is not of type int"),
-        ("w,x,y,z\n1,2\n", "line 2 has 2 values, but 4 columns are expected"),
-        ("[1, 2", "the rows are not JSON"),
-    ],
-)
-def test_rows_that_cannot_be_read_name_the_place(
-    run: Run, echo: list[object], text: str, reason: str
-) -> None:
-    done = run("predict", "m", stdin=text)
-    assert (done.code, done.err.count("\n")) == (1, 1)
-    assert reason in done.err
-
-
 def test_a_closed_pipe_is_no_traceback(
     run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,87 +296,3 @@ def test_a_closed_pipe_is_no_traceback(
 def test_the_version_and_the_help_need_no_server(run: Run) -> None:
     assert run("--version").out == f"tollway {tollway.__version__}\n"
     assert "deploy" in run("--help").out
-
-
-def test_a_plan_is_set_field_by_field_and_shown(run: Run, server: FakeServer) -> None:
-    given = [
-        "--title", "Gold", "--rate", "second=10/1s:5", "--rate", "hour=1000/1h",
-        "--quota", "5000 rows/day", "--price", "0.50 eur", "--scope", "predict",
-        "--approval", "publisher", "--fail-mode", "open", "--max-body-bytes", "4096",
-        "--deadline-ms", "250",
-    ]  # fmt: skip
-    assert run("plans", "set", "gold", *given).code == 0
-    assert run("plans", "set", "gold", "--quota", "none", "--scope", "none").code == 0
-
-    assert server.plans["gold"] == {
-        "name": "gold",
-        "title": "Gold",
-        "rates": [
-            {"name": "second", "requests": 10, "window_s": 1, "burst": 5},
-            {"name": "hour", "requests": 1000, "window_s": 3600, "burst": None},
-        ],
-        "quota": None,
-        "scopes": None,
-        "price_per_thousand": {"amount": "0.50", "currency": "EUR"},
-        "approval": "publisher",
-        "fail_mode": "open",
-        "max_body_bytes": 4096,
-        "deadline_ms": 250,
-    }
-    shown = run("plans", "show", "gold").out
-    assert "second=10/1s:5, hour=1000/3600s" in shown
-    assert re.search(r"deadline ms\s+250\n", shown)
-    assert "0.50 EUR" in run("plans").out
-    assert run("plans", "set", "gold", "--deadline-ms", "none").code == 0
-    assert server.plans["gold"]["deadline_ms"] is None
-
-
-def test_a_key_is_restricted_and_set_free_again(run: Run, server: FakeServer) -> None:
-    server.add_version("m", {})
-    run("keys", "create", "shop", "m", "--scope", "predict", "--only", "m", "--network", "::1")
-    made = dict(server.keys["k1"])
-    run("keys", "update", "k1", "--scope", "none", "--network", "none", "--expires", "none")
-
-    assert (made["scopes"], made["models"], made["networks"]) == (["predict"], ["m"], ["::1"])
-    assert (server.keys["k1"]["scopes"], server.keys["k1"]["networks"]) == (None, [])
-    assert server.keys["k1"]["expires_at"] is None
-    assert server.keys["k1"]["models"] == ["m"]
-
-
-def test_a_rotation_prints_its_secret_and_until_when_the_old_one_works(
-    run: Run, server: FakeServer
-) -> None:
-    server.add_version("m", {})
-    run("keys", "create", "shop", "m")
-    with_overlap = run("keys", "rotate", "k1", "--overlap", "1h")
-    without = run("keys", "rotate", "k1", "--overlap", "0")
-
-    assert "tw_live_newk1" in with_overlap.out
-    assert "work until 2026-01-01" in with_overlap.err
-    assert "have ended" in without.err
-
-
-def test_an_application_takes_origins_and_loses_them(run: Run, server: FakeServer) -> None:
-    run("apps", "create", "shop", "--origin", "https://a.example", "--origin", "https://b.example")
-    assert server.applications["shop"]["origins"] == ["https://a.example", "https://b.example"]
-    run("apps", "create", "shop", "--origin", "none")
-    assert server.applications["shop"]["origins"] == []
-
-
-def test_a_consumer_is_listed_with_its_applications_and_ended_with_them(
-    run: Run, server: FakeServer
-) -> None:
-    assert run("consumers", "create", "acme", "--title", "Acme Ltd").out == "consumer acme\n"
-    server.applications["shop"] = {"name": "shop", "consumer": "acme"}
-    assert run("consumers").out.splitlines()[1].split("\t") == ["acme", "shop", "Acme Ltd"]
-    assert "with its applications" in run("consumers", "delete", "acme", "--cascade").out
-    [deletion] = server.asked("DELETE", "/api/v1/consumers/acme")
-    assert deletion.url.params["cascade"] == "true"
-
-
-def test_a_waiting_subscription_is_told_as_such(run: Run, server: FakeServer) -> None:
-    place = {"application": "shop", "model": "m", "plan": "gold"}
-    server.subscriptions["shop", "m"] = {**place, "state": "pending"}
-    assert "waits for approval of plan gold" in run("apps", "subscribe", "shop", "m").out
-    server.subscriptions["shop", "m"] = {**place, "requested_plan": "best"}
-    assert "plan best waits for approval" in run("apps", "subscribe", "shop", "m").out

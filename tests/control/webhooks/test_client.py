@@ -8,8 +8,8 @@ import pytest
 import tollway
 from control.settings import ControlSettings
 from tests.control.running import Control, run
+from tests.control.webhooks.happenings import happen, in_state
 from tests.control.webhooks.receivers import receiving, status
-from tests.control.webhooks.test_webhooks import happen, in_state
 from tollway.webhooks import verify
 
 
