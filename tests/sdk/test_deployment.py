@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 import tollway
-from tests.sdk.fake_server import FakeServer, problem
+from tests.sdk.fake_access import problem
+from tests.sdk.fake_server import FakeServer
 from tollway import conversion, upload
 from tollway.conversion import Converted
 from tollway.conversion import Parity as ProvenParity

@@ -15,7 +15,8 @@ import tollway
 from tests.fixtures.certificates import contexts
 from tests.fixtures.tls_proxy import TlsProxy
 from tests.sdk.conftest import Clock
-from tests.sdk.fake_server import TOKEN, FakeServer, problem
+from tests.sdk.fake_access import problem
+from tests.sdk.fake_server import TOKEN, FakeServer
 from tollway.errors import from_response
 from tollway.transport import Retry, RetryPolicy, Transport
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tollway
-from tests.sdk.fake_server import FakeServer, problem
+from tests.sdk.fake_access import problem
+from tests.sdk.fake_server import FakeServer
 from tollway.evaluation.scoring import WARM_UP, engine_ms
 
 ROWS = 40
