@@ -10,7 +10,7 @@ from control.seal_keys import SealKeys
 from protocol.configuration import VersionDoc
 from protocol.seals import seal_statement
 from runtime.signatures import PublicKeys
-from tests.control.audited import evidence
+from tests.control.audited_models import evidence
 from tests.control.running import Control
 from tests.control.tenants import user
 from tests.control.test_composition import register, report

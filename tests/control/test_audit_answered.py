@@ -12,7 +12,7 @@ from protocol.manifest import sha256_digest
 from protocol.usage import UsageRecord
 from registry.store import audit
 from tests.control.accounts import make, session
-from tests.control.audited import _published
+from tests.control.audited_models import published
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, report
 
@@ -59,7 +59,7 @@ async def _published_again(control: Control) -> int:
 
 async def prepare(control: Control) -> list[int]:
     """Moments: before anything, subscribed, on 1, on 2, on 1 again, unsubscribed, no alias."""
-    first = await _published(control)
+    first = await published(control)
     second = await _published_again(control)
     moments = [control.clock.now_ms]
     control.clock.advance(60)

@@ -14,7 +14,7 @@ from protocol.manifest import sha256_digest
 from registry.access import INSTALLATION, Actor
 from registry.store.audit import audit
 from registry.store.database import metadata
-from tests.control.audited import _published
+from tests.control.audited_models import published
 from tests.control.running import Control
 from tests.control.test_composition import MODEL, report
 
@@ -64,7 +64,7 @@ CREATED = {
 async def test_a_whole_configuration_is_applied_and_a_diff_after_it_is_empty(
     control: Control,
 ) -> None:
-    await _published(control)
+    await published(control)
 
     foretold = await put(control, WHOLE, dry_run=True)
     made = await put(control, WHOLE)
@@ -81,7 +81,7 @@ async def test_a_whole_configuration_is_applied_and_a_diff_after_it_is_empty(
 
 
 async def test_a_dry_run_writes_nothing(control: Control) -> None:
-    await _published(control)
+    await published(control)
     before = state(control)
 
     await put(control, WHOLE, dry_run=True, prune=True)
@@ -90,7 +90,7 @@ async def test_a_dry_run_writes_nothing(control: Control) -> None:
 
 
 async def test_what_is_exported_makes_no_difference_also_when_pruned(control: Control) -> None:
-    await _published(control)
+    await published(control)
     await put(control, WHOLE)
 
     exported = (await control.admin.get(PATH)).json()
@@ -104,7 +104,7 @@ async def test_what_is_exported_makes_no_difference_also_when_pruned(control: Co
 async def test_an_exported_configuration_makes_an_emptied_one_whole_again(
     control: Control,
 ) -> None:
-    await _published(control)
+    await published(control)
     await put(control, WHOLE)
     exported = (await control.admin.get(PATH)).json()
     empty = {"subscriptions": {}, "applications": {}, "consumers": {}, "plans": {}}
@@ -132,7 +132,7 @@ async def test_an_exported_configuration_makes_an_emptied_one_whole_again(
 async def test_one_bad_item_anywhere_and_nothing_changes(
     control: Control, section: str, name: str, wrong: object, status: int
 ) -> None:
-    await _published(control)
+    await published(control)
     bad = {**WHOLE, section: {**WHOLE[section], name: wrong}}
     before = state(control)
 
@@ -144,7 +144,7 @@ async def test_one_bad_item_anywhere_and_nothing_changes(
 
 
 async def test_the_order_of_sections_and_items_makes_no_difference(control: Control) -> None:
-    await _published(control)
+    await published(control)
 
     turned = {section: dict(reversed(WHOLE[section].items())) for section in reversed(WHOLE)}
 
@@ -152,7 +152,7 @@ async def test_the_order_of_sections_and_items_makes_no_difference(control: Cont
 
 
 async def test_every_change_is_audited_for_itself_under_one_reason(control: Control) -> None:
-    await _published(control)
+    await published(control)
 
     await put(control, WHOLE)
     await put(control, {"consumers": {"acme": {"title": "New"}}}, reason="ticket 7")
@@ -171,7 +171,7 @@ async def test_every_change_is_audited_for_itself_under_one_reason(control: Cont
 async def test_pruning_deletes_what_the_sections_sent_do_not_name_and_nothing_else(
     control: Control,
 ) -> None:
-    await _published(control)
+    await published(control)
     await put(control, WHOLE)
     await put(control, {"plans": {"silver": {}}, "consumers": {"other": {}}})
 
@@ -186,7 +186,7 @@ async def test_pruning_deletes_what_the_sections_sent_do_not_name_and_nothing_el
 async def test_pruning_removes_the_aliases_that_a_named_model_does_not_name(
     control: Control,
 ) -> None:
-    await _published(control)
+    await published(control)
     await put(control, {"models": {"risk": {"aliases": {"stable": 1, "next": 1}}}})
 
     untouched = await put(control, {"models": {"risk": {}}}, prune=True)
@@ -197,7 +197,7 @@ async def test_pruning_removes_the_aliases_that_a_named_model_does_not_name(
 
 
 async def test_what_is_in_use_is_not_pruned_and_then_nothing_is(control: Control) -> None:
-    await _published(control)
+    await published(control)
     await put(control, WHOLE)
     await control.admin.post("/api/v1/keys", json={"application": "web-shop"})
     before = state(control)
@@ -215,7 +215,7 @@ async def test_what_is_in_use_is_not_pruned_and_then_nothing_is(control: Control
 
 
 async def test_a_request_that_waits_for_a_decision_is_left_alone(control: Control) -> None:
-    await _published(control)
+    await published(control)
     await put(control, {**WHOLE, "plans": {"gold": {}, "pro": {"approval": "publisher"}}})
     theirs = Actor("eve", "consumer", "acme", frozenset())
     from control.reach import reach_of
@@ -239,7 +239,7 @@ def refused(control: Control, wanted: object, actor: Actor, **more: bool) -> Cod
 async def test_publishers_change_what_they_reach_and_learn_nothing_of_the_rest(
     control: Control,
 ) -> None:
-    await _published(control)
+    await published(control)
     await put(control, WHOLE)
     pub = Actor("pub", "publisher", "team", frozenset({"other"}))
     owner = Actor("own", "publisher", "team", frozenset({"risk"}))
@@ -322,7 +322,7 @@ class TestRandomConfigurations:
 
     @pytest.fixture
     async def prepared(self, control: Control) -> Control:
-        await _published(control)
+        await published(control)
         blob = {"digest": sha256_digest(MODEL), "size": len(MODEL)}
         versions = "/api/v1/models/risk/versions"
         await control.admin.post(versions, json={"artifact": blob, "description": "again"})

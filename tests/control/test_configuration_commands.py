@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control.audited import _published
+from tests.control.audited_models import published
 from tests.control.running import Control, run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "configuration.md"
@@ -43,7 +43,7 @@ def guides_file() -> str:
 async def test_the_guides_file_is_applied_shown_and_exported(
     control: Control, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _published(control)
+    await published(control)
     file = tmp_path / "tollway.yaml"
     file.write_text(guides_file())
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protocol.configuration import PinDoc
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.running import Control, connect
 from tests.control.test_audit_answered import ask, moment
 from tests.control.test_composition import report

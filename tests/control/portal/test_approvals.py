@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from tests.control.audited import evidence
+from tests.control.audited_models import evidence
 from tests.control.portal.conftest import Visiting, token_of
 from tests.control.running import Control
 from tests.control.test_composition import register, report

@@ -13,7 +13,7 @@ from control.portal.editing import ABSENT, Editing, conditions, editing, tag
 from control.portal.forms import Form
 from protocol.errors import Code, TollwayError
 from protocol.problems import of_error
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.portal.conftest import Visiting, filled, filled_of, hidden
 from tests.control.portal.test_publish import RISK, publisher
 from tests.control.portal.test_rollout import API as ROLLOUT

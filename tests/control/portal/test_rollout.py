@@ -9,7 +9,7 @@ import pytest
 from control.rollouts.controller import Controller
 from protocol.manifest import sha256_digest
 from protocol.usage import UsageRecord
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.portal.conftest import Visiting, filled
 from tests.control.rollouts.rollouts import STEPS
 from tests.control.running import Control

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.shadowing import MirrorCount, MirrorCounts
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.running import Control
 from tests.control.test_disagreements import example, place, summary, tally

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control.rollouts.controller import Controller
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.running import Control, run
 from tollway.cli import guarded as shown
 from tollway.client import Client

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from control.rollouts.controller import Controller
-from tests.control.audited import two_published
+from tests.control.audited_models import two_published
 from tests.control.rollouts.rollouts import STEPS
 from tests.control.running import Control
 
