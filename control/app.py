@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -106,11 +106,12 @@ def create_app(settings: ControlSettings, *, clock: Clock = system_clock) -> Fas
             asyncio.create_task(services.issuer_tokens.run()),
             asyncio.create_task(compile_templates(environment())),
         ]
+        for task in running:
+            task.add_done_callback(_ended)
         yield
         for task in running:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*running, return_exceptions=True)
         await services.evaluations.close()
         await services.notifier.closed()
         await services.jobs.close()
@@ -225,6 +226,12 @@ def routes() -> list[BaseRoute]:
 @cache
 def _flat_routes() -> list[BaseRoute]:
     return flattened(routes())
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Nothing waits for what runs beside the requests: that it failed is logged when it does."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger("control").error("work beside the requests failed", error=repr(error))
 
 
 def _add_error_handlers(app: FastAPI) -> None:

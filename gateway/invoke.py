@@ -157,8 +157,8 @@ class Invoker:
             queue_us, rows = reply.a, reply.c
             infer_us = 0 if reply.flags & FAILED else reply.b  # a failure has its reason there
             answer = engine_answer(reply, headers)
-            if reply.status == _TOO_LARGE:
-                limit = LIMITS[Code.TOO_LARGE]  # of rows: the engine counts those
+            if reply.status == _TOO_LARGE and row_limit(call) and call.scope == "predict":
+                limit = LIMITS[Code.TOO_LARGE]  # of the plan's rows, which the engine counts
         answer.headers.append(server_timing(queue_us, infer_us, total))
         self._limits.settle(call, answer.status, rows, infer_us)
         self._metrics.answered(

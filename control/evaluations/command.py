@@ -14,15 +14,13 @@ LIBRARY: Final = "tollway"
 MEMORY_BYTES: Final = 2 << 30
 MEMORY_FACTOR: Final = 24
 """Bytes of address space for each byte of the file, beside that: text, values, and resamples."""
+# No proxies: the credential goes to the gateway and nobody between.
 _PASSED_ON: Final = (
     "PATH",
     "LANG",
     "LC_ALL",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
 )
 _SERVER: Final = Path(__file__).resolve().parents[2]
 

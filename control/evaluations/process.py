@@ -50,7 +50,7 @@ async def run_process(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        await _drain(process)
+        await _drain(process, progress)
         await process.wait()
     if progress.digest is None and progress.failure is None:
         progress.failure = unsaid()
@@ -59,11 +59,18 @@ async def run_process(
         )
 
 
-async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Read what a process that is gone had still said: its pipe is closed with its end."""
+async def _drain(process: asyncio.subprocess.Process, progress: Progress) -> None:
+    """Follow what a process that is gone had still said, which may be that evidence is kept: its
+    pipe is closed with its end."""
     assert process.stderr is not None  # it was asked for
-    while await process.stderr.read(MAX_LINE):
-        pass
+    ended = False
+    while not ended:
+        try:
+            line = await process.stderr.readline()
+        except ValueError:  # beyond the limit: no event
+            continue
+        progress.follow(line)
+        ended = not line
 
 
 async def _listen(

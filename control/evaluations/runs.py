@@ -2,7 +2,6 @@
 control ends them, and forgets them."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -112,8 +111,7 @@ class Evaluations:
         if self._begun >= self._settings.evaluations_max:
             raise TollwayError(
                 Code.UNAVAILABLE,
-                f"{self._begun} evaluations run now, which is as many as may: try again when one "
-                "has ended",
+                f"as many evaluations run now as may ({self._begun}): try again when one has ended",
                 retry_after_s=COME_BACK_S,
             )
         self._begun += 1
@@ -152,9 +150,7 @@ class Evaluations:
         tasks = [run.task for run in runs if run.task is not None and not run.task.done()]
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)  # what they raise, _ended logs
 
     async def _run(self, run: _Run, rows: IO[bytes], secret: str) -> None:
         assert self._library is not None  # else it would not have begun

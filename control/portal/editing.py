@@ -1,8 +1,8 @@
 """Forms about what others may change at the same time. Pure.
 
 A form is filled in under the entity tag of what it shows, and sent under it (``If-Match``,
-RFC 9110, section 13.1.1). Where somebody else was faster nothing is saved: the form comes back with
-what they changed beside what was typed. It keeps its old tag, under which it is refused however
+RFC 9110, section 13.1.1). Where it has changed meanwhile nothing is saved: the form comes back with
+what was changed beside what was typed. It keeps its old tag, under which it is refused however
 often it is sent; only by ticking a box does the person put it over the state that they were shown.
 """
 
@@ -19,7 +19,7 @@ from protocol.problems import of_error
 
 ETAG: Final = "etag"
 WAS: Final = "was"
-"""What the form showed when it was opened, by field, as JSON."""
+"""What the form showed that was not typed into it, by field, as JSON."""
 OVER: Final = "over"
 """The tag of the state that the person has decided to put this form over."""
 ABSENT: Final = "none"
@@ -94,16 +94,25 @@ def editing(
         return Editing(values={**present, **mine}, etag=under, was=was)
     before = _read(was)
     values, changes = dict(present), []
+    seen = dict(before)
     for name, now in present.items():
         typed = mine.get(name)
         untouched = typed is None or (merges and typed == _plain(before.get(name, now)))
         if typed is not None and not untouched:
             values[name] = typed
+        else:
+            seen[name] = now  # the form shows it from here on: it was not typed by anybody
         if _plain(before.get(name, typed or "")) != _plain(now):
             yours = "" if untouched or typed is None else typed[:MAX_SHOWN]
             label = labels.get(name, name)
             changes.append(Change(label, now[:MAX_SHOWN], yours, untouched))
-    return Editing(values=values, etag=under, was=was, fresh=etag, changes=tuple(changes))
+    return Editing(
+        values=values,
+        etag=under,
+        was=msgspec.json.encode(seen).decode(),
+        fresh=etag,
+        changes=tuple(changes),
+    )
 
 
 def conditions(form: Form) -> Conditions:

@@ -29,15 +29,7 @@ LABELS: Final = {
     "approval": "Who lets applications subscribe",
     "fail_mode": "While the counters cannot be reached",
     "scopes": "Keys may be used for",
-} | {
-    f"rate_{part}_{at}": f"Rate {at + 1}: {label}"
-    for at in range(MAX_RATES)
-    for part, label in (
-        ("name", "name"),
-        ("requests", "requests"),
-        ("window", "in seconds"),
-        ("burst", "at once"),
-    )
+    "rates": "Rates",
 }
 """What the fields are called, where a plan is held against another."""
 
@@ -52,15 +44,31 @@ class PlanForm(msgspec.Struct, frozen=True):
 
     @property
     def texts(self) -> Fields:
-        """All of it as texts, to be held against another."""
+        """All of it as texts, to be held against another; the rates are one, a line each."""
+        named = {name: self.fields.get(name, "") for name in LABELS}
         scopes = ", ".join(one for one in _SCOPES if one in self.scopes)
-        return {name: self.fields.get(name, "") for name in LABELS} | {"scopes": scopes}
+        rates = (self._rate(at) for at in range(MAX_RATES))
+        return named | {"scopes": scopes, "rates": "\n".join(rate for rate in rates if rate)}
 
-    def with_texts(self, texts: Mapping[str, str]) -> "PlanForm":
-        """The form that shows ``texts``."""
-        used = [at for at in range(MAX_RATES) if texts[f"rate_name_{at}"]]
-        rows = min(max(used, default=-1) + 1 + SPARE_ROWS, MAX_RATES)
-        return PlanForm({**self.fields, **texts}, texts["scopes"].split(", "), rows)
+    def _rate(self, at: int) -> str:
+        name, requests, window, burst = (self.fields.get(one, "") for one in rate_fields(at))
+        if not name:
+            return ""
+        return f"{name}: {requests} in {window} s" + (f", {burst} at once" if burst else "")
+
+
+def rate_fields(at: int) -> tuple[str, str, str, str]:
+    """The names of the fields in a row of rates."""
+    return (f"rate_name_{at}", f"rate_requests_{at}", f"rate_window_{at}", f"rate_burst_{at}")
+
+
+def merged(typed: PlanForm, present: PlanForm, values: Mapping[str, str]) -> PlanForm:
+    """``typed`` with the texts of ``values``, and the present rates where these are theirs."""
+    named = {name: text for name, text in values.items() if name != "rates"}
+    rates = present if values["rates"] == present.texts["rates"] else typed
+    places = [field for at in range(MAX_RATES) for field in rate_fields(at)]
+    fields = {**typed.fields, **named} | {name: rates.fields.get(name, "") for name in places}
+    return PlanForm(fields, values["scopes"].split(", "), rates.rows)
 
 
 def form_of(plan: Plan | None) -> PlanForm:

@@ -25,7 +25,7 @@ from control.portal.rendering import page, redirect, rendered
 from control.portal.routes_upload import brought
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
-from control.portal.visitors import EvidenceReader, Publisher
+from control.portal.visitors import Publisher, PublishReader
 from registry.outputs import ModelOutput, VersionOutput
 
 EVERY_S: Final = 1.0
@@ -79,7 +79,7 @@ def _add_form(router: APIRouter) -> None:
 
 def _add_run(router: APIRouter) -> None:
     @router.get(_AT + "/evaluations/{id}")
-    async def evaluation_page(visit: EvidenceReader, model: str, number: int, id: str) -> Response:
+    async def evaluation_page(visit: PublishReader, model: str, number: int, id: str) -> Response:
         """One that runs, or has ended."""
         known, run = await asyncio.gather(
             visit.api.get(f"/models/{model}", ModelOutput), _run(visit, model, number, id)
@@ -95,9 +95,7 @@ def _add_run(router: APIRouter) -> None:
         )
 
     @router.get(_AT + "/evaluations/{id}/events")
-    async def evaluation_events(
-        visit: EvidenceReader, model: str, number: int, id: str
-    ) -> Response:
+    async def evaluation_events(visit: PublishReader, model: str, number: int, id: str) -> Response:
         """How far it is, until it ends."""
 
         over = False

@@ -10,7 +10,7 @@ from control.plans import Plan
 from control.portal.api import ApiRefusal, Tagged
 from control.portal.editing import conditions, editing
 from control.portal.forms import Form
-from control.portal.plan_forms import LABELS, PLACES, PlanForm, body_of, form_of, typed
+from control.portal.plan_forms import LABELS, PLACES, PlanForm, body_of, form_of, merged, typed
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
 from control.portal.visitors import Admin, After, Inspector
@@ -107,7 +107,7 @@ def _form(
         "operate/plan_form.html",
         status=200 if refusal is None else refusal.status,
         known=known,
-        form=shown.with_texts(edit.values) if edit.late else shown,
+        form=merged(shown, present, edit.values) if edit.late else shown,
         edit=edit,
         refusal=refusal,
         errors=errors,

@@ -33,10 +33,10 @@ class MirroredStore:
     def take(self, summary: MirrorCounts) -> bool:
         """Count a summary in the hour of now, unless it was counted before. Returns whether it was
         new. Raises ``INVALID`` for what no gateway says."""
-        rows = _rows(summary, self._clock() // _HOUR_MS)
+        hour = self._clock() // _HOUR_MS
+        rows = _rows(summary, hour)
         with self._database.write() as connection:
             lock_summaries(connection, self._database)
-            hour = self._clock() // _HOUR_MS
             if not is_new(connection, self._database, summary.instance, summary.sequence, hour):
                 return False
             if rows:

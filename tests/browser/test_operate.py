@@ -44,7 +44,7 @@ def test_a_person_is_shown_what_another_has_changed_and_decides(
         admin.put("/api/v1/users/robin-consumer", json=body).raise_for_status()
     page.get_by_role("button", name="Save").click()
     told = page.get_by_role("alert")
-    expect(told).to_contain_text("Somebody else was faster: nothing was saved.")
+    expect(told).to_contain_text("It has changed meanwhile: nothing was saved.")
     expect(told).to_contain_text("Robin, Consumer")
     expect(page.get_by_label("Full name")).to_have_value("Robin the Consumer")
     expect(page.get_by_label("E-mail address")).to_have_value("robin@example.com")

@@ -34,4 +34,7 @@ class Columns:
         kinds = {column.dtype.kind for column in self._columns.values()}
         of_text = "O" in kinds
         parts = [np.asarray(one, object if of_text else None) for one in self._columns.values()]
-        return np.stack(parts, axis=1).astype(dtype, copy=False)  # type: ignore[call-overload, no-any-return]  # any type that numpy knows
+        rows = np.stack(parts, axis=1)
+        if dtype is None:
+            return rows
+        return rows.astype(dtype, copy=False)  # type: ignore[call-overload, no-any-return]  # any type that numpy knows

@@ -8,6 +8,7 @@ segments may speak of, are numbers where all of their values are.
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -136,7 +137,7 @@ def _blocks(
 def _columns(header: Sequence[str], signature: Signature, target: str) -> list[_Column]:
     """The file's columns. One without a name, as an index is written, is left out."""
     named = [name for name in header if name]
-    twice = next((name for name in named if named.count(name) > 1), None)
+    twice = next((name for name, times in Counter(named).items() if times > 1), None)
     if twice is not None:
         raise _refused(f"two columns are called {twice!r}")
     kinds = {str(one["name"]): str(one["type"]) for one in signature.columns}

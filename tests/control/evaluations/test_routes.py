@@ -98,7 +98,7 @@ async def test_one_too_many_is_told_when_to_come_back_and_keeps_its_upload(
     refused = await begin(control.admin, id)
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "30"
-    assert "1 evaluations run now" in refused.json()["detail"]
+    assert "as many evaluations run now as may (1)" in refused.json()["detail"]
     assert (await control.admin.delete(f"{AT}/{first['id']}")).status_code == 204
     assert (await begin(control.admin, id)).status_code == 201
 

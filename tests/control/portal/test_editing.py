@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from control.portal.api import ApiRefusal
 from control.portal.editing import ABSENT, Editing, conditions, editing, tag
 from control.portal.forms import Form
+from control.portal.plan_forms import LABELS, PlanForm, merged, rate_fields
 from protocol.errors import Code, TollwayError
 from protocol.problems import of_error
 from tests.control.audited_models import two_published
@@ -57,6 +58,39 @@ def test_a_form_that_was_overtaken_stays_under_its_old_tag_until_a_box_is_ticked
     assert conditions(decided) == {"if_match": NEW}
     wrong = editing({}, {"x": "c"}, NEW, decided, WRONG)
     assert (wrong.etag, wrong.late, wrong.values) == (NEW, False, {"x": "b"})
+
+
+def test_what_the_form_itself_took_over_counts_as_nobodys_typing_when_it_is_late_again() -> None:
+    once = editing(
+        {},
+        {"x": "theirs", "y": "b"},
+        NEW,
+        sent({"x": "a", "y": "b"}, {"x": "a", "y": "mine"}),
+        LATE,
+    )
+    assert once.values == {"x": "theirs", "y": "mine"}
+    again = Form([("etag", OLD), ("was", once.was), *once.values.items()])
+    back = editing({}, {"x": "a", "y": "b"}, '"newer"', again, LATE)
+    assert back.values == {"x": "a", "y": "mine"}
+    [change] = back.changes
+    assert (change.label, change.now, change.taken) == ("x", "a", True)
+
+
+def test_rates_of_a_plan_are_taken_or_kept_as_a_whole() -> None:
+    def plan(*rates: tuple[str, int]) -> PlanForm:
+        fields = {}
+        for at, (name, requests) in enumerate(rates):
+            row = (name, str(requests), "60", "")
+            fields |= dict(zip(rate_fields(at), row, strict=True))
+        return PlanForm(fields, ["predict"], len(rates) + 2)
+
+    was, present = plan(("minute", 100)), plan(("second", 5), ("minute", 100))
+    for typed, wanted in ((was, present), (plan(("minute", 200)), plan(("minute", 200)))):
+        form = sent(was.texts, {})
+        edit = editing(LABELS, present.texts, NEW, form, LATE, typed.texts)
+        assert [change.label for change in edit.changes] == ["Rates"]
+        shown = merged(typed, present, edit.values)
+        assert (shown.texts, shown.rows) == (wanted.texts, wanted.rows)
 
 
 def test_a_form_about_what_was_not_there_makes_it_and_changes_nothing() -> None:
@@ -141,7 +175,7 @@ async def test_a_second_click_overwrites_nobody(
     for _ in range(2):
         late = await admin.post(action, data=form)
         assert late.status_code == 412
-        assert "Somebody else was faster" in late.text
+        assert "It has changed meanwhile" in late.text
         assert '<td class="typed">Theirs</td><td class="typed">Mine</td>' in late.text
         assert 'value="Mine"' in late.text
         form = {**form, **filled_of(late.text, action)}

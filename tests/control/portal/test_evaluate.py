@@ -123,18 +123,18 @@ async def test_one_is_cancelled_and_another_that_is_too_many_is_told(
     await played.said(b"")
     busy = await begin(visitor)
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "30")
-    assert "1 evaluations run now" in busy.text
+    assert "as many evaluations run now as may (1)" in busy.text
     assert (await send(visitor, f"{where}/cancel")).status_code == 303
     assert "Cancelled." in (await visitor.get(where)).text
 
 
-async def test_one_that_a_restart_ended_is_told_as_interrupted(
+async def test_one_that_is_not_known_after_a_restart_is_told_so(
     control: Control, visiting: Visiting
 ) -> None:
     visitor = await publisher(control, visiting)
     gone = await visitor.get(f"{AT}/evaluations/{'0' * 32}")
     assert gone.status_code == 404
-    assert "It was interrupted." in gone.text
+    assert "This evaluation is not known here." in gone.text
     events = await visitor.get(f"{AT}/evaluations/{'0' * 32}/events")
     assert "event: ended" in events.text
     assert (await visitor.get(f"{AT}/evaluate?again={'0' * 32}")).status_code == 200

@@ -155,7 +155,7 @@ async def test_a_plan_is_made_and_comes_back_into_its_form(
         data={**held, **PLAN},
     )
     assert lost.status_code == 412
-    assert "Somebody else was faster" in lost.text
+    assert "It has changed meanwhile" in lost.text
 
 
 async def test_what_the_api_refuses_of_a_plan_stands_beside_the_field(visiting: Visiting) -> None:
