@@ -10,6 +10,8 @@ from control.usage_resources import UsageItem, UsagePage
 
 MAX_SERIES: Final = 6
 """Colours that charts have."""
+HOUR_S: Final = 3_600
+DAY_S: Final = 24 * HOUR_S
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -51,21 +53,23 @@ def callers(usage: UsagePage) -> list[Caller]:
     return sorted(made, key=lambda one: -one.requests)
 
 
-def hourly(usage: UsagePage) -> dict[str, object] | None:
-    """Requests by hour and version, as ``assets/charts.js`` takes them: the busiest versions. None
-    where nobody called."""
+def hourly(usage: UsagePage, now_ms: int) -> dict[str, object] | None:
+    """Requests of the last day by hour and version, as ``assets/charts.js`` takes them: the busiest
+    versions, every hour, also those in which nobody called. None where nobody did at all."""
     totals: dict[int, int] = {}
     for item in _known(usage.items):
         totals[item.version or 0] = totals.get(item.version or 0, 0) + item.requests
     if not totals:
         return None
     chosen = sorted(sorted(totals, key=lambda one: -totals[one])[:MAX_SERIES])
-    at = sorted({_seconds(item) for item in _known(usage.items)})
+    this_hour = now_ms // 1000 // HOUR_S * HOUR_S
+    at = list(range(this_hour - DAY_S, this_hour + HOUR_S, HOUR_S))
     place = {moment: index for index, moment in enumerate(at)}
     values: dict[int, list[int]] = {version: [0] * len(at) for version in chosen}
     for item in _known(usage.items):
-        if item.version in values:
-            values[item.version][place[_seconds(item)]] += item.requests
+        where = place.get(_seconds(item))
+        if where is not None and item.version in values:
+            values[item.version][where] += item.requests
     series = [{"label": f"v{version}", "values": values[version]} for version in chosen]
     return {"x": at, "series": series, "min": 0}
 

@@ -117,7 +117,7 @@ def _add_model(router: APIRouter) -> None:
             requirements=agreed,
             rollout=rollout,
             calls=calls_by_version(usage),
-            chart=hourly(hours),
+            chart=hourly(hours, visit.now_ms),
             gate_badge=gate_badge,
             after=after,
         )

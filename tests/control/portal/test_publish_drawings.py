@@ -1,9 +1,13 @@
 """Where measures are drawn."""
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from control.portal.publish_drawings import Axis, common_axis, draw_importance, draw_metrics
+from control.portal.publish_usage import hourly
+from control.usage_resources import UsageItem, UsagePage
 from protocol.evidence import Importance, Measured
 
 numbers = st.floats(-1e9, 1e9)
@@ -60,3 +64,24 @@ def test_columns_that_hurt_are_drawn_to_the_left_of_nothing() -> None:
 
 def test_an_axis_without_length_places_everything_in_its_middle() -> None:
     assert Axis(1.0, 1.0).place(5.0) == 50.0
+
+
+def test_the_last_day_has_every_hour_also_those_without_a_call() -> None:
+    now = 1_790_000_000
+    this_hour = now // 3600 * 3600
+
+    def calls(hours_ago: int, version: int, requests: int) -> UsageItem:
+        moment = datetime.fromtimestamp(this_hour - 3600 * hours_ago, UTC)
+        return UsageItem(
+            time=moment.isoformat(), version=version, requests=requests, rows=0, errors=0,
+            p50_ms=None, p99_ms=None, compute_ms=0, queue_ms=0, bytes_in=0, bytes_out=0,
+        )  # fmt: skip
+
+    found = [calls(0, 1, 3), calls(5, 2, 4), calls(24, 1, 5), calls(25, 1, 99)]
+    drawn = hourly(UsagePage(items=found, next=None, resolution="hour"), now * 1000)
+    assert drawn is not None
+    assert drawn["x"] == [this_hour - 3600 * ago for ago in range(24, -1, -1)]
+    first, second = ([0] * 25, [0] * 25)
+    first[24], first[0], second[19] = 3, 5, 4
+    assert drawn["series"] == [{"label": "v1", "values": first}, {"label": "v2", "values": second}]
+    assert hourly(UsagePage(items=[], next=None, resolution="hour"), now * 1000) is None
