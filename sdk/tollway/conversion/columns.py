@@ -29,7 +29,7 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()), ()))
 
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         """A row a line, for models that know no columns."""
         kinds = {column.dtype.kind for column in self._columns.values()}
         of_text = "O" in kinds
@@ -37,4 +37,4 @@ class Columns:
         rows = np.stack(parts, axis=1)
         if dtype is None:
             return rows
-        return rows.astype(dtype, copy=False)  # type: ignore[call-overload, no-any-return]  # any type that numpy knows
+        return rows.astype(np.dtype(dtype), copy=False)
