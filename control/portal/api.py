@@ -53,6 +53,12 @@ class ApiRefusal(Exception):  # noqa: N818 -- a refusal, not a defect
             found[name.removeprefix("body.")] = rest
         return found
 
+    @property
+    def message(self) -> str:
+        """The whole refusal in one text, for a button that has no fields."""
+        told = "; ".join(error.message for error in self.problem.errors[:MAX_FIELDS_SHOWN])
+        return told or self.problem.detail
+
     def beside(self, otherwise: str = "", **names: str) -> "ApiRefusal":
         """The same as a form shows it: a list's item (``networks.0``) counts for the list, a field
         of the API is the form's of ``names``; what is about none is said beside ``otherwise``, but

@@ -9,9 +9,12 @@ from fastapi.responses import Response
 from control.portal.api import ApiRefusal
 from control.portal.rendering import page, redirect
 from control.portal.session import TheForm, Visit
+from control.portal.subscribing import wished_plan
 from control.portal.visitors import Admin, After, Inspector
 from control.resources import Application, Consumer, Page, Subscription
 from control.routes_settings import SettingsItem
+from protocol.errors import Code, TollwayError
+from protocol.problems import of_error
 
 Text = Annotated[str, Query(max_length=100)]
 PAGE_ITEMS: Final = 50
@@ -82,10 +85,15 @@ def _add_subscriptions(router: APIRouter) -> None:
         """Approve or refuse one."""
         path = f"/subscriptions/{application}/{model}"
         try:
+            waiting = await visit.api.get_tagged(path, Subscription)
+            if (now := wished_plan(waiting.item)) != form.text("plan"):
+                said = f"{application} asks for {now} on {model} by now: nothing was decided"
+                raise ApiRefusal(of_error(TollwayError(Code.CONFLICT, said)))
             await visit.api.post(
                 f"{path}/{decision}",
                 {"reason": form.text("reason")},
                 Subscription,
+                if_match=waiting.etag,
             )
         except ApiRefusal as refusal:
             return await _waiting(visit, refusal=refusal)

@@ -7,13 +7,13 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control.portal.api import ApiRefusal, Tagged
-from control.portal.editing import Conditions, conditions, editing
+from control.portal.editing import Conditions, conditions, editing, is_overtaken, overtaken
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
 from control.portal.rollout_forms import LABELS, texts, typed
 from control.portal.session import TheForm, Visit
-from control.portal.shadows import SPANS, read_overview, read_report
+from control.portal.shadows import ADD, SPANS, Told, ends, read_overview, read_report, shares
 from control.portal.streams import Event
 from control.portal.visitors import Publisher, PublishReader
 from registry.rollout_bodies import RolloutOutput
@@ -69,7 +69,8 @@ def _add_changes(router: APIRouter) -> None:
         if changed not in wanted:
             wanted.append(changed)
         said = f"Version {form.text('version')} scores {changed['percent']} % of the requests."
-        return await _set(visit, form, model, conditions(form), wanted, said)
+        pressed = shares(version) if form.flag("share") else ADD
+        return await _set(visit, form, pressed, model, conditions(form), wanted, said)
 
     @router.post(_PATH + "/{version}/end")
     async def end_shadow(visit: Publisher, form: TheForm, model: str, version: int) -> Response:
@@ -78,7 +79,8 @@ def _add_changes(router: APIRouter) -> None:
         wanted = [one.model_dump() for one in present.item.shadow if one.version != version]
         said = f"Version {version} is a shadow no longer."
         # It takes this one away and nothing else, whatever the page showed.
-        return await _set(visit, form, model, {"if_match": present.etag}, wanted, said)
+        held: Conditions = {"if_match": present.etag}
+        return await _set(visit, form, ends(version), model, held, wanted, said)
 
 
 async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
@@ -86,29 +88,47 @@ async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
 
 
 async def _set(
-    visit: Visit, form: Form, model: str, held: Conditions, wanted: Sequence[object], said: str
+    visit: Visit,
+    form: Form,
+    pressed: str,
+    model: str,
+    held: Conditions,
+    wanted: Sequence[object],
+    said: str,
 ) -> Response:
-    """Write the whole list, if the rollout is still as ``held`` says."""
+    """Write the whole list, if the rollout is still as ``held`` says; what is refused is told where
+    it was ``pressed``."""
     body = {"shadow": wanted, "reason": form.text("reason")}
     try:
         await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, **held)
     except ApiRefusal as refusal:
-        return await _page(visit, model, form=form, refusal=refusal)
+        return await _refused(visit, model, pressed, form, refusal)
     return redirect(visit, f"/portal/publish/models/{model}/shadows", notice=said)
 
 
-async def _page(
-    visit: Visit, model: str, *, form: Form | None = None, refusal: ApiRefusal | None = None
-) -> Response:
+async def _page(visit: Visit, model: str) -> Response:
     overview = await read_overview(visit.api, model)
-    present, asked = texts(overview.rollout), None if form is None else typed(form)
+    opened = editing(LABELS, texts(overview.rollout), overview.etag)
+    return page(visit, "shadows/list.html", overview=overview, opened=opened, told=None)
+
+
+async def _refused(
+    visit: Visit, model: str, pressed: str, form: Form, refusal: ApiRefusal
+) -> Response:
+    """The page as it is now, with what was refused; only the form that was sent holds what it
+    held."""
+    overview = await read_overview(visit.api, model)
+    place = overview.place(pressed, form.text("version"))
+    if not overview.is_form(place):
+        refusal = overtaken(refusal, "the rollout")
+    present = texts(overview.rollout)
+    edit = editing(LABELS, present, overview.etag, form, refusal, typed(form), merges=False)
+    text = "" if is_overtaken(refusal) else refusal.message
     return page(
         visit,
         "shadows/list.html",
-        status=200 if refusal is None else refusal.status,
+        status=refusal.status,
         overview=overview,
-        edit=editing(LABELS, present, overview.etag, form, refusal, asked, merges=False),
         opened=editing(LABELS, present, overview.etag),
-        given={} if form is None else form.values(),
-        refusal=refusal,
+        told=Told(place=place, text=text, edit=edit, given=form.values()),
     )

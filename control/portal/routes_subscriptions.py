@@ -11,17 +11,19 @@ from control.catalogue import CatalogueEntry
 from control.plans import Plan
 from control.portal.api import ApiRefusal
 from control.portal.applications import MANY, read_subscriptions
+from control.portal.editing import conditions, editing, overtaken, tag
 from control.portal.forms import Form
 from control.portal.refusals import login_path
 from control.portal.rendering import page, redirect
 from control.portal.session import Anybody, TheForm, Visit
-from control.portal.subscribing import read_offer, take
+from control.portal.subscribing import read_offer, take, wished_plan
 from control.portal.visitors import Owner, Witness
 from control.resources import Application, Page, Subscription
 from control.routes_conventions import OWNERS
 from control.usage_resources import QuotaUse
 
 START_MODELS: Final = 6
+LABELS: Final = {"plan": "Plan", "state": "State"}
 Name = Annotated[str, Query(max_length=255)]
 
 
@@ -88,9 +90,11 @@ def _add_subscriptions(router: APIRouter) -> None:
         """Move to another plan, at once or when the publisher agrees."""
         path = f"/subscriptions/{application}/{model}"
         try:
-            changed = await visit.api.put(path, {"plan": form.text("plan")}, Subscription)
+            changed = await visit.api.put(
+                path, {"plan": form.text("plan")}, Subscription, **conditions(form)
+            )
         except ApiRefusal as refusal:
-            return await _one(visit, application, model, refusal.beside("plan"))
+            return await _one(visit, application, model, form, refusal.beside("plan"))
         waits = changed.requested_plan is not None or changed.state == "pending"
         said = "waits for the publisher's approval" if waits else "holds from now on"
         return redirect(
@@ -100,22 +104,32 @@ def _add_subscriptions(router: APIRouter) -> None:
         )
 
     @router.post("/applications/{application}/subscriptions/{model}/cancel")
-    async def cancel(visit: Owner, application: str, model: str) -> Response:
+    async def cancel(visit: Owner, form: TheForm, application: str, model: str) -> Response:
         """End a subscription."""
-        await visit.api.delete(f"/subscriptions/{application}/{model}")
+        try:
+            await visit.api.delete(f"/subscriptions/{application}/{model}", if_match=tag(form))
+        except ApiRefusal as refusal:
+            told = overtaken(refusal, "the subscription")
+            return await _one(visit, application, model, refusal=told)
         way = f"/portal/applications/{application}/subscriptions"
         return redirect(visit, way, notice=f"The subscription to {model} has ended.")
 
 
 async def _one(
-    visit: Visit, application: str, model: str, refusal: ApiRefusal | None = None
+    visit: Visit,
+    application: str,
+    model: str,
+    form: Form | None = None,
+    refusal: ApiRefusal | None = None,
 ) -> Response:
-    found, subscription, quotas, plans = await asyncio.gather(
+    found, (subscription, etag), quotas, plans = await asyncio.gather(
         visit.api.get(f"/applications/{application}", Application),
-        visit.api.get(f"/subscriptions/{application}/{model}", Subscription),
+        visit.api.get_tagged(f"/subscriptions/{application}/{model}", Subscription),
         visit.api.get("/quotas", Page[QuotaUse], application=application, model=model),
         visit.api.get("/plans", Page[Plan], limit=MANY),
     )
+    present = {"plan": wished_plan(subscription), "state": _state(subscription)}
+    given = None if form is None else {"plan": form.text("plan")}
     return page(
         visit,
         "applications/subscription.html",
@@ -124,8 +138,16 @@ async def _one(
         subscription=subscription,
         quota=quotas.items[0] if quotas.items else None,
         plans=plans.items,
+        edit=editing(LABELS, present, etag, form, refusal, given),
         refusal=refusal,
     )
+
+
+def _state(subscription: Subscription) -> str:
+    """In words, what a change of the plan begins from."""
+    if subscription.requested_plan is None:
+        return subscription.state
+    return f"{subscription.state} under {subscription.plan}; {subscription.requested_plan} waits"
 
 
 async def _form(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.evaluations.resources import EvaluationRuns
+from control.portal.alias_forms import AliasForm, alias_form, put_alias
 from control.portal.api import ApiRefusal
 from control.portal.live import live
 from control.portal.publish_drawings import draw_gate
@@ -26,7 +27,6 @@ from control.portal.routes_publish import present_requirements
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
 from control.portal.visitors import Publisher, PublishReader
-from control.resources import Page as ControlPage
 from protocol.errors import Code, TollwayError
 from registry.approval_bodies import ApprovalOutput, GateOutput
 from registry.evidence_inputs import EvidenceOutput
@@ -49,9 +49,14 @@ def version_pages() -> APIRouter:
 
 
 async def version_page(
-    visit: Visit, model: str, number: int, chosen: str = "", refusal: ApiRefusal | None = None
+    visit: Visit,
+    model: str,
+    number: int,
+    chosen: str = "",
+    refusal: ApiRefusal | None = None,
+    pointed: AliasForm | None = None,
 ) -> Response:
-    """The page, with what was refused of its forms."""
+    """The page, with what was refused of its forms; ``pointed``: of that of aliases."""
     at = f"/models/{model}/versions/{number}"
     (
         (known, rollout, agreed, runs),
@@ -77,11 +82,13 @@ async def version_page(
     if shown is None and evidence.items:
         shown = evidence.items[0]
     manifest = manifest_of(version)
+    told = refusal if pointed is None else pointed.refusal
     return page(
         visit,
         "publish/version.html",
-        status=200 if refusal is None else refusal.status,
+        status=200 if told is None else told.status,
         refusal=refusal,
+        pointed=pointed or alias_form(known.aliases),
         model=known,
         version=version,
         manifest=manifest,
@@ -102,6 +109,7 @@ async def version_page(
         evaluation=None if shown is None else evaluation_view(shown),
         history=history.items[::-1],
         aliases=sorted(name for name, held in known.aliases.items() if held == number),
+        elsewhere=sorted(held for held in known.aliases.items() if held[1] != number),
         contract=None if agreed is None else agreed.contract,
     )
 
@@ -196,22 +204,9 @@ def _add_aliases(router: APIRouter) -> None:
     async def set_alias(visit: Publisher, form: TheForm, model: str, number: int) -> Response:
         """Point an alias at the version."""
         at = f"/portal/publish/models/{model}/versions/{number}"
-        path = f"/models/{model}/aliases/{form.text('alias')}"
-        body = {
-            "version": number,
-            "force": form.flag("force"),
-            "reason": form.text("reason"),
-        }
-        try:
-            held = await visit.api.get("/models/" + model + "/aliases", ControlPage[AliasOutput])
-            there = any(one.alias == form.text("alias") for one in held.items)
-            # What the form said is meant whatever it pointed at: it is looked at just before.
-            etag = (await visit.api.get_tagged(path, AliasOutput)).etag if there else None
-            await visit.api.put(
-                path, body, AliasOutput, if_match=etag, if_none_match=None if there else "*"
-            )
-        except ApiRefusal as refusal:
-            return await version_page(visit, model, number, refusal=refusal)
+        refused = await put_alias(visit.api, model, number, form)
+        if refused is not None:
+            return await version_page(visit, model, number, pointed=refused)
         return redirect(visit, at, notice=f"{form.text('alias')} points at version {number}.")
 
     @router.post("/publish/models/{model}/versions/{number}/aliases/{alias}/delete")

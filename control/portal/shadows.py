@@ -13,6 +13,7 @@ from control.disagreement_report import (
     MirroredItem,
 )
 from control.portal.api import Api, Query
+from control.portal.editing import Editing, Texts
 from control.portal.rollout import Choice, read_versions
 from registry.clock import rfc3339
 from registry.outputs import ModelOutput
@@ -28,6 +29,22 @@ REASONS: Final = {
     "failed": "its run failed",
     "unlike": "no output in common",
 }
+
+
+ADD: Final = "add"
+"""The form that adds a shadow."""
+TOP: Final = "top"
+"""Where what has no place on the page any more is told."""
+
+
+def shares(version: object) -> str:
+    """The form that sets the share of a shadow."""
+    return f"share-{version}"
+
+
+def ends(version: object) -> str:
+    """The button that ends a shadow."""
+    return f"end-{version}"
 
 
 SHED: Final[dict[str, str]] = {
@@ -53,6 +70,31 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
         """Versions that could become a shadow."""
         taken = {one.version for one in self.rollout.shadow} | {self.rollout.stable}
         return tuple(one for one in self.versions if one.number not in taken)
+
+    def is_form(self, place: str) -> bool:
+        """Whether the page has a form with fields there."""
+        shown = {shares(one.version) for one in self.rollout.shadow}
+        return place in shown or (place == ADD and bool(self.choices))
+
+    def place(self, pressed: str, version: object) -> str:
+        """Where a refusal of what was ``pressed`` about ``version`` is told: there, if the page
+        still has it. Who would add what has become a shadow meanwhile may still set its share."""
+        if pressed == ADD and self.is_form(shares(version)):
+            return shares(version)
+        buttons = {ends(one.version) for one in self.rollout.shadow}
+        return pressed if pressed in buttons or self.is_form(pressed) else TOP
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What was refused."""
+
+    place: str
+    """:data:`ADD`, :data:`TOP`, or of a shadow."""
+    text: str
+    """Empty: the form was overtaken, and says so itself."""
+    edit: Editing
+    given: Texts
+    """What stood in the form."""
 
 
 class Bar(msgspec.Struct, frozen=True):

@@ -8,10 +8,14 @@ import msgspec
 
 from control.catalogue import CatalogueEntry
 from control.plans import Plan
+from control.portal.api import ApiRefusal, Tagged
 from control.portal.applications import MANY, make_application, suggested_name
+from control.portal.editing import WAS, Conditions, overtaken
 from control.portal.forms import Form
 from control.portal.session import Visit
 from control.resources import Application, NewKey, Page, Subscription
+from protocol.errors import Code, TollwayError
+from protocol.problems import of_error
 
 NEW: Final = ""
 """Stands for a new application where one is chosen."""
@@ -30,6 +34,12 @@ class Offer(msgspec.Struct, frozen=True):
     """A name for a new application."""
     once: str
     """Makes a repetition of the form safe: it makes no second key."""
+
+    @property
+    def was(self) -> str:
+        """The plans that the form shows, as JSON by application."""
+        shown = {one.application: wished_plan(one) for one in self.subscriptions}
+        return msgspec.json.encode(shown).decode()
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -69,6 +79,11 @@ def _first(plan: Plan) -> tuple[bool, bool, float, int, str]:
     return plan.approval != "automatic", cost > 0, cost, size, plan.name
 
 
+def wished_plan(subscription: Subscription) -> str:
+    """The plan that the subscription has, or asks for."""
+    return subscription.requested_plan or subscription.plan
+
+
 async def take(visit: Visit, model: str, form: Form) -> Taken:
     """Make the application if it is new, subscribe it, and make a key. Raises
     :class:`ApiRefusal`, with the form's field where it is about one.
@@ -79,16 +94,48 @@ async def take(visit: Visit, model: str, form: Form) -> Taken:
     if application == NEW:
         application = form.text("name")
         await make_application(visit, application, {})
-    wish = {"plan": form.text("plan")}
     entry, plan, subscription = await asyncio.gather(
         visit.api.get(f"/catalogue/{model}", CatalogueEntry),
-        visit.api.get(f"/plans/{wish['plan'] or '-'}", Plan),
-        visit.api.put(f"/subscriptions/{application}/{model}", wish, Subscription),
+        visit.api.get(f"/plans/{form.text('plan') or '-'}", Plan),
+        _subscribe(visit, application, model, form),
     )
     key = await make_key(
         visit, {"application": application, "label": form.text("label")}, form.text("once")
     )
     return Taken(entry, application, subscription, plan, key)
+
+
+async def _subscribe(visit: Visit, application: str, model: str, form: Form) -> Subscription:
+    """Subscribe, or move to the plan chosen; not over a plan that the form has not shown."""
+    path, plan = f"/subscriptions/{application}/{model}", form.text("plan")
+    present = await _present(visit, path)
+    if present is not None:
+        now = wished_plan(present.item)
+        if now not in (plan, _shown(form).get(application)):
+            said = f"{application} has {model} under {now} by now: nothing was changed"
+            raise ApiRefusal(of_error(TollwayError(Code.CONFLICT, said))).beside("plan")
+    held = Conditions(if_none_match="*") if present is None else Conditions(if_match=present.etag)
+    try:
+        return await visit.api.put(path, {"plan": plan}, Subscription, **held)
+    except ApiRefusal as refusal:
+        raise overtaken(refusal, "the subscription") from None
+
+
+async def _present(visit: Visit, path: str) -> Tagged[Subscription] | None:
+    try:
+        return await visit.api.get_tagged(path, Subscription)
+    except ApiRefusal as refusal:
+        if refusal.problem.code != Code.NOT_FOUND:
+            raise
+        return None
+
+
+def _shown(form: Form) -> dict[str, str]:
+    """The plans that the form has shown, by application."""
+    try:
+        return msgspec.json.decode(form.text(WAS), type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
 
 
 async def make_key(visit: Visit, body: dict[str, object], once: str) -> NewKey:

@@ -133,6 +133,7 @@ async def shop(control: Control) -> None:
     for path, body in (
         ("models/risk/rollout", {"stable": 1}),
         ("plans/gold", {"title": "Gold"}),
+        ("plans/silver", {"title": "Silver"}),
         ("users/carl", {"role": "consumer", "title": "Carl"}),
         ("applications/shop", {"title": "Shop"}),
         ("subscriptions/shop/risk", {"plan": "gold"}),
@@ -154,8 +155,10 @@ async def shop(control: Control) -> None:
          "plans/gold", {"title": "Theirs"}, "title"),
         (f"{APP}/pins/risk", f"{APP}/pins/risk", {"version": "2", "reason": "Mine"},
          "applications/shop/pins/risk", {"version": 2, "reason": "Theirs"}, "reason"),
+        (f"{APP}/subscriptions/risk", f"{APP}/subscriptions/risk", {"plan": "silver"},
+         "subscriptions/shop/risk", {"plan": "free"}, "plan"),
     ],
-    ids=["application", "user", "plan", "pin"],
+    ids=["application", "user", "plan", "pin", "subscription"],
 )  # fmt: skip
 async def test_a_second_click_overwrites_nobody(
     control: Control,
@@ -176,10 +179,11 @@ async def test_a_second_click_overwrites_nobody(
         late = await admin.post(action, data=form)
         assert late.status_code == 412
         assert "It has changed meanwhile" in late.text
-        assert '<td class="typed">Theirs</td><td class="typed">Mine</td>' in late.text
-        assert 'value="Mine"' in late.text
+        both = f'<td class="typed">{change[theirs]}</td><td class="typed">{mine[theirs]}</td>'
+        assert both in late.text
+        assert f'value="{mine[theirs]}"' in late.text
         form = {**form, **filled_of(late.text, action)}
-    assert (await control.admin.get(f"/api/v1/{path}")).json()[theirs] == "Theirs"
+    assert (await control.admin.get(f"/api/v1/{path}")).json()[theirs] == change[theirs]
     over = re.search(r'name="over" type="checkbox" value="([^"]+)" required', late.text)
     assert over is not None
     form["over"] = over[1].replace("&#34;", '"')
@@ -187,7 +191,7 @@ async def test_a_second_click_overwrites_nobody(
         form["version"] = "1"
     done = await admin.post(action, data=form)
     assert done.status_code == 303, done.text
-    assert (await control.admin.get(f"/api/v1/{path}")).json()[theirs] == "Mine"
+    assert (await control.admin.get(f"/api/v1/{path}")).json()[theirs] == mine[theirs]
 
 
 async def test_what_one_person_and_another_change_of_a_model_is_kept_of_both(
@@ -318,6 +322,71 @@ async def test_a_pin_that_was_moved_is_not_removed(control: Control, visiting: V
     assert kept.status_code == 409
     assert "somebody else has changed the pin" in kept.text
     assert (await control.admin.get(path)).json()["version"] == 2
+
+
+async def test_a_subscription_that_was_moved_is_not_cancelled(
+    control: Control, visiting: Visiting
+) -> None:
+    await shop(control)
+    admin = await visiting("admin")
+    own, path = f"{APP}/subscriptions/risk", "/api/v1/subscriptions/shop/risk"
+    form = await filled(admin, f"{own}/cancel", own)
+    control.clock.advance(1)
+    await control.admin.put(path, json={"plan": "silver"})
+    kept = await admin.post(f"{own}/cancel", data=form)
+    assert kept.status_code == 409
+    assert "somebody else has changed the subscription" in kept.text
+    assert (await control.admin.get(path)).json()["plan"] == "silver"
+
+
+async def test_the_short_way_to_a_key_replaces_no_plan_that_it_has_not_shown(
+    control: Control, visiting: Visiting
+) -> None:
+    await shop(control)
+    admin = await visiting("admin")
+    path = "/api/v1/subscriptions/shop/risk"
+    asked = await admin.get("/portal/subscribe?model=risk")
+    form = {**filled_of(asked.text, "/portal/subscribe"), "application": "shop", "plan": "silver"}
+    await control.admin.put(path, json={"plan": "free"})
+    late = await admin.post("/portal/subscribe", data=form)
+    assert late.status_code == 409
+    assert "shop has risk under free by now: nothing was changed" in late.text
+    assert (await control.admin.get(path)).json()["plan"] == "free"
+    form |= filled_of(late.text, "/portal/subscribe")
+    assert (await admin.post("/portal/subscribe", data=form)).status_code == 200
+    assert (await control.admin.get(path)).json()["plan"] == "silver"
+
+
+async def test_an_alias_that_was_moved_stays_until_a_box_is_ticked(
+    control: Control, visiting: Visiting
+) -> None:
+    await two_published(control)
+    client = await publisher_of(control, visiting)
+    page, path = f"{RISK}/versions/2", "/api/v1/models/risk/aliases/candidate"
+    new = {"If-None-Match": "*"}
+    opened = await filled(client, f"{page}/aliases", page)
+    await control.admin.put(path, json={"version": 1}, headers=new)
+    assert "At other versions" in (await client.get(page)).text
+    form = {**opened, "alias": "candidate", "reason": "mine"}
+    for _ in range(2):
+        late = await client.post(f"{page}/aliases", data=form)
+        assert late.status_code == 412
+        row = re.search(r"Alias candidate.*?</tr>", late.text)
+        assert row is not None
+        assert ("version 1" in row[0], "version 2" in row[0]) == (True, True)
+        assert 'value="mine"' in late.text
+        form |= filled_of(late.text, f"{page}/aliases")
+    assert (await control.admin.get(path)).json()["version"] == 1
+    over = re.search(r'name="over" type="checkbox" value="([^"]+)"', late.text)
+    assert over is not None
+    form["over"] = over[1].replace("&#34;", '"')
+    assert (await client.post(f"{page}/aliases", data=form)).status_code == 303
+    assert (await control.admin.get(path)).json()["version"] == 2
+    again = await client.post(f"{page}/aliases", data={**opened, "alias": "candidate"})
+    assert again.status_code == 303, "it points there already"
+    wrong = await client.post(f"{page}/aliases", data={**opened, "alias": "a/../b"})
+    assert wrong.status_code == 422
+    assert "field-alias-error" in wrong.text
 
 
 def test_a_state_is_kept_as_json() -> None:

@@ -191,10 +191,14 @@ async def test_a_subscription_that_waits_is_approved_or_refused_with_a_reason(
     path, token = "/portal/operate/subscriptions", await token_of(admin)
     assert "shop" in (await admin.get(path)).text
 
-    unsaid = await admin.post(f"{path}/shop/risk/refuse", data={"csrf": token, "reason": ""})
+    form = {"csrf": token, "plan": "gold", "reason": ""}
+    other = await admin.post(f"{path}/shop/risk/approve", data={**form, "plan": "free"})
+    assert other.status_code == 409
+    assert "shop asks for gold on risk by now: nothing was decided" in other.text
+    unsaid = await admin.post(f"{path}/shop/risk/refuse", data=form)
     assert unsaid.status_code == 422
     assert 'role="alert"' in unsaid.text
-    done = await admin.post(f"{path}/shop/risk/approve", data={"csrf": token, "reason": "fine"})
+    done = await admin.post(f"{path}/shop/risk/approve", data={**form, "reason": "fine"})
     assert done.status_code == 303
     assert "Nothing is waiting" in (await admin.get(path)).text
     assert "shop" in (await admin.get("/portal/operate/plans/gold")).text

@@ -1,11 +1,16 @@
 """A model's shadows in the portal."""
 
+import re
+from typing import Any
+
 import pytest
 
+from control.portal.api import Api
 from protocol.shadowing import MirrorCount, MirrorCounts
 from tests.control.audited_models import two_published
 from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.running import Control
+from tests.control.tenants import register
 from tests.control.test_disagreements import example, place, summary, tally
 
 SHADOWS = "/portal/publish/models/risk/shadows"
@@ -31,10 +36,57 @@ async def test_a_publisher_adds_a_shadow_sets_its_share_and_ends_it(
     refused = await publisher.post(SHADOWS, data={**form, "percent": "120"})
     assert refused.status_code == 422
     assert "less than or equal to 100" in refused.text
+    assert refused.text.index('id="share-2"') < refused.text.index("less than or equal to 100")
     assert "Set share" not in (await auditor.get(SHADOWS)).text
     done = await publisher.post(f"{SHADOWS}/2/end", data={"csrf": token})
     assert done.status_code == 303
     assert (await control.admin.get(ROLLOUT)).json()["shadow"] == []
+
+
+async def test_what_is_refused_is_told_where_it_was_pressed_and_touches_no_other_form(
+    control: Control, visiting: Visiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_published(control)
+    register(control, "risk", "admin", "published", 3)
+    begun = {"stable": 1, "shadow": [{"version": 2}], "force": True, "reason": "other columns"}
+    assert (await control.admin.put(ROLLOUT, json=begun)).is_success
+    admin = await visiting("admin")
+    before = (await admin.get(SHADOWS)).text
+    form = {**await filled(admin, f"{SHADOWS}/2/end", SHADOWS)}
+    put = Api.put
+
+    async def overtaken_put(api: Api, path: str, body: object, kind: Any, **more: Any) -> Any:
+        """Somebody else is faster, between the look at the rollout and the change."""
+        monkeypatch.setattr(Api, "put", put)
+        await control.admin.put(ROLLOUT, json={"shadow": [{"version": 2, "percent": 70}]})
+        return await put(api, path, body, kind, **more)
+
+    monkeypatch.setattr(Api, "put", overtaken_put)
+    late = await admin.post(f"{SHADOWS}/2/end", data=form)
+    assert late.status_code == 409
+    [row] = re.findall(r'<th scope="row">.*?</tr>', late.text, re.DOTALL)
+    assert "somebody else has changed the rollout" in row
+    assert late.text.count("somebody else has changed") == 1
+    assert 'name="over"' not in late.text
+    assert added(late.text) == added(before)
+    assert (await control.admin.get(ROLLOUT)).json()["shadow"][0]["percent"] == 70
+
+    share = await filled(admin, SHADOWS)
+    assert share["share"] == "1"
+    assert (await admin.post(f"{SHADOWS}/2/end", data=form)).status_code == 303
+    late = await admin.post(SHADOWS, data={**share, "percent": "5"})
+    assert (late.status_code, late.text.count("somebody else has changed")) == (409, 1)
+    assert (await control.admin.get(ROLLOUT)).json()["shadow"] == []
+    wrong = {**await filled(admin, SHADOWS), "version": "2", "percent": "120"}
+    refused = added((await admin.post(SHADOWS, data=wrong)).text)
+    assert "less than or equal to 100" in refused
+    assert 'value="120"' in refused
+
+
+def added(text: str) -> str:
+    """The form that adds a shadow, but for the state that it is filled in under."""
+    form = text[text.index('aria-label="Add a shadow"') :]
+    return re.sub(r'name="(etag|was)" value="[^"]*"', "", form)
 
 
 @pytest.mark.parametrize("role", ["publisher", "auditor"])
