@@ -142,6 +142,7 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         rtol: float | None = None,
         atol: float | None = None,
         background: int = 100,
+        example: object = None,
         progress: Choice = None,
         timeout_s: float = 300.0,
     ) -> Version:
@@ -156,7 +157,10 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         yours that stay with the version. ``progress`` None shows a bar on a terminal; a function
         gets one line per step. ``timeout_s`` bounds each wait for the server to take it up.
         ``background`` rows of ``X`` are stored with the version, for :meth:`explain` to compare
-        with: at most 1,000; with 0 none are, and the version explains nothing.
+        with: at most 1,000; with 0 none are, and the version explains nothing. ``example`` is the
+        row that callers are shown in the catalogue, forms, samples and OpenAPI document, a mapping
+        by column or values in their order; without it one is made of the columns' ranges. Whoever
+        sees the model sees it.
 
         Raises :class:`ConversionError`, :class:`ParityError` (with the counterexample row), and
         :class:`DeploymentError` when no engine can run it: the traffic stays where it was.
@@ -175,6 +179,7 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
             rtol=rtol,
             atol=atol,
             background=background,
+            example=example,
             progress=progress,
             timeout_s=timeout_s,
         )

@@ -1,7 +1,7 @@
 """From an estimator to a version that answers: the whole way of ``Client.deploy``, in order."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from tollway import errors
@@ -37,6 +37,7 @@ class Deployment:
     rtol: float | None = None
     atol: float | None = None
     background: int = 100
+    example: object = None
     progress: Choice = None
     timeout_s: float = 300.0
 
@@ -146,7 +147,7 @@ class Deployer:
     def _convert(self, wish: Deployment, show: Reporter) -> "Converted":
         from tollway.conversion import convert  # noqa: PLC0415 -- importing tollway stays light
 
-        return convert(
+        converted = convert(
             wish.model,
             wish.X,
             wish.y,
@@ -155,6 +156,11 @@ class Deployer:
             background=wish.background,
             progress=show.step,
         )
+        if wish.example is None:
+            return converted
+        from tollway.conversion.example import with_example  # noqa: PLC0415 -- as above
+
+        return replace(converted, columns=with_example(converted.columns, wish.example))
 
     def _upload(
         self, wish: Deployment, converted: "Converted", show: Reporter

@@ -227,6 +227,27 @@ def test_metrics_must_be_numbers(client: tollway.Client) -> None:
         client.deploy(object(), name="m", metrics={"auc": "good"})  # type: ignore[dict-item]
 
 
+def test_an_example_goes_with_the_columns_and_one_that_is_no_row_stops_it(
+    client: tollway.Client, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*_args: object, **_options: object) -> Converted:
+        return Converted(
+            onnx_bytes=GRAPH,
+            task="regression",
+            inputs=[{"name": "input", "datatype": "FP32", "shape": [-1, 1]}],
+            outputs=[{"name": "prediction", "datatype": "FP32", "shape": [-1, 1]}],
+            columns=[{"name": "age", "type": "integer", "input": "input", "index": 0}],
+        )
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    with pytest.raises(tollway.InvalidRequestError, match="example: column 'age' takes integer"):
+        client.deploy(object(), name="m", example={"age": "old"})
+    assert server.blobs == {}
+    client.deploy(object(), name="m", example=[41])
+    [registered] = server.asked("POST", "/api/v1/models/m/versions")
+    assert json.loads(registered.content)["columns"][0]["example"] == 41
+
+
 def test_a_remote_model_is_published_without_an_upload(
     client: tollway.Client, server: FakeServer
 ) -> None:

@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from tollway import errors
@@ -68,6 +69,10 @@ def deploy(
     background: Annotated[
         int, typer.Option(min=0, max=1000, help="Rows of --data that explanations compare with.")
     ] = 100,
+    example: Annotated[
+        str | None,
+        typer.Option(help="Row that callers are shown, as JSON: by column, or in their order."),
+    ] = None,
     credential: Annotated[
         str, typer.Option(help="Credential for --remote that operators have put on the servers.")
     ] = "",
@@ -80,7 +85,7 @@ def deploy(
     metrics = _metrics(metric or [])
     progress = False if as_json else None
     if remote is not None:
-        _check_remote(file, data, target, rtol, atol)
+        _check_remote(file, data, target, rtol, atol, example)
         with Client() as client:
             version = client.register_remote(
                 name,
@@ -119,10 +124,18 @@ def deploy(
             rtol=rtol,
             atol=atol,
             background=background,
+            example=None if example is None else _example(example),
             progress=progress,
             timeout_s=timeout,
         )
         _show(version, client.url, as_json)
+
+
+def _example(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise typer.BadParameter(f"is not JSON: {error}", param_hint="--example") from None
 
 
 def _check_remote(file: Path | None, *proofs: object) -> None:
@@ -130,7 +143,8 @@ def _check_remote(file: Path | None, *proofs: object) -> None:
         raise typer.BadParameter("give FILE or --remote, not both", param_hint="FILE")
     if any(proof is not None for proof in proofs):
         raise typer.BadParameter(
-            "parity is proven for files: --data, --target, --rtol and --atol say nothing here",
+            "parity is proven for files: --data, --target, --rtol, --atol and --example say"
+            " nothing here",
             param_hint="--remote",
         )
 

@@ -37,6 +37,7 @@ class ColumnSpec(TypedDict):
     categories: NotRequired[list[str] | None]
     null_share: NotRequired[float]
     null: NotRequired[str | None]
+    example: NotRequired[Label]
 
 
 @dataclass(frozen=True, kw_only=True)
