@@ -113,6 +113,10 @@ class Billing:
         params = {} if application is None else {"application": application}
         return list(listing(self._transport, _QUOTAS, QuotaUse, params))
 
+    def statements(self, application: str) -> list[str]:
+        """The months (``2027-01``) of which the application has a statement, the newest first."""
+        return list(listing(self._transport, _statements(application), str))
+
     def statement(self, application: str, month: str) -> Statement:
         """The application's statement of a month (``2027-01``)."""
         found = self._transport.request("GET", _statement(application, month))
@@ -127,7 +131,11 @@ class Billing:
 def _statement(application: str, month: str) -> str:
     if not month.replace("-", "").isdecimal() or not month.isascii():
         raise InvalidRequestError(f"{month!r} is not a month: write it as 2027-01")
-    return f"/api/v1/applications/{check_name(application, 'application')}/statements/{month}"
+    return f"{_statements(application)}/{month}"
+
+
+def _statements(application: str) -> str:
+    return f"/api/v1/applications/{check_name(application, 'application')}/statements"
 
 
 def narrowed(

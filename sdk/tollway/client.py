@@ -43,6 +43,7 @@ from tollway.resources import (
 )
 from tollway.rollouts import Rollouts
 from tollway.routed import Routed
+from tollway.sessions import Sessions
 from tollway.signatures import Signatures
 from tollway.transport import RetryPolicy, Transport
 from tollway.webhook_endpoints import WebhookEndpoints
@@ -90,6 +91,7 @@ class Client(Managed, Evaluated, Ended, Routed, Replayed, Gated):
         self.operations = Operations(self._transport)
         self.audit = AuditLog(self._transport, waiter)
         self.users = Users(self._transport)
+        self.sessions = Sessions(self._transport)
         self.tokens = Tokens(self._transport)
         self.grants = Grants(self._transport)
         self.webhooks = WebhookEndpoints(self._transport)

@@ -141,6 +141,26 @@ class RefusalReport:
     callers: tuple[RefusedCaller, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of control, by the variable that sets it. Passwords are left out."""
+
+    name: str
+    value: str
+    is_default: bool
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The ``version`` and the settings of the control process that answered. ``database``:
+    ``sqlite`` or ``postgresql``."""
+
+    version: str
+    database: str
+    settings: tuple[Setting, ...]
+
+
 class Operations:
     """The part of the management API about how an installation is doing."""
 
@@ -154,6 +174,11 @@ class Operations:
     def workers(self) -> list[WorkerStatus]:
         """The workers that are alive, with their engines; to publishers, those of their models."""
         return list(listing(self._transport, "/api/v1/workers", WorkerStatus))
+
+    def settings(self) -> Settings:
+        """What control was told; for admins and auditors. It is changed by the environment and a
+        restart."""
+        return self._transport.get("/api/v1/settings", Settings)
 
     def latency(
         self,

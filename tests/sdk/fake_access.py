@@ -129,6 +129,13 @@ class FakeAccess:
         named = {"id": f"{application}/{month}", "application": application, "month": month}
         return httpx.Response(200, json={**found, **named})
 
+    def _statements(self, request: httpx.Request, application: str) -> httpx.Response:
+        """Two pages of months, the newest first."""
+        del application
+        first = {"items": ["2027-02"], "next": "2027-02"}
+        last = {"items": ["2027-01"], "next": None}
+        return httpx.Response(200, json=last if "after" in request.url.params else first)
+
     def _usage(self, request: httpx.Request) -> httpx.Response:
         if request.url.params.get("format") == "csv":
             return httpx.Response(200, text="a,b\n1,2\n")

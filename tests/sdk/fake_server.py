@@ -355,6 +355,7 @@ _ROUTES = [
     (r"/api/v1/keys/([^/]+)/revoke", "revoke"),
     (r"/api/v1/usage", "usage"),
     (r"/api/v1/quotas", "quotas"),
+    (r"/api/v1/applications/([^/]+)/statements", "statements"),
     (r"/api/v1/applications/([^/]+)/statements/([^/]+)", "statement"),
     (r"/v2/models/([^/]+)(?:/versions/(\d+))?/stats", "stats"),
     (r"/v2/models/([^/]+)/ready", "ready"),

@@ -133,6 +133,52 @@ def test_the_commands_do_the_same(
     run("users", "delete", "dora")
 
 
+def test_open_logins_are_listed_and_ended(
+    admin: tollway.Client, run: Run, server: tuple[str, str]
+) -> None:
+    for name in ("fay", "gus"):
+        admin.users.put(name, role="consumer", password=PASSWORD)
+    fay, second = (admin.users.log_in("fay", PASSWORD).secret for _ in range(2))
+    other = admin.users.log_in("gus", PASSWORD)
+    with tollway.Client(server[0], fay) as client:
+        own = client.sessions.all()
+        assert [(one.user, one.current) for one in own].count(("fay", True)) == 1
+        assert {one.user for one in own} == {"fay"}
+        with pytest.raises(tollway.NotFoundError):
+            client.sessions.end(other.id)
+        [here] = [one.id for one in own if one.current]
+    assert {one.user for one in admin.sessions.all()} >= {"fay", "gus"}
+    listed = json.loads(run("sessions", "list", "--user", "fay", "--json"))
+    assert {one["id"] for one in listed} == {one.id for one in own}
+    assert here in run("sessions")
+
+    assert json.loads(run("sessions", "end", here, "--json"))["ended"] is True
+    run("users", "me", token=fay, code=1)
+    assert "all sessions of gus" in run("sessions", "end", "--all", "--user", "gus")
+    assert admin.sessions.all("gus") == []
+    assert "all of your sessions" in run("sessions", "end", "--all", token=second)
+    assert admin.sessions.all("fay") == []
+    for wrong in ((), ("x", "--all"), ("x", "--user", "fay")):
+        run("sessions", "end", *wrong, code=2)
+    run("sessions", "end", "x", code=1)
+
+
+def test_settings_are_shown_to_who_looks_after_the_installation(
+    run: Run, admin: tollway.Client
+) -> None:
+    found = admin.operations.settings()
+    assert found.database == "sqlite"
+    everything = json.loads(run("settings", "--json"))
+    assert len(everything["settings"]) == len(found.settings)
+    changed = json.loads(run("settings", "--changed", "--json"))["settings"]
+    assert {one["is_default"] for one in changed} == {False}
+    assert "TOLLWAY_DATA_DIR" in {one["name"] for one in changed}
+    assert "TOLLWAY_USAGE_DAYS_DAYS" in run("settings")
+    admin.users.put("hal", role="consumer", password=PASSWORD)
+    secret = admin.users.log_in("hal", PASSWORD).secret
+    run("settings", token=secret, code=1)
+
+
 def test_models_are_granted_and_transferred_by_command(
     run: Run, admin: tollway.Client, server: tuple[str, str]
 ) -> None:

@@ -218,6 +218,13 @@ def test_usage_and_statements_come_as_csv(run: Run, server: FakeServer) -> None:
     assert (query["application"], query["status"], query["format"]) == ("shop", "503", "csv")
     assert run("statements", "shop", "2027-01", "--csv").out == "a,b\n1,2\n"
     assert run("statements", "shop", "../x").code == 1
+    assert run("statements", "shop", "--csv").code == 2
+
+
+def test_the_months_with_a_statement_are_listed_the_newest_first(run: Run) -> None:
+    assert run("statements", "shop", "--json").json == ["2027-02", "2027-01"]
+    assert run("statements", "shop").out == "month\n2027-02\n2027-01\n"
+    assert run("statements", "../x").code == 1
 
 
 def test_tables_are_tab_separated_lines_in_a_pipe(run: Run, server: FakeServer) -> None:

@@ -27,12 +27,13 @@ from tollway.cli.explain import explain
 from tollway.cli.gates import approvals, approve, ask_approval, gate, refuse, requirements
 from tollway.cli.issuers import issuers
 from tollway.cli.keys import keys
-from tollway.cli.operations import gateways, latency, refusals, workers
+from tollway.cli.operations import gateways, latency, refusals, settings, workers
 from tollway.cli.output import Json, print_json, say
 from tollway.cli.plans import plans
 from tollway.cli.predict import predict
 from tollway.cli.receipts import capture, captures, receipt, replay
 from tollway.cli.rollouts import canary, pin, pins, rollout, shadow, unpin
+from tollway.cli.sessions import sessions
 from tollway.cli.upgrades import upgrade
 from tollway.cli.users import models, read_password, tokens, users
 from tollway.cli.versions import (
@@ -168,6 +169,7 @@ for command in (
     workers,
     latency,
     refusals,
+    settings,
     usage,
     quotas,
     statements,
@@ -187,4 +189,5 @@ app.add_typer(webhooks, name="webhooks")
 app.add_typer(issuers, name="issuers")
 app.add_typer(plans, name="plans")
 app.add_typer(users, name="users")
+app.add_typer(sessions, name="sessions")
 app.add_typer(tokens, name="tokens")

@@ -60,11 +60,16 @@ def usage(
 
 def statements(
     application: Annotated[str, typer.Argument(help="Name of the application.")],
-    month: Annotated[str, typer.Argument(help="The month, as 2027-01.")],
+    month: Annotated[
+        str | None, typer.Argument(help="The month, as 2027-01; without it they are listed.")
+    ] = None,
     as_csv: Csv = False,
     as_json: Json = False,
 ) -> None:
-    """Show what an application has to pay for a month."""
+    """Show what an application has to pay for a month, or list the months with a statement."""
+    if month is None:
+        _list_statements(application, as_csv, as_json)
+        return
     with Client() as client:
         if as_csv:
             sys.stdout.write(client.billing.statement_csv(application, month))
@@ -78,6 +83,17 @@ def statements(
     print_table(_LINES, ([getattr(line, name) for name in _LINES] for line in lines))
     for total in found.totals:
         say(f"total {total.amount} {total.currency}")
+
+
+def _list_statements(application: str, as_csv: bool, as_json: bool) -> None:
+    if as_csv:
+        raise typer.BadParameter("--csv gives the lines of one month: name it", param_hint="MONTH")
+    with Client() as client:
+        months = client.billing.statements(application)
+    if as_json:
+        print_json(months)
+    else:
+        print_table(("month",), ([month] for month in months))
 
 
 def quotas(

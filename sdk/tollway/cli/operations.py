@@ -1,10 +1,11 @@
 """Commands about how an installation is doing: gateways, workers, latency, refusals."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from tollway.cli.output import Json, print_json, print_table
+from tollway.cli.output import Json, print_json, print_table, say
 from tollway.cli.times import moment
 from tollway.client import Client
 
@@ -82,6 +83,26 @@ def gateways(as_json: Json = False) -> None:
     shown = ("id", "version", "counters", "started_at", "seen_at", "lag", "requests_per_s",
              "in_flight")  # fmt: skip
     print_table(shown, ([getattr(one, name) for name in shown] for one in found))
+
+
+def settings(
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only those that are not the default.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the settings of control and its version. The environment and a restart change them."""
+    with Client() as client:
+        found = client.operations.settings()
+    shown = tuple(one for one in found.settings if not (changed and one.is_default))
+    if as_json:
+        print_json(replace(found, settings=shown))
+        return
+    say(f"tollway {found.version} on {found.database}")
+    print_table(
+        ("name", "value", "default", "about"),
+        ((one.name, one.value or None, one.is_default, one.about) for one in shown),
+    )
 
 
 def workers(model: OfModel = None, as_json: Json = False) -> None:
