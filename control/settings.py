@@ -104,6 +104,9 @@ class ControlSettings(BaseSettings):
     gateway_url: str = ""
     """Address of a gateway as this process reaches it, for evaluations that it runs; empty: that of
     `public_url`. The versions' engines are asked there, as the user who evaluates."""
+    gateway_certificate_file: Path | None = None
+    """Certificate (PEM) that this gateway must show, whatever name it is for; unset: one that an
+    authority has issued for its name."""
     evaluations_max: int = Field(default=2, ge=0, le=64)
     """Evaluations that run at once, a process each; more are answered 503. 0: none are run here."""
     evaluation_max_bytes: int = Field(default=64 << 20, ge=1024)

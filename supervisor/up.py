@@ -131,10 +131,14 @@ class Stack:
         return Child(name, module, lambda: environment, (self._lifeline.child_end, *extra))
 
     def _control_settings(self) -> dict[str, str]:
-        # With TLS the certificate is for the name that users know: TOLLWAY_PUBLIC_URL has it.
-        local = {} if self._scheme == "https" else {"TOLLWAY_GATEWAY_URL": self._local_url()}
+        local = {}
+        if "TOLLWAY_GATEWAY_URL" not in os.environ:
+            local["TOLLWAY_GATEWAY_URL"] = self._local_url()
+            if certificate := os.environ.get("TOLLWAY_TLS_CERTIFICATE_FILE"):
+                # It is for the name that users know, which need not lead here.
+                local["TOLLWAY_GATEWAY_CERTIFICATE_FILE"] = certificate
         return {
-            **{name: url for name, url in local.items() if name not in os.environ},
+            **local,
             "TOLLWAY_BIND": f"unix:{self._run_dir}/control.sock",
             "TOLLWAY_ADMIN_TOKEN_FILE": str(self._settings.data.resolve() / "admin.token"),
         }

@@ -61,15 +61,17 @@ def arguments(
     ]
 
 
-def environment(url: str, secret: str, library: Path) -> dict[str, str]:
+def environment(settings: ControlSettings, secret: str, library: Path) -> dict[str, str]:
     """All that the process gets: the credential is here, where only this user sees it."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if settings.gateway_url and settings.gateway_certificate_file is not None:
+        kept["TOLLWAY_PINNED_CERTIFICATE"] = str(settings.gateway_certificate_file.absolute())
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join((str(_SERVER), str(library))),
         # Threads of the numeric libraries reserve address space, which is what is bounded.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "TOLLWAY_URL": url,
+        "TOLLWAY_URL": settings.evaluations_url,
         "TOLLWAY_TOKEN": secret,
     }

@@ -159,7 +159,7 @@ class Evaluations:
         try:
             await self._run_process(
                 arguments(run.model, run.number, run.wish, settings, size),
-                environment(settings.evaluations_url, secret, self._library),
+                environment(settings, secret, self._library),
                 rows,
                 run.progress,
                 settings.evaluation_timeout_s,

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from tollway import errors
+from tollway.trust import trust
 from tollway.version import __version__
 
 T = TypeVar("T")
@@ -60,13 +61,7 @@ class Transport:
             _check_token(token)
             headers["Authorization"] = f"Bearer {token}"
         self._timeout = _limits(timeout_s)
-        try:
-            # On loopback too, where proxies of the environment are not for: SSL_CERT_FILE decides.
-            trusted = httpx.create_ssl_context()
-        except OSError as error:
-            raise errors.ConnectionFailed(
-                f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
-            ) from error
+        trusted = trust()
         try:
             self._http = httpx.Client(
                 base_url=url,

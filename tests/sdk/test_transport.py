@@ -183,6 +183,40 @@ def test_a_private_certificate_of_a_server_on_this_machine_is_trusted_by_the_env
             transport.close()
 
 
+def test_a_pinned_certificate_is_taken_under_any_name_and_no_other_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    for folder in (here, other):
+        folder.mkdir()
+    context, _ = contexts(here, "models.example.org")
+    contexts(other, "127.0.0.1")
+    chain = tmp_path / "chain.pem"  # what follows the first is not trusted
+    chain.write_text((other / "chain.pem").read_text() + (here / "chain.pem").read_text())
+    with _healthy_server() as behind, TlsProxy(context, behind) as proxy:
+        for file, taken in ((here / "chain.pem", True), (chain, False)):
+            monkeypatch.setenv("TOLLWAY_PINNED_CERTIFICATE", str(file))
+            url = f"https://127.0.0.1:{proxy.port}"
+            transport = Transport(url, TOKEN, timeout_s=5, retry=RetryPolicy(attempts=1))
+            if taken:
+                assert transport.request("GET", "/x").status_code == 200
+            else:
+                with pytest.raises(tollway.ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                    transport.request("GET", "/x")
+            transport.close()
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate", "\N{SNOWMAN}"])
+def test_a_pinned_certificate_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "none.pem").write_text(text)
+    monkeypatch.setenv("TOLLWAY_PINNED_CERTIFICATE", str(tmp_path / "none.pem"))
+    with pytest.raises(tollway.ConnectionFailed, match="TOLLWAY_PINNED_CERTIFICATE"):
+        tollway.Client("https://localhost:1", TOKEN)
+
+
 def test_certificates_that_cannot_be_read_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import tollway
 from runtime.start import StartError
 from supervisor.data_directory import FORMAT, open_data_directory
 from tests.fixtures.certificates import contexts
@@ -35,8 +36,10 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_a_port_that_speaks_tls_is_ready_too(tmp_path: Path) -> None:
-    contexts(tmp_path, "localhost")
+def test_a_port_that_speaks_tls_is_ready_too_and_control_knows_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts(tmp_path, "models.example.org")
     process = subprocess.Popen(
         [
             sys.executable,
@@ -62,7 +65,14 @@ def test_a_port_that_speaks_tls_is_ready_too(tmp_path: Path) -> None:
     watch.start()
     with process.stdout as output:
         try:
-            assert output.readline().startswith("ready https://127.0.0.1:")
+            line = output.readline()
+            assert line.startswith("ready https://127.0.0.1:")
+            monkeypatch.setenv("TOLLWAY_PINNED_CERTIFICATE", str(tmp_path / "chain.pem"))
+            url, token = line.split()[1], (tmp_path / "d" / "admin.token").read_text().strip()
+            with tollway.Client(url, token) as client:
+                told = {one.name: one.value for one in client.operations.settings().settings}
+            assert told["TOLLWAY_GATEWAY_URL"] == url
+            assert told["TOLLWAY_GATEWAY_CERTIFICATE_FILE"] == str(tmp_path / "chain.pem")
         finally:
             watch.cancel()
             process.terminate()

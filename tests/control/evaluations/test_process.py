@@ -102,7 +102,7 @@ async def test_the_clients_own_command_runs_bounded_and_its_words_are_understood
     assert all(secret not in argument for argument in given)
     progress = Progress()
     with rows() as file:
-        environ = environment("http://127.0.0.1:9", secret, library)
+        environ = environment(ControlSettings(gateway_url="http://127.0.0.1:9"), secret, library)
         await run_process(given, environ, file, progress, LONG_S)
     assert progress.failure is not None
     assert "the gateway did not answer" in progress.failure.detail
