@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from control.caller_pages import Looked
 from control.store.callers import DAY_MS, Callers
 from control.store.notices import ANNOUNCED, HELD, Notices
 from protocol.errors import Code, TollwayError
@@ -44,11 +45,9 @@ class DeprecationJob:
         due = [(name, at) for name, at in due_notices(sunset, now) if name not in told]
         if not due:
             return 0
-        callers = [
-            caller
-            for caller in self._callers.of(version.model, version.number, self._caller_days)
-            if not caller.ended
-        ]
+        looked = Looked.back(self._caller_days, now)
+        called = self._callers.every(version.model, version.number, looked)
+        callers = [caller for caller in called if not caller.ended]
         left = None if sunset is None else max((sunset * 1000 - now) // DAY_MS, 0)
         announced = (ANNOUNCED, 0) in due
         action = "deprecation.announced" if announced else "deprecation.sunset_near"

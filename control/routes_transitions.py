@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from control.middleware import require
-from control.routes_conventions import errors
+from control.routes_conventions import After, Limit, errors
 from control.routes_parts import part
 from control.transition_resources import RetirementReport, TransitionReport
 from control.transitions import Transitions
@@ -31,10 +31,13 @@ def transition_router() -> APIRouter:
         number: VersionNumber,
         _actor: manager,
         days: Days = 30,
+        limit: Limit = 100,
+        after: After = "",
     ) -> TransitionReport:
         """Who still calls the version, how often, since when and by which way, and whether they
-        would get other answers from its successor."""
-        return transitions.transition(model, number, days)
+        would get other answers from its successor. The busiest first; all pages are of the time
+        that the first one looked at."""
+        return transitions.transition(model, number, days, limit, after)
 
     @router.get("/models/{model}/retirement-report", responses=errors(404, 422))
     def retirement_report(

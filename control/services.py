@@ -204,9 +204,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
     webhooks = build_webhooks(settings, database, clock, metrics)
     stop = threading.Event()
     usage = usage_parts(settings, database, clock, stop)
-    transitions = transition_parts(
-        settings, registry, usage.reports, disagreements, captures, workers, clock
-    )
+    transitions = transition_parts(settings, registry, disagreements, captures, workers, clock)
     return Services(
         settings=settings,
         clock=clock,

@@ -1,6 +1,6 @@
 """Whether callers would get other answers from a version's successor: what shadows have found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from control.store.disagreements import DisagreementStore
@@ -21,15 +21,18 @@ class ShadowedAnswers:
         self._clock = clock
 
     def compared(
-        self, model: str, version: int, successor: int
+        self, model: str, version: int, successor: int, named: Sequence[str]
     ) -> Mapping[str, AnswersOfSuccessor]:
-        """Application -> how the answers compare; nothing for those of whom nothing is known."""
+        """Application, of those ``named`` -> how the answers compare; nothing for those of whom
+        nothing is known."""
         hour = self._clock() // HOUR_MS
         found: dict[str, Tally] = {}
         for shadow, answered in ((successor, version), (version, successor)):
-            tallies = self._disagreements.tallies(model, shadow, hour - LOOKED_AT_HOURS, hour + 1)
-            for (against, application, segment), tally in tallies.items():
-                if against == answered and not segment and application not in found:
+            tallies = self._disagreements.tallies(
+                model, shadow, hour - LOOKED_AT_HOURS, hour + 1, answered, named
+            )
+            for (_, application, segment), tally in tallies.items():
+                if not segment and application not in found:
                     found[application] = tally
         return {application: answers_of(tally) for application, tally in found.items()}
 

@@ -9,7 +9,6 @@ from control.store.callers import Callers
 from control.store.captures import Captures
 from control.store.disagreements import DisagreementStore
 from control.store.notices import Notices
-from control.store.usage_reading import UsageReports
 from control.store.workers import Workers
 from control.successor_answers import ShadowedAnswers
 from control.transitions import Transitions
@@ -34,14 +33,13 @@ class TransitionParts(NamedTuple):
 def transition_parts(
     settings: ControlSettings,
     registry: Registry,
-    reports: UsageReports,
     disagreements: DisagreementStore,
     captures: Captures,
     workers: Workers,
     clock: Clock,
 ) -> TransitionParts:
     """Build them; nothing runs before the jobs are opened."""
-    callers = Callers(registry.database, reports, clock)
+    callers = Callers(registry.database)
     notices = Notices(registry.database)
     return TransitionParts(
         reports=Transitions(

@@ -74,10 +74,15 @@ class TransitionReport(_Resource):
     held_by: list[str]
     """What sends calls to the version: it cannot be retired before that is moved or ended."""
     requests: int
+    """Of all applications, on the page or not."""
+    applications: int
+    """All that called."""
     callers: list[CallerItem]
-    """The busiest first."""
-    more_callers: int
-    """Callers beyond the longest list that is given."""
+    """One page of them, the busiest first, those as busy by name."""
+    next: str | None = Field(
+        description="`after` of the following page, which looks at the same time as this one; null "
+        "at the end."
+    )
 
 
 class QualityItem(_Resource):

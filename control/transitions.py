@@ -1,10 +1,18 @@
 """The transition report of a version and the retirement report of a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from control.caller_pages import Looked, asked, cursor
 from control.retirement_rules import Quality, Weighed, advise
-from control.store.callers import DAY_MS, WEEK_DAYS, Caller, Callers
+from control.store.callers import (
+    DAY_MS,
+    NOBODY_CALLED,
+    WEEK_DAYS,
+    Caller,
+    Callers,
+    Traffic,
+)
 from control.store.captures import Captures, Sought
 from control.transition_resources import (
     AnswersOfSuccessor,
@@ -17,6 +25,7 @@ from control.transition_resources import (
     TransitionReport,
     Trend,
 )
+from control.usage_tiers import DAY
 from protocol.evidence import Evidence
 from registry.clock import Clock, rfc3339
 from registry.criteria import Measure
@@ -25,8 +34,6 @@ from registry.measures import Untold, smaller_is_better
 from registry.service import Registry
 from registry.store.versions import VersionRecord
 
-MAX_CALLERS: Final = 1000
-"""Callers in one report."""
 _PAGE: Final = 500
 _RISING: Final = 1.2
 _FALLING: Final = 0.8
@@ -36,7 +43,7 @@ class SuccessorAnswers(Protocol):
     """Who knows whether the successor answers as the version does."""
 
     def compared(
-        self, model: str, version: int, successor: int
+        self, model: str, version: int, successor: int, named: Sequence[str]
     ) -> Mapping[str, AnswersOfSuccessor]:
         """Application -> how the answers compare; nothing for those of whom nothing is known."""
 
@@ -61,19 +68,27 @@ class Transitions:
         self._captures = captures
         self._clock = clock
 
-    def transition(self, model: str, number: int, days: int) -> TransitionReport:
-        """Who called the version within the last ``days``, and what its end would change for them.
-        Raises ``MODEL_NOT_FOUND`` or ``VERSION_NOT_FOUND``."""
+    def transition(
+        self, model: str, number: int, days: int, limit: int, after: str = ""
+    ) -> TransitionReport:
+        """Who called the version within the last ``days``, and what its end would change for them:
+        the page of ``limit`` callers behind ``after``. Raises ``MODEL_NOT_FOUND``,
+        ``VERSION_NOT_FOUND`` or, for what is no cursor of the report, ``INVALID``."""
         version = self._registry.versions.get(model, number)
         now = self._clock()
         ending = version.deprecation
         successor = None if ending is None else ending.successor
         sunset = None if ending is None else ending.sunset
         left = None if sunset is None else (sunset * 1000 - now) // DAY_MS
-        callers = self._callers.of(model, number, days)
-        known = {} if successor is None else self._answers.compared(model, number, successor)
-        pinned = self._callers.pinned_to(model, number)
-        captured = self._captured(model, number) if successor is not None else frozenset()
+        looked, behind = asked(days, after, now)
+        page = self._callers.page(model, number, looked, limit, behind)
+        named = [caller.application for caller in page.callers]
+        pinned = self._callers.pinned_to(model, number, named)
+        known: Mapping[str, AnswersOfSuccessor] = {}
+        captured: frozenset[str] = frozenset()
+        if successor is not None:
+            known = self._answers.compared(model, number, successor, named)
+            captured = self._captured(model, number)
         return TransitionReport(
             model=model,
             version=number,
@@ -88,18 +103,19 @@ class Transitions:
             held_by=[]
             if ending is None
             else self._registry.deprecations.get(model, number).held_by,
-            requests=sum(caller.requests for caller in callers),
+            requests=page.requests,
+            applications=page.applications,
             callers=[
                 _caller(
                     one,
-                    now,
+                    looked,
                     one.application in pinned,
                     known.get(one.application)
                     or _unknown(successor, captured=one.application in captured),
                 )
-                for one in callers[:MAX_CALLERS]
+                for one in page.callers
             ],
-            more_callers=max(len(callers) - MAX_CALLERS, 0),
+            next=cursor(looked, page.callers[-1].place) if page.more else None,
         )
 
     def retirement(self, model: str, days: int) -> RetirementReport:
@@ -108,7 +124,11 @@ class Transitions:
         now = self._clock()
         present = [v for v in self._versions(model) if v.state not in {"retired", "rejected"}]
         memory = self._memory(model)
-        weighed = [self._weigh(one, days, now, memory.get(one.number)) for one in present]
+        traffic = self._callers.traffic(model, Looked.back(days, now))
+        weighed = [
+            self._weigh(one, traffic.get(one.number, NOBODY_CALLED), now, memory.get(one.number))
+            for one in present
+        ]
         scales = [scale for scale, _ in weighed]
         items = []
         for scale, item in weighed:
@@ -132,9 +152,8 @@ class Transitions:
                 return found
 
     def _weigh(
-        self, version: VersionRecord, days: int, now: int, memory_bytes: int | None
+        self, version: VersionRecord, traffic: Traffic, now: int, memory_bytes: int | None
     ) -> tuple[Weighed, RetirementItem]:
-        callers = self._callers.of(version.model, version.number, days)
         engines = self._registry.versions.serving(version).engines
         newest = self._newest_evidence(version)
         quality = None if newest is None else _quality(newest)
@@ -146,13 +165,12 @@ class Transitions:
             age_days=(now - version.created_at) // DAY_MS,
             aliases=tuple(aliases),
             quality=quality,
-            requests=sum(caller.requests for caller in callers),
-            callers=len(callers),
+            requests=traffic.requests,
+            callers=traffic.callers,
             engines=len(engines),
             memory_bytes=memory_bytes,
             sunset_days=None if sunset is None else (sunset * 1000 - now) // DAY_MS,
         )
-        last = max((caller.last_ms for caller in callers), default=None)
         item = RetirementItem(
             version=version.number,
             state=version.state,
@@ -169,13 +187,13 @@ class Transitions:
                 rows_name=newest.rows_name,
             ),
             traffic=TrafficItem(
-                requests=scale.requests,
-                errors=sum(caller.errors for caller in callers),
-                callers=scale.callers,
-                last_call_at=None if last is None else rfc3339(last),
+                requests=traffic.requests,
+                errors=traffic.errors,
+                callers=traffic.callers,
+                last_call_at=None if traffic.last_ms is None else rfc3339(traffic.last_ms),
             ),
             cost=CostItem(
-                compute_ms=round(sum(caller.compute_ms for caller in callers), 3),
+                compute_ms=traffic.compute_ms,
                 engines=len(engines),
                 memory_bytes=memory_bytes,
                 artifact_bytes=sum(blob.size for _, blob in version.manifest.blobs()),
@@ -213,7 +231,9 @@ def _quality(evidence: Evidence) -> Quality | None:
     )
 
 
-def _caller(caller: Caller, now: int, pinned: bool, answers: AnswersOfSuccessor) -> CallerItem:
+def _caller(
+    caller: Caller, looked: Looked, pinned: bool, answers: AnswersOfSuccessor
+) -> CallerItem:
     return CallerItem(
         application=caller.application,
         consumer=caller.consumer,
@@ -227,16 +247,16 @@ def _caller(caller: Caller, now: int, pinned: bool, answers: AnswersOfSuccessor)
         last_call_at=rfc3339(caller.last_ms),
         last_week=caller.last_week,
         week_before=caller.week_before,
-        trend=trend(caller, now),
+        trend=trend(caller, looked),
         answers=answers,
     )
 
 
-def trend(caller: Caller, now: int) -> Trend:
+def trend(caller: Caller, looked: Looked) -> Trend:
     """How the last seven days compare with the seven before them."""
     if not caller.last_week:
         return "stopped"
-    if not caller.week_before and caller.first_ms // DAY_MS > now // DAY_MS - WEEK_DAYS:
+    if not caller.week_before and caller.first_ms // DAY_MS > looked.minute // DAY - WEEK_DAYS:
         return "new"
     if caller.last_week > caller.week_before * _RISING:
         return "rising"

@@ -72,7 +72,8 @@ class Upgrades:
             self._registry.versions.get(model, number, callable_only=callable_only)
             for number in versions
         )
-        known = ShadowedAnswers(self._disagreements, self._clock).compared(model, *versions)
+        shadowed = ShadowedAnswers(self._disagreements, self._clock)
+        known = shadowed.compared(model, *versions, [application])
         sought = Sought(model, application, before.number)
         ending = before.deprecation
         return UpgradePreview(

@@ -47,6 +47,7 @@ async def deprecation_page(
     model: str,
     number: int,
     days: int = 30,
+    after: str = "",
     refusal: ApiRefusal | None = None,
     form: Form | None = None,
 ) -> Response:
@@ -59,7 +60,7 @@ async def deprecation_page(
         visit.api.get(
             f"/publishing/{model}/versions", Page[PublishedVersionItem], limit=MAX_VERSIONS
         ),
-        visit.api.get(f"{at}/transition-report", TransitionReport, days=days),
+        visit.api.get(f"{at}/transition-report", TransitionReport, days=days, after=after),
     )
     typed = None if form is None else typed_texts(form)
     edit = editing(LABELS, texts(ending), version.etag, form, refusal, typed)
@@ -76,16 +77,17 @@ async def deprecation_page(
         ending=ending,
         successors=successors(others.items, number),
         report=report,
+        after=after,
     )
 
 
 def _add_reports(router: APIRouter) -> None:
     @router.get("/publish/models/{model}/versions/{number}/deprecation")
     async def get_deprecation_page(
-        visit: PublishReader, model: str, number: int, days: Days = 30
+        visit: PublishReader, model: str, number: int, days: Days = 30, after: After = ""
     ) -> Response:
         """How the version ends, who still calls it, and what its end would change for them."""
-        return await deprecation_page(visit, model, number, days)
+        return await deprecation_page(visit, model, number, days, after)
 
     @router.get("/publish/models/{model}/retirement")
     async def retirement_page(visit: PublishReader, model: str, days: Days = 30) -> Response:

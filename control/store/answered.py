@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.store.tables import applications
-from control.store.usage_reading import to_marks
 from control.store.usage_rollups import TIERS, read_marks
+from control.store.usage_sources import to_marks
 from control.usage_tiers import floor
 from protocol.buckets import bucket
 from registry.clock import rfc3339

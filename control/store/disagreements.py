@@ -1,6 +1,6 @@
 """Disagreements of shadow versions in SQL: each taken in once, by hour and by minute."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -107,22 +107,31 @@ class DisagreementStore:
         return True
 
     def tallies(
-        self, model: str, version: int, start_hour: int, end_hour: int
+        self,
+        model: str,
+        version: int,
+        start_hour: int,
+        end_hour: int,
+        against: int | None = None,
+        applications: Sequence[str] | None = None,
     ) -> dict[Dimensions, Tally]:
-        """Sums from one hour up to, not including, another."""
+        """Sums from one hour up to, not including, another; beside one version and of some
+        applications, if named."""
         table = disagreements.c
+        query = sa.select(table.against, table.application, table.segment, table.tally).where(
+            table.model == model,
+            table.version == version,
+            table.hour >= start_hour,
+            table.hour < end_hour,
+        )
+        if against is not None:
+            query = query.where(table.against == against)
+        if applications is not None:
+            query = query.where(table.application.in_(applications))
         found: dict[Dimensions, Tally] = {}
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(table.against, table.application, table.segment, table.tally).where(
-                    table.model == model,
-                    table.version == version,
-                    table.hour >= start_hour,
-                    table.hour < end_hour,
-                )
-            )
-            for against, application, segment, tally in rows:
-                found.setdefault((against, application, segment), Tally()).add(_decode(tally))
+            for of_version, application, segment, tally in connection.execute(query):
+                found.setdefault((of_version, application, segment), Tally()).add(_decode(tally))
         return found
 
     def examples(

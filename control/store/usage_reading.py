@@ -1,21 +1,20 @@
 """Reports over the roll-ups: sums are added up by the database, histograms for each group."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.latency_report import LatencyReport, cut, reading, report
 from control.reach import Reach
-from control.store.reach import is_restricted, narrowed, reaches
-from control.store.usage_rollups import FOLDED, TIERS, read_marks
-from control.store.usage_tables import usage_blocks, usage_summaries
+from control.store.reach import narrowed
+from control.store.usage_rollups import read_marks
+from control.store.usage_sources import Source, by_code, sources_of, to_marks
 from control.usage_report import FIGURES, Group, Sums, UsageQuery, continued, cursor, items
 from control.usage_resources import UsageItem, UsagePage
 from control.usage_tiers import (
-    BLOCKS,
     DAY,
     HOUR,
     MINUTE,
@@ -24,21 +23,15 @@ from control.usage_tiers import (
     Marks,
     Segment,
     ceiling,
-    cube_for,
     floor,
-    in_blocks,
     segments,
 )
 from registry.store.database import Database
 
 _GROWTH: Final = 8
 """How many times as long as the piece before the next may be."""
-_NAMED_SPANS: Final = 128
-"""So many spans are named one by one: an index then finds the callers in each of them."""
 _LONGEST_ASKED: Final = 3
 """Spans that are asked for where a page ends."""
-_INDEXED: Final[frozenset[Dimension]] = frozenset({"application", "key", "model"})
-"""Dimensions that indexes of the tiers begin with."""
 PAGE_ITEMS: Final = 10_000
 """The most that a page has; read at once where the whole report is wanted."""
 
@@ -87,11 +80,6 @@ class UsageReports:
             more = continued(query, page.next) if page.next is not None else None
 
 
-def to_marks(marks: Mapping[str, int]) -> Marks:
-    """The marks of the tiers."""
-    return Marks(marks.get(FOLDED, 0), *(marks.get(name, 0) for name in Marks._fields[1:]))
-
-
 def _groups(
     connection: Connection,
     database: Database,
@@ -113,7 +101,7 @@ def _groups(
         if query.step is not None:
             end = min(_piece_end(start, steps, query.step_minutes, marks), end)
         groups: dict[Group, Sums] = {}
-        sources = _sources(reach, query, segments(start, end, query.step_minutes, marks), marks)
+        sources = sources_of(reach, query, segments(start, end, query.step_minutes, marks), marks)
         between = _Between(None, None)
         if query.by and _is_one_step(query, start, end):
             between = _page_in_step(connection, query, sources, wanted - given, start)
@@ -173,7 +161,7 @@ def _next_used(
     ):
         if part.start >= part.end:
             continue
-        [source] = _sources(reach, query._replace(by=()), [part], marks)
+        [source] = sources_of(reach, query._replace(by=()), [part], marks)
         minute = source.table.c.minute
         found = connection.execute(
             sa.select(minute).where(source.condition()).order_by(minute).limit(1)
@@ -181,58 +169,6 @@ def _next_used(
         if found is not None:
             return max(start, min(int(found), query.end))
     return query.end
-
-
-class _Source(NamedTuple):
-    """Roll-ups of one grain that follow on one another."""
-
-    table: sa.Table
-    part: Segment
-    rows: sa.ColumnElement[bool]
-    """Which of the table's rows, whatever their minute."""
-
-    def spans(self) -> range:
-        """The minutes at which the roll-ups begin."""
-        return range(self.part.start, self.part.end, self.part.grain)
-
-    def condition(self) -> sa.ColumnElement[bool]:
-        """Which of the table's rows."""
-        minute, spans = self.table.c.minute, self.spans()
-        if len(spans) <= _NAMED_SPANS:
-            return sa.and_(self.rows, minute.in_(list(spans)))
-        return sa.and_(self.rows, minute >= self.part.start, minute < self.part.end)
-
-
-def _sources(reach: Reach, query: UsageQuery, parts: list[Segment], marks: Marks) -> list[_Source]:
-    """Where the roll-ups of ``parts`` are, and which of them."""
-    needed: set[Dimension] = {*query.by, *query.only}
-    if is_restricted(reach):
-        needed |= {"application", "model"}
-    if query.step is None:
-        parts = in_blocks(parts, marks)
-    return [_source(reach, query, needed, part) for part in parts]
-
-
-def _source(reach: Reach, query: UsageQuery, needed: set[Dimension], part: Segment) -> _Source:
-    restricted = is_restricted(reach)
-    filtered = restricted or not _INDEXED.isdisjoint(query.only)
-    cube = cube_for(needed, part.grain, filtered=filtered) if part.folded else None
-    if cube is not None:
-        table = usage_summaries
-        conditions = [table.c.cube == cube.name, table.c.grain == part.grain]
-        # Where they are none of its dimensions they are empty, and stand before others in its key.
-        between: tuple[Dimension, ...] = ("application", "key")
-        conditions += [table.c[name] == "" for name in between if name not in cube.dimensions]
-    elif part.grain in BLOCKS:
-        table = usage_blocks
-        conditions = [table.c.grain == part.grain]
-    else:
-        table = TIERS[part.grain]
-        conditions = []
-    conditions += [table.c[name] == value for name, value in query.only.items()]
-    if restricted:
-        conditions.append(reaches(reach, table.c.application, table.c.model))
-    return _Source(table, part, sa.and_(sa.true(), *conditions))
 
 
 class _Between(NamedTuple):
@@ -254,7 +190,7 @@ class _Between(NamedTuple):
 
 
 def _page_in_step(
-    connection: Connection, query: UsageQuery, sources: list[_Source], wanted: int, start: int
+    connection: Connection, query: UsageQuery, sources: list[Source], wanted: int, start: int
 ) -> _Between:
     """Which groups to read of one step: those behind the page before, up to one that this page ends
     at, or before.
@@ -271,7 +207,7 @@ def _page_in_step(
     spans = ((source, minute) for source in longest for minute in reversed(source.spans()))
     found: set[tuple[str | int, ...]] = set()
     for source, minute in islice(spans, _LONGEST_ASKED):
-        place = [_by_code(connection, source.table.c[name]) for name in query.by]
+        place = [by_code(connection, source.table.c[name]) for name in query.by]
         of_span = sa.and_(source.rows, source.table.c.minute == minute)
         rows = connection.execute(
             sa.select(*place)
@@ -287,15 +223,7 @@ def _page_in_step(
 
 
 def _place(connection: Connection, table: sa.Table, by: tuple[Dimension, ...]) -> sa.Tuple:
-    return sa.tuple_(*(_by_code(connection, table.c[name]) for name in by))
-
-
-def _by_code(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The column in the order that Python sorts by, whatever the database's language is."""
-    # SQLite does so by itself, and uses no index where it is told to.
-    if connection.dialect.name == "sqlite" or not isinstance(column.type, sa.String):
-        return column
-    return column.collate("C")
+    return sa.tuple_(*(by_code(connection, table.c[name]) for name in by))
 
 
 def _literals(values: tuple[str | int, ...]) -> sa.Tuple:
@@ -306,7 +234,7 @@ def _read(
     connection: Connection,
     database: Database,
     query: UsageQuery,
-    source: _Source,
+    source: Source,
     between: _Between,
 ) -> Iterator[tuple[Group, Sums]]:
     """The groups of a source."""

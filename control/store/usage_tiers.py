@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control import histogram
-from control.store.usage_reading import to_marks
 from control.store.usage_rollups import FOLDED, SUMS, lock, read_marks, set_mark, spread
+from control.store.usage_sources import to_marks
 from control.store.usage_tables import (
     usage_blocks,
     usage_charges,

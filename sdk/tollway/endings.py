@@ -15,6 +15,7 @@ from tollway.transport import Transport
 
 _REPLAYING: Final = 4
 """Callers whose captures are scored again at one time."""
+_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,12 @@ class TransitionReport:
     note: str = ""
     held_by: tuple[str, ...] = ()
     requests: int
+    applications: int
+    """All that called."""
     callers: tuple[CallerUse, ...] = ()
-    more_callers: int = 0
+    """The busiest of them, the busiest first."""
+    next: str | None = None
+    """None: there are no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,16 +200,15 @@ class Ended:
         return self._registry.retire(name, number, reason)
 
     def transition_report(
-        self, name: str, number: int, *, days: int = 30, replay: int = 0
+        self, name: str, number: int, *, days: int = 30, limit: int = 1000, replay: int = 0
     ) -> TransitionReport:
         """Who called the version within the last ``days``, by which way and since when, and whether
-        its successor would answer them otherwise.
+        its successor would answer them otherwise: the ``limit`` busiest, fetched page by page.
 
         Of callers whom no shadow has compared, the last ``replay`` captured requests are scored
         again on the successor, which takes two requests each; 0: none are.
         """
-        path = _path(name, number, "transition-report")
-        report = self._transport.get(path, TransitionReport, {"days": days})
+        report = self._transition_report(_path(name, number, "transition-report"), days, limit)
         if not replay or report.successor is None:
             return report
         replayer = self._predictions.replayer()
@@ -212,6 +216,17 @@ class Ended:
         with ThreadPoolExecutor(_REPLAYING, "tollway-replay") as pool:
             replayed = partial(self._replayed, report, replayer, count=replay)
             return replace(report, callers=tuple(pool.map(replayed, report.callers)))
+
+    def _transition_report(self, path: str, days: int, limit: int) -> TransitionReport:
+        left = max(limit, 1)
+        params: dict[str, str | int] = {"days": days, "limit": min(left, _PAGE)}
+        report = page = self._transport.get(path, TransitionReport, params)
+        callers = list(page.callers)
+        while page.next is not None and len(callers) < left:
+            params |= {"limit": min(left - len(callers), _PAGE), "after": page.next}
+            page = self._transport.get(path, TransitionReport, params)
+            callers += page.callers
+        return replace(report, callers=tuple(callers), next=page.next)
 
     def _replayed(
         self, report: TransitionReport, replayer: Replayer, caller: CallerUse, *, count: int

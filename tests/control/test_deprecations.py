@@ -1,5 +1,6 @@
 """Who hears of a version's end, who still calls, and what may go."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tollway
 from control.deprecations import due_notices
 from control.store.callers import DAY_MS
 from control.store.pin_rows import pins
@@ -20,6 +22,7 @@ from tests.control.running import START_MS, Control, run
 from tests.control.test_composition import MODEL, report
 from tests.control.test_usage import lines, record
 from tests.registry import models_onnx
+from tollway import endings
 
 PATH = "/api/v1/models/risk/versions/1"
 
@@ -280,6 +283,38 @@ async def test_the_successors_answers_are_known_where_it_was_a_shadow(control: C
     assert answers["bank"]["basis"] == "unknown"
 
 
+async def test_callers_are_listed_page_by_page_the_busiest_first(
+    control: Control, environment: None
+) -> None:
+    await published(control, 1)
+    await called(control, "s1", "shop", "bank", "desk", "shop")
+    path = f"{PATH}/transition-report"
+
+    first = (await control.admin.get(path, params={"limit": 2})).json()
+    rest = (await control.admin.get(path, params={"limit": 2, "after": first["next"]})).json()
+    other = await control.admin.get(path, params={"days": 7, "after": first["next"]})
+
+    def taken(limit: int) -> tuple[list[str], str | None]:
+        with tollway.Client() as client:
+            report = client.transition_report("risk", 1, limit=limit)
+        assert (report.requests, report.applications) == (4, 3)
+        return [caller.application for caller in report.callers], report.next
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(endings, "_PAGE", 2)
+        all_of_them = await asyncio.to_thread(taken, 10)
+        some = await asyncio.to_thread(taken, 2)
+
+    pages = [[caller["application"] for caller in page["callers"]] for page in (first, rest)]
+    assert pages == [["shop", "bank"], ["desk"]]
+    assert [(page["requests"], page["applications"]) for page in (first, rest)] == [(4, 3)] * 2
+    assert rest["next"] is None
+    assert (other.status_code, "query.after" in other.text) == (422, True)
+    assert all_of_them == (["shop", "bank", "desk"], None)
+    assert some[0] == ["shop", "bank"]
+    assert some[1] is not None
+
+
 async def test_a_report_on_what_does_not_exist_is_not_found(control: Control) -> None:
     assert (await control.admin.get(f"{PATH}/transition-report")).status_code == 404
     missing = await control.admin.get("/api/v1/models/nothing/retirement-report")
@@ -300,8 +335,6 @@ async def test_the_command_line_deprecates_reports_and_retires(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import asyncio
-
     await published(control)
     await called(control, "s1", "shop")
     sunset, start, end = at(40), at(20), at(20.5)
@@ -316,7 +349,7 @@ async def test_the_command_line_deprecates_reports_and_retires(
         "--json",
     )  # fmt: skip
     report_text = await tollway("transition-report", "risk", "1")
-    report_json = await tollway("transition-report", "risk", "1", "--json")
+    report_json = await tollway("transition-report", "risk", "1", "--limit", "1", "--json")
     weighed_text = await tollway("retirement-report", "risk")
     retired = await tollway("retire", "risk", "1")
 

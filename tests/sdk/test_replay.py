@@ -192,7 +192,7 @@ def captured(id: str) -> dict[str, object]:
 
 REPORT = {
     "model": "risk", "version": 1, "state": "deprecated", "generated_at": "2027-01-15T08:00:00Z",
-    "days": 30, "successor": 2, "requests": 12,
+    "days": 30, "successor": 2, "requests": 12, "applications": 1,
     "callers": [
         {
             "application": "shop", "requests": 12, "errors": 0, "rows": 12, "trend": "new",

@@ -75,6 +75,9 @@ def transition_report(
     model: ModelName,
     number: Number,
     days: Days = 30,
+    limit: Annotated[
+        int, typer.Option(help="At most so many callers, the busiest first.", min=1)
+    ] = 1000,
     replay: Annotated[
         int,
         typer.Option(
@@ -85,7 +88,7 @@ def transition_report(
 ) -> None:
     """Show who still calls a version, and what its end would change for them."""
     with Client() as client:
-        report = client.transition_report(model, number, days=days, replay=replay)
+        report = client.transition_report(model, number, days=days, limit=limit, replay=replay)
     if as_json:
         print_json(report)
         return
@@ -100,7 +103,7 @@ def transition_report(
             "note": report.note or None,
             "held by": report.held_by,
             "requests": f"{report.requests} in {report.days} days",
-            "callers": len(report.callers) + report.more_callers,
+            "callers": report.applications,
         }
     )
     print_table(

@@ -1,6 +1,8 @@
 """Requirements, deprecations and uploads by form."""
 
+import html
 import json
+import re
 
 import httpx
 import msgspec
@@ -12,6 +14,7 @@ from tests.control.portal.conftest import Visiting, filled, token_of
 from tests.control.portal.publishing_world import HOSTILE, uninspected
 from tests.control.portal.test_publish import RISK, publisher, send
 from tests.control.running import Control
+from tests.control.test_usage import lines, record
 from tests.registry import models_onnx
 
 MODEL = models_onnx.linear().SerializeToString()
@@ -80,6 +83,26 @@ async def test_a_version_is_deprecated_and_retired(control: Control, visiting: V
     reports = await visitor.get(f"{RISK}/retirement")
     assert reports.status_code == 200
     assert (await visitor.get(f"{RISK}/callers")).status_code == 200
+
+
+async def test_callers_of_an_ending_version_have_pages(
+    control: Control, visiting: Visiting
+) -> None:
+    visitor = await publisher(control, visiting)
+    names = [f"app-{number:03}" for number in range(101)]
+    calls = [record(application=name) for name in names]
+    control.services.usage.store.ingest("g1", "s1", 0, lines(calls))
+    at = f"{RISK}/versions/1/deprecation"
+    first = await visitor.get(at)
+    assert "101 calls by 101 applications" in first.text
+    assert names[99] in first.text
+    assert names[100] not in first.text
+    [following] = re.findall(r'href="([^"]+after=[^"]+)"', first.text)
+    rest = await visitor.get(html.unescape(following))
+    assert names[100] in rest.text
+    assert names[0] not in rest.text
+    assert f'href="{at}?days=30"' in rest.text
+    assert (await visitor.get(f"{at}?after=nothing")).status_code == 422
 
 
 async def test_a_file_comes_in_pieces_and_becomes_a_version(
