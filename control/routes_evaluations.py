@@ -73,12 +73,12 @@ def evaluation_router() -> APIRouter:
         number: VersionNumber,
         _actor: reader,
     ) -> EvaluationRuns:
-        """List the version's evaluations that this control process runs or has run lately, and
-        say whether it can run more."""
+        """List the version's evaluations that control runs or has run lately, and say whether the
+        control process that answers can run more."""
         await anyio.to_thread.run_sync(partial(registry.versions.get, model, number))
         reason = evaluations.unavailable
         return EvaluationRuns(
-            items=evaluations.of(model, number),
+            items=await evaluations.of(model, number),
             available=not reason,
             unavailable=reason,
             max_bytes=parts.settings.evaluation_max_bytes,
@@ -94,7 +94,7 @@ def evaluation_router() -> APIRouter:
         _actor: reader,
     ) -> EvaluationRun:
         """Read how far an evaluation is, and how it ended."""
-        return evaluations.get(model, number, id)
+        return await evaluations.get(model, number, id)
 
     @router.delete(_PATH + "/{id}", status_code=204, responses=errors(404))
     async def cancel_evaluation(

@@ -36,6 +36,7 @@ from control.store.catalogue import Catalogue
 from control.store.configuration import Configurations
 from control.store.directory import Directory
 from control.store.disagreements import DisagreementStore
+from control.store.evaluation_runs import EvaluationRunStore
 from control.store.gateways import Gateways
 from control.store.grants import ModelOwners
 from control.store.issuers import Issuers
@@ -234,7 +235,7 @@ def build(settings: ControlSettings, clock: Clock) -> Services:
         usage=usage,
         disagreements=disagreements,
         mirrored=MirroredStore(database, clock),
-        evaluations=Evaluations(settings, clock),
+        evaluations=Evaluations(settings, clock, EvaluationRunStore(database, clock)),
         canaries=canaries,
         stream=stream,
         notifier=notifier,

@@ -76,10 +76,11 @@ class EvaluationRun(Resource):
 
 
 class EvaluationRuns(Resource):
-    """What control runs and has run lately of a version, and whether it can run more."""
+    """What control runs and has run lately of a version, and whether the process that answers can
+    run more."""
 
     items: list[EvaluationRun]
-    """The newest first. They are forgotten when control is started again, and the oldest before."""
+    """The newest first. Of those that have ended the oldest are forgotten."""
     available: bool
     unavailable: str
     """Why no evaluations are run here; empty: they are."""

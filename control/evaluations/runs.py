@@ -1,5 +1,6 @@
-"""The evaluations that this process runs, and those that ended lately. In memory: a restart of
-control ends them, and forgets them."""
+"""The evaluations that this process runs. How far they are is told to the database, where every
+control process sees them, and may ask the one that runs one to end it. A restart of that process
+ends them."""
 
 import asyncio
 import os
@@ -7,19 +8,22 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import IO, Final
 
+from anyio import to_thread
+
 from control.evaluations.command import arguments, environment, library_folder
 from control.evaluations.process import run_process
 from control.evaluations.progress import Progress
 from control.evaluations.resources import EvaluationFailure, EvaluationInput, EvaluationRun, State
 from control.settings import ControlSettings
+from control.store.evaluation_runs import EvaluationRunStore
+from control.store.failures import DatabaseError
 from protocol.errors import Code, TollwayError
 from registry.clock import Clock, rfc3339
 from runtime.logs import logger
 
-KEPT_RUNS: Final = 50
-"""That have ended."""
 COME_BACK_S: Final = 30
-
+TELL_S: Final = 1.0
+"""Between two times that the database is told of what runs, and asked what is to end."""
 
 Runner = Callable[[Sequence[str], dict[str, str], IO[bytes], Progress, float], Awaitable[None]]
 """As :func:`control.evaluations.process.run_process`."""
@@ -68,13 +72,22 @@ class Evaluations:
     """Runs evaluations, a few at once. Belongs to the event loop."""
 
     def __init__(
-        self, settings: ControlSettings, clock: Clock, run_process: Runner = run_process
+        self,
+        settings: ControlSettings,
+        clock: Clock,
+        store: EvaluationRunStore,
+        run_process: Runner = run_process,
     ) -> None:
         self._run_process = run_process
         self._settings = settings
         self._clock = clock
+        self._store = store
         self._library = library_folder()
         self._runs: dict[str, _Run] = {}
+        """Those whose end the database has not been told."""
+        self._writing = asyncio.Lock()
+        """Held while it is told, so that a run's end comes last."""
+        self._teller: asyncio.Task[None] | None = None
         self._begun = 0
         """Those that run, or are about to."""
         self._closed = False
@@ -115,35 +128,78 @@ class Evaluations:
                 retry_after_s=COME_BACK_S,
             )
         self._begun += 1
+        run = _Run(model, number, wish, actor, self._clock())
         try:
             rows = await take()
+            try:
+                await to_thread.run_sync(self._store.begin, run.shown())
+            except BaseException:
+                rows.close()
+                raise
         except BaseException:
             self._begun -= 1
             raise
-        run = _Run(model, number, wish, actor, self._clock())
         self._runs[run.id] = run
         run.task = asyncio.create_task(self._run(run, rows, secret), name=f"evaluation-{run.id}")
         run.task.add_done_callback(lambda _task: self._ended(run, rows))
-        self._forget()
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._keep_telling(), name="evaluations")
         return run.shown()
 
-    def of(self, model: str, number: int) -> list[EvaluationRun]:
-        """Those of a version, the newest first."""
-        found = [run for run in self._runs.values() if (run.model, run.number) == (model, number)]
-        return [run.shown() for run in reversed(found)]
+    async def of(self, model: str, number: int) -> list[EvaluationRun]:
+        """Those of a version, the newest first, whichever process runs them."""
+        found = await to_thread.run_sync(self._store.of, model, number)
+        # Of those that run here, what is known here is newer.
+        return [self._runs[one.id].shown() if one.id in self._runs else one for one in found]
 
-    def get(self, model: str, number: int, id: str) -> EvaluationRun:
+    async def get(self, model: str, number: int, id: str) -> EvaluationRun:
         """One of a version. Raises ``NOT_FOUND``."""
-        return self._known(model, number, id).shown()
+        if (run := self._here(model, number, id)) is not None:
+            return run.shown()
+        found = await to_thread.run_sync(self._store.get, model, number, id)
+        if found is None:
+            raise _unknown()
+        return found
 
     async def cancel(self, model: str, number: int, id: str) -> None:
-        """End it if it runs; its process is gone then. Raises ``NOT_FOUND``."""
-        await self._end([self._known(model, number, id)])
+        """End it if it runs: here, its process is gone then; the process that runs it elsewhere is
+        asked to, and does within moments. Raises ``NOT_FOUND``."""
+        if (run := self._here(model, number, id)) is not None:
+            await self._end([run])
+        elif not await to_thread.run_sync(self._store.cancel, model, number, id):
+            raise _unknown()
+
+    async def tell(self) -> None:
+        """Tell the database how far those are that run here, and of those that have ended since;
+        end those that somebody has cancelled elsewhere."""
+        for run in list(self._runs.values()):
+            async with self._writing:
+                if run.id not in self._runs:
+                    continue
+                told = run.shown()
+                try:
+                    wanted = await to_thread.run_sync(self._store.tell, told)
+                except DatabaseError as error:  # it is told again in a moment
+                    logger("evaluations").warning("progress is not kept", error=repr(error))
+                    return
+                if told.state != "running":
+                    del self._runs[run.id]
+                elif wanted and run.task is not None:
+                    run.task.cancel()
 
     async def close(self) -> None:
         """End all: the process stops."""
         self._closed = True
         await self._end(list(self._runs.values()))
+        if self._teller is not None:
+            self._teller.cancel()
+            await asyncio.gather(self._teller, return_exceptions=True)
+        await self.tell()
+
+    async def _keep_telling(self) -> None:
+        while self._runs:
+            await asyncio.sleep(TELL_S)
+            await self.tell()
 
     @staticmethod
     async def _end(runs: list[_Run]) -> None:
@@ -186,17 +242,14 @@ class Evaluations:
                 logger("evaluations").error("an evaluation failed", error=repr(error))
                 progress.failure = EvaluationFailure(about="", detail="a defect of the server")
 
-    def _known(self, model: str, number: int, id: str) -> _Run:
+    def _here(self, model: str, number: int, id: str) -> _Run | None:
         run = self._runs.get(id)
-        if run is None or (run.model, run.number) != (model, number):
-            raise TollwayError(
-                Code.NOT_FOUND,
-                "there is no such evaluation here: a restart of the server ends those that run "
-                "and forgets all; what was kept is in the version's evidence",
-            )
-        return run
+        return run if run is not None and (run.model, run.number) == (model, number) else None
 
-    def _forget(self) -> None:
-        ended = [run.id for run in self._runs.values() if run.state != "running"]
-        for id in ended[:-KEPT_RUNS]:
-            del self._runs[id]
+
+def _unknown() -> TollwayError:
+    return TollwayError(
+        Code.NOT_FOUND,
+        "there is no such evaluation, or it ended long ago: what was kept is in the version's "
+        "evidence",
+    )

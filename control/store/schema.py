@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 import control.store.canary_tables
 import control.store.capture_tables
 import control.store.disagreement_tables
+import control.store.evaluation_tables
 import control.store.gateway_tables
 import control.store.issuer_tables
 import control.store.notices
@@ -26,7 +27,7 @@ from protocol.errors import Code, TollwayError
 from registry.store import audit, changes
 from registry.store.database import Database
 
-HEAD: Final = "0034"
+HEAD: Final = "0035"
 """The newest migration. Written here so that a start that needs none does not load Alembic."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _FILE = re.compile(r"(\d{4})_\w+\.py")

@@ -200,4 +200,4 @@ async def test_without_the_client_library_none_are_run(control: Control, played:
 async def test_one_that_is_not_known_is_told_as_such(control: Control, played: Played) -> None:
     unknown = await control.admin.get(f"{AT}/{'0' * 32}")
     assert unknown.status_code == 404
-    assert "a restart of the server ends" in unknown.json()["detail"]
+    assert "it ended long ago" in unknown.json()["detail"]

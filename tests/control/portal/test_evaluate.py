@@ -128,13 +128,13 @@ async def test_one_is_cancelled_and_another_that_is_too_many_is_told(
     assert "Cancelled." in (await visitor.get(where)).text
 
 
-async def test_one_that_is_not_known_after_a_restart_is_told_so(
+async def test_one_that_is_not_known_any_more_is_told_so(
     control: Control, visiting: Visiting
 ) -> None:
     visitor = await publisher(control, visiting)
     gone = await visitor.get(f"{AT}/evaluations/{'0' * 32}")
     assert gone.status_code == 404
-    assert "This evaluation is not known here." in gone.text
+    assert "This evaluation is not known any more." in gone.text
     events = await visitor.get(f"{AT}/evaluations/{'0' * 32}/events")
     assert "event: ended" in events.text
     assert (await visitor.get(f"{AT}/evaluate?again={'0' * 32}")).status_code == 200
