@@ -13,7 +13,7 @@ from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
 from control.portal.rollout_forms import LABELS, texts, typed
 from control.portal.session import TheForm, Visit
-from control.portal.shadows import ADD, SPANS, Told, ends, read_overview, read_report, shares
+from control.portal.shadows import ADD, SPANS, TOP, Told, read_overview, read_report, shares
 from control.portal.streams import Event
 from control.portal.visitors import Publisher, PublishReader
 from registry.rollout_bodies import RolloutOutput
@@ -80,7 +80,8 @@ def _add_changes(router: APIRouter) -> None:
         said = f"Version {version} is a shadow no longer."
         # It takes this one away and nothing else, whatever the page showed.
         held: Conditions = {"if_match": present.etag}
-        return await _set(visit, form, ends(version), model, held, wanted, said)
+        title = f"Version {version} was not ended:"
+        return await _set(visit, form, TOP, model, held, wanted, said, title)
 
 
 async def _present(visit: Visit, model: str) -> Tagged[RolloutOutput]:
@@ -95,14 +96,15 @@ async def _set(
     held: Conditions,
     wanted: Sequence[object],
     said: str,
+    title: str = "Nothing was changed:",
 ) -> Response:
     """Write the whole list, if the rollout is still as ``held`` says; what is refused is told where
-    it was ``pressed``."""
+    it was ``pressed``, under ``title``."""
     body = {"shadow": wanted, "reason": form.text("reason")}
     try:
         await visit.api.put(f"/models/{model}/rollout", body, RolloutOutput, **held)
     except ApiRefusal as refusal:
-        return await _refused(visit, model, pressed, form, refusal)
+        return await _refused(visit, model, pressed, form, refusal, title)
     return redirect(visit, f"/portal/publish/models/{model}/shadows", notice=said)
 
 
@@ -113,7 +115,7 @@ async def _page(visit: Visit, model: str) -> Response:
 
 
 async def _refused(
-    visit: Visit, model: str, pressed: str, form: Form, refusal: ApiRefusal
+    visit: Visit, model: str, pressed: str, form: Form, refusal: ApiRefusal, title: str
 ) -> Response:
     """The page as it is now, with what was refused; only the form that was sent holds what it
     held."""
@@ -130,5 +132,5 @@ async def _refused(
         status=refusal.status,
         overview=overview,
         opened=editing(LABELS, present, overview.etag),
-        told=Told(place=place, text=text, edit=edit, given=form.values()),
+        told=Told(place=place, title=title, text=text, edit=edit, given=form.values()),
     )

@@ -34,17 +34,12 @@ REASONS: Final = {
 ADD: Final = "add"
 """The form that adds a shadow."""
 TOP: Final = "top"
-"""Where what has no place on the page any more is told."""
+"""Where what has no form, or has none any more, is told."""
 
 
 def shares(version: object) -> str:
     """The form that sets the share of a shadow."""
     return f"share-{version}"
-
-
-def ends(version: object) -> str:
-    """The button that ends a shadow."""
-    return f"end-{version}"
 
 
 SHED: Final[dict[str, str]] = {
@@ -77,19 +72,19 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
         return place in shown or (place == ADD and bool(self.choices))
 
     def place(self, pressed: str, version: object) -> str:
-        """Where a refusal of what was ``pressed`` about ``version`` is told: there, if the page
+        """Where a refusal of the form ``pressed`` about ``version`` is told: there, if the page
         still has it. Who would add what has become a shadow meanwhile may still set its share."""
         if pressed == ADD and self.is_form(shares(version)):
             return shares(version)
-        buttons = {ends(one.version) for one in self.rollout.shadow}
-        return pressed if pressed in buttons or self.is_form(pressed) else TOP
+        return pressed if self.is_form(pressed) else TOP
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What was refused."""
 
     place: str
-    """:data:`ADD`, :data:`TOP`, or of a shadow."""
+    """:data:`ADD`, :data:`TOP`, or the form of a shadow."""
+    title: str
     text: str
     """Empty: the form was overtaken, and says so itself."""
     edit: Editing
