@@ -30,6 +30,8 @@ from protocol.errors import Code
 from registry.outputs import EndingOutput, ModelOutput, VersionOutput
 
 MAX_VERSIONS: Final = 100
+SHOWN_CALLERS: Final = 50
+"""On a page: each takes three lines."""
 Days = Annotated[int, Query(ge=1, le=366)]
 After = Annotated[str, Query(max_length=1000)]
 
@@ -60,7 +62,13 @@ async def deprecation_page(
         visit.api.get(
             f"/publishing/{model}/versions", Page[PublishedVersionItem], limit=MAX_VERSIONS
         ),
-        visit.api.get(f"{at}/transition-report", TransitionReport, days=days, after=after),
+        visit.api.get(
+            f"{at}/transition-report",
+            TransitionReport,
+            days=days,
+            limit=SHOWN_CALLERS,
+            after=after,
+        ),
     )
     typed = None if form is None else typed_texts(form)
     edit = editing(LABELS, texts(ending), version.etag, form, refusal, typed)

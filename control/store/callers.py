@@ -1,6 +1,7 @@
 """Who calls a version: sums that the database makes from the roll-ups of usage."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,7 +24,6 @@ WEEK_DAYS: Final = 7
 _MANY: Final = 5_000
 """Callers that are read at once where all are wanted."""
 _NAMED: Final[sa.BindParameter[list[str]]] = sa.bindparam("named", expanding=True)
-_EARLIER, _WEEK_BEFORE, _LAST_WEEK = range(3)
 
 
 class Caller(msgspec.Struct, kw_only=True):
@@ -214,53 +214,51 @@ def _add_details(
 ) -> None:
     """Everything but requests and consumer."""
     told = Told(query, "application")
+    week = floor(looked.minute, DAY) - (WEEK_DAYS - 1) * DAY
+    before = week - WEEK_DAYS * DAY
+    every = spread(
+        _cut(query, looked, (before, week), marks),
+        "application", "variant", "requests", "errors", "rows", "minute",
+    ).c  # fmt: skip
+    is_last, is_before = every.minute >= week, every.minute >= before
+    columns: list[sa.ColumnElement[Any]] = [
+        every.application,
+        every.variant,
+        *(sa.func.sum(every[name]) for name in ("requests", "errors", "rows")),
+        sa.func.sum(sa.case((is_last, every.requests), else_=0)),
+        sa.func.sum(sa.case((is_last, 0), (is_before, every.requests), else_=0)),
+        sa.func.max(every.minute),
+        sa.func.max(every.end),
+    ]
+    rows = connection.execute(
+        sa.select(*columns)
+        .where(every.application.in_(_NAMED))
+        .group_by(every.application, every.variant),
+        {"named": list(callers)},
+    )
     windows: dict[Key, Window] = {}
-    for period, start, end in _periods(looked):
-        every = spread(
-            _sources(query, start, end, marks),
-            "application", "variant", "requests", "errors", "rows", "minute",
-        ).c  # fmt: skip
-        columns: list[sa.ColumnElement[Any]] = [
-            every.application,
-            every.variant,
-            *(sa.func.sum(every[name]) for name in ("requests", "errors", "rows")),
-            sa.func.max(every.minute),
-            sa.func.max(every.end),
-        ]
-        rows = connection.execute(
-            sa.select(*columns)
-            .where(every.application.in_(_NAMED))
-            .group_by(every.application, every.variant),
-            {"named": list(callers)},
-        )
-        for name, variant, requests, errors, of_rows, last, end_of_last in rows:
-            caller = callers[name]
-            caller.variants[variant] = caller.variants.get(variant, 0) + int(requests)
-            caller.errors += int(errors)
-            caller.rows += int(of_rows)
-            if period == _LAST_WEEK:
-                caller.last_week += int(requests)
-            elif period == _WEEK_BEFORE:
-                caller.week_before += int(requests)
-            # Spans do not overlap: the one that begins last is the one that ends last.
-            window = Window(last, end_of_last)
-            windows[name] = max(windows.get(name, window), window)
+    for name, variant, requests, errors, of_rows, last_week, week_before, last, end in rows:
+        caller = callers[name]
+        caller.variants[variant] = int(requests)
+        caller.errors += int(errors)
+        caller.rows += int(of_rows)
+        caller.last_week += int(last_week)
+        caller.week_before += int(week_before)
+        # Spans do not overlap: the one that begins last is the one that ends last.
+        window = Window(last, end)
+        windows[name] = max(windows.get(name, window), window)
     for key, minute in last_minutes(connection, told, windows, marks).items():
         callers[str(key)].last_ms = minute * MINUTE_MS
     for key, minute in _first_minutes(connection, told, looked, marks, list(callers)).items():
         callers[str(key)].first_ms = minute * MINUTE_MS
 
 
-def _periods(looked: Looked) -> Iterable[tuple[int, int, int]]:
-    """The last week, the one before, and what was earlier: first minute and the one behind."""
-    today = floor(looked.minute, DAY)
-    week = today - (WEEK_DAYS - 1) * DAY
-    before = week - WEEK_DAYS * DAY
-    cuts = (looked.start, before, week, looked.end)
-    for period in (_EARLIER, _WEEK_BEFORE, _LAST_WEEK):
-        start, end = max(cuts[period], looked.start), cuts[period + 1]
-        if start < end:
-            yield period, start, end
+def _cut(query: UsageQuery, looked: Looked, cuts: Sequence[int], marks: Marks) -> list[Source]:
+    """Sources none of which lies across a cut."""
+    ends = [looked.start, *(cut for cut in cuts if looked.start < cut < looked.end), looked.end]
+    return [
+        source for start, end in pairwise(ends) for source in _sources(query, start, end, marks)
+    ]
 
 
 def _first_minutes(

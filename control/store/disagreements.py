@@ -118,18 +118,20 @@ class DisagreementStore:
         """Sums from one hour up to, not including, another; beside one version and of some
         applications, if named."""
         table = disagreements.c
-        query = sa.select(table.against, table.application, table.segment, table.tally).where(
-            table.model == model,
-            table.version == version,
-            table.hour >= start_hour,
-            table.hour < end_hour,
-        )
+        shadow = sa.and_(table.model == model, table.version == version)
+        of_span = sa.and_(shadow, table.hour >= start_hour, table.hour < end_hour)
+        query = sa.select(table.against, table.application, table.segment, table.tally)
+        query = query.where(shadow)
         if against is not None:
             query = query.where(table.against == against)
-        if applications is not None:
-            query = query.where(table.application.in_(applications))
         found: dict[Dimensions, Tally] = {}
         with self._database.read() as connection:
+            if applications is None:
+                query = query.where(of_span)
+            else:
+                # Each hour by its number: the key finds the rows then, and nobody else's are read.
+                hours = _hours(connection, of_span)
+                query = query.where(table.hour.in_(hours), table.application.in_(applications))
             for of_version, application, segment, tally in connection.execute(query):
                 found.setdefault((of_version, application, segment), Tally()).add(_decode(tally))
         return found
@@ -385,3 +387,12 @@ class DisagreementStore:
                 removed += connection.execute(gone).rowcount
             if last is None:
                 return removed
+
+
+def _hours(connection: Connection, of_span: sa.ColumnElement[bool]) -> list[int]:
+    """From the first hour to the last."""
+    ends = (
+        sa.select(pick(disagreements.c.hour)).where(of_span) for pick in (sa.func.min, sa.func.max)
+    )
+    first, last = connection.execute(sa.select(*(end.scalar_subquery() for end in ends))).one()
+    return [] if first is None else list(range(first, last + 1))

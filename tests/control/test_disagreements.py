@@ -123,6 +123,13 @@ def test_sums_by_hour_are_those_of_all_summaries(store: DisagreementStore) -> No
     )  # fmt: skip
     assert store.tallies(MODEL, 1, hour - 1, hour + 1)[2, "shop", ""].largest == 9.0
     assert store.tallies(MODEL, 2, hour - 1, hour + 1) == {}
+    for start, end in ((hour, hour + 1), (hour - 1, hour + 1), (hour - 1, hour), (0, 1)):
+        everybody = store.tallies(MODEL, 1, start, end)
+        for named in (["shop"], ["bank", "nobody"], []):
+            assert store.tallies(MODEL, 1, start, end, 2, named) == {
+                place: sums for place, sums in everybody.items() if place[1] in named
+            }
+            assert store.tallies(MODEL, 1, start, end, 3, named) == {}
 
 
 def test_counts_since_a_moment_have_nothing_from_before_it(
