@@ -15,7 +15,7 @@ from pathlib import Path
 from protocol.errors import Code, TollwayError
 from registry.blobstore import CHUNK_BYTES, StoredBlob
 from registry.digests import check_digest, digest_mismatch, file_chunks
-from runtime.files import sync_directory
+from runtime.files import blob_path, sync_directory
 
 _TEMPORARY = "temporary"
 _HEX = frozenset("0123456789abcdef")
@@ -26,6 +26,7 @@ class LocalBlobStore:
     """See :class:`registry.blobstore.BlobStore`."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._blobs = folder / "sha256"
         self._temporary = folder / _TEMPORARY
         self._blobs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,8 +99,7 @@ class LocalBlobStore:
         return removed
 
     def _path(self, digest: str) -> Path:
-        digits = check_digest(digest).removeprefix("sha256:")
-        return self._blobs / digits[:2] / digits
+        return blob_path(self._folder, check_digest(digest).removeprefix("sha256:"))
 
 
 def _copy_synced(source: Path, target: Path) -> str:

@@ -26,6 +26,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def blob_path(store: Path, digits: str) -> Path:
+    """Where a folder of blobs keeps the one whose SHA-256 has these hex digits: control writes
+    there, and workers on the same machine may read."""
+    return store / "sha256" / digits[:2] / digits
+
+
 def make_private(descriptor: int) -> None:
     """Take an open file's bytes from everybody but its owner. One of another user is left to them:
     this process may be allowed to use it, not to decide on it."""

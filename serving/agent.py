@@ -66,7 +66,7 @@ class Agent:
         self._start = start
         self._root = settings.data_dir / f"worker-{settings.worker_id}"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._blobs = BlobCache(self._root, client)
+        self._blobs = BlobCache(self._root, client, settings.blobs_nearby)
         self._findings = Findings(self._root / "findings")
         self.follower = ChangeFollower(
             client, self._root / "changes.journal", self._apply, kinds=KINDS

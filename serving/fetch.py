@@ -4,19 +4,27 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 
 from protocol.manifest import Blob, Manifest
+from runtime.files import blob_path
+from runtime.priority import lowered_threads
 
 CHUNK: Final = 1 << 20
 ARTIFACT: Final = "model.onnx"
 GOLDEN: Final = "golden.json"
 BACKGROUND: Final = "background.json"
+QUIET_THREADS: Final = 2
+"""As many engines load at the same time, unless the settings say otherwise."""
 _DIGEST: Final = "sha256:"
+
+Done = TypeVar("Done")
 
 
 class FetchError(Exception):
@@ -26,33 +34,41 @@ class FetchError(Exception):
 class BlobCache:
     """``blobs/HEX`` were verified when they were written; ``partial/HEX`` are on their way.
 
-    Nothing read from the cache is trusted: staging verifies again what it copies, so an engine only
+    Where control keeps its blobs on this machine they are read there, and no second copy is kept.
+    Nothing read from either place is trusted: staging verifies what it copies, so an engine only
     ever sees bytes whose digest was right a moment ago, in files that nothing else links to.
     """
 
-    def __init__(self, root: Path, client: httpx.AsyncClient) -> None:
+    def __init__(self, root: Path, client: httpx.AsyncClient, nearby: Path | None = None) -> None:
+        """``nearby``: control's folder of blobs, if it is on this machine."""
         self._client = client
+        self._nearby = nearby
         self._blobs = root / "blobs"
         self._partial = root / "partial"
         self._blobs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._partial.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks: dict[str, asyncio.Lock] = {}
+        self._quiet = lowered_threads(QUIET_THREADS, "blobs")
 
-    async def stage(self, manifest: Manifest, folder: Path) -> None:
-        """Fill ``folder``, made anew, with a version's files. Raises :class:`FetchError`."""
-        await asyncio.to_thread(_make_empty, folder)
+    async def stage(self, manifest: Manifest, folder: Path, *, urgent: bool = True) -> None:
+        """Fill ``folder``, made anew, with a version's files. Raises :class:`FetchError`.
+
+        Unless it is urgent, bytes are moved and hashed at a low priority."""
+        threads = None if urgent else self._quiet
+        await _in(threads, partial(_make_empty, folder))
         places = {"artifact": ARTIFACT, "golden": GOLDEN, "background": BACKGROUND}
         for role, blob in manifest.blobs():
-            target = folder / (places.get(role) or _inside(blob.path))
-            if not await asyncio.to_thread(self._copy, blob, target):
-                await self._download(blob)
-                if not await asyncio.to_thread(self._copy, blob, target):
+            copy = partial(self._copy, blob, folder / (places.get(role) or _inside(blob.path)))
+            if not await _in(threads, copy):
+                await self._download(blob, threads)
+                if not await _in(threads, copy):
                     raise FetchError(f"{blob.digest} does not stay intact on this disk")
 
     def has(self, manifest: Manifest) -> bool:
         """Whether everything that a version needs is here, intact as far as sizes tell."""
         return all(
-            _size(self._blobs / _hex(blob.digest)) == blob.size for _, blob in manifest.blobs()
+            any(_size(place) == blob.size for place in self._places(_hex(blob.digest)))
+            for _, blob in manifest.blobs()
         )
 
     def keep_only(self, manifests: Iterable[Manifest]) -> None:
@@ -67,44 +83,43 @@ class BlobCache:
         lock = self._locks.get(name)
         return lock is not None and lock.locked()
 
+    def _places(self, name: str) -> list[Path]:
+        cached = self._blobs / name
+        return [cached] if self._nearby is None else [cached, blob_path(self._nearby, name)]
+
     def _copy(self, blob: Blob, target: Path) -> bool:
-        """Copy a blob from the cache, taking its digest; False, and forgotten, if it is wrong."""
-        source = self._blobs / _hex(blob.digest)
-        digest = hashlib.sha256()
+        """Copy a blob that is on this machine, taking its digest. False where it is not, or is
+        wrong; the cache forgets it then."""
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            with source.open("rb") as reader, target.open("xb") as writer:
-                while chunk := reader.read(CHUNK):
-                    digest.update(chunk)
-                    writer.write(chunk)
-        except FileNotFoundError:
-            return False
-        if _DIGEST + digest.hexdigest() == blob.digest:
-            return True
-        target.unlink()
-        source.unlink(missing_ok=True)
+        name = _hex(blob.digest)
+        for place in self._places(name):
+            if _copied(place, blob, target):
+                return True
+        (self._blobs / name).unlink(missing_ok=True)
         return False
 
-    async def _download(self, blob: Blob) -> None:
+    async def _download(self, blob: Blob, threads: ThreadPoolExecutor | None) -> None:
         name = _hex(blob.digest)
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with lock:
             final = self._blobs / name
-            if await asyncio.to_thread(final.exists):
+            if await _in(threads, final.exists):
                 return  # another engine's start fetched it while this one waited
-            partial = self._partial / name
+            arriving = self._partial / name
             try:
-                await self._receive(blob, partial)
+                await self._receive(blob, arriving, threads)
             except (httpx.HTTPError, OSError) as error:
                 # What has arrived stays, and the next attempt asks for the rest.
                 raise FetchError(f"cannot fetch {blob.digest}: {error!r}") from error
-            if await asyncio.to_thread(_digest, partial) != blob.digest:
-                await asyncio.to_thread(partial.unlink)
+            if await _in(threads, partial(_digest, arriving)) != blob.digest:
+                await _in(threads, arriving.unlink)
                 raise FetchError(f"{blob.digest} arrived with another digest")
-            await asyncio.to_thread(_publish, partial, final)
+            await _in(threads, partial(_publish, arriving, final))
 
-    async def _receive(self, blob: Blob, partial: Path) -> None:
-        have = await asyncio.to_thread(_size, partial)
+    async def _receive(
+        self, blob: Blob, arriving: Path, threads: ThreadPoolExecutor | None
+    ) -> None:
+        have = await _in(threads, partial(_size, arriving))
         if have >= blob.size:
             have = 0
         headers = {"Accept-Encoding": "identity"}
@@ -114,16 +129,55 @@ class BlobCache:
         async with self._client.stream("GET", url, headers=headers, timeout=30.0) as response:
             response.raise_for_status()
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            file = await asyncio.to_thread(partial.open, "ab" if resumed else "wb")
+            file = await _in(threads, lambda: arriving.open("ab" if resumed else "wb"))
             try:
                 received = have if resumed else 0
-                async for chunk in response.aiter_raw():
+                async for chunk in _joined(response.aiter_raw()):
                     received += len(chunk)
                     if received > blob.size:
                         raise FetchError(f"{blob.digest} is larger than its manifest says")
-                    await asyncio.to_thread(file.write, chunk)
+                    await _in(threads, partial(file.write, chunk))
             finally:
-                await asyncio.to_thread(file.close)
+                await _in(threads, file.close)
+
+
+async def _in(threads: ThreadPoolExecutor | None, work: Callable[[], Done]) -> Done:
+    """Do ``work`` in one of these threads, or of the usual ones, and wait for it."""
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
+async def _joined(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of at least :data:`CHUNK`, but for the last: what each piece costs
+    is paid less often. A break in the middle loses none that came."""
+    held = bytearray()
+    try:
+        async for piece in pieces:
+            held += piece
+            if len(held) >= CHUNK:
+                yield bytes(held)
+                held.clear()
+    except httpx.HTTPError:
+        if held:
+            yield bytes(held)
+        raise
+    if held:
+        yield bytes(held)
+
+
+def _copied(source: Path, blob: Blob, target: Path) -> bool:
+    """Copy ``source`` if it is the blob. Of a file that may not be read, nothing is known here."""
+    digest = hashlib.sha256()
+    try:
+        with source.open("rb") as reader, target.open("xb") as writer:
+            while chunk := reader.read(CHUNK):
+                digest.update(chunk)
+                writer.write(chunk)
+    except (FileNotFoundError, PermissionError):
+        return False
+    if _DIGEST + digest.hexdigest() == blob.digest:
+        return True
+    target.unlink()
+    return False
 
 
 def _hex(digest: str) -> str:

@@ -23,6 +23,9 @@ class WorkerSettings(BaseSettings):
     """File with the token by which roles prove themselves to each other."""
     worker_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Name of this worker, unique in the installation."""
+    blobs_nearby: Path | None = None
+    """Folder on this machine that control keeps its blobs in: what is there is read from there, and
+    the rest is fetched. Unset: everything is fetched."""
     run_dir: Path
     """Private folder for the engines' sockets; keep its path short (a socket's may have about 100
     characters)."""

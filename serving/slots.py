@@ -173,7 +173,7 @@ class Slot:
         async with self._loading:
             try:
                 await asyncio.to_thread(_check_manifest, self.version)
-                await self._blobs.stage(self.version.manifest, folder)
+                await self._blobs.stage(self.version.manifest, folder, urgent=self._order.urgent)
                 process = await self._begin()
                 word = await asyncio.wait_for(process.word(), self._load_timeout_s)
             except FetchError as error:

@@ -150,8 +150,17 @@ class Stack:
             "TOLLWAY_WORKER_ID": f"worker-{number}",
             "TOLLWAY_RUN_DIR": str(run_dir),
             "TOLLWAY_ENGINE_DRAIN_S": str(self._settings.stop_others_s - SPARE_S),
+            **self._blobs_nearby(),
             **self._engine_bounds(),
         }
+
+    def _blobs_nearby(self) -> dict[str, str]:
+        """Where control keeps its blobs, unless it was told another place: workers need not fetch
+        what is there."""
+        if not os.environ.keys().isdisjoint(("TOLLWAY_BLOB_STORE", "TOLLWAY_BLOBS_NEARBY")):
+            return {}
+        folder = self._settings.data.resolve() / "control" / "blobs"
+        return {"TOLLWAY_BLOBS_NEARBY": str(folder)}
 
     def _engine_bounds(self) -> dict[str, str]:
         """What the options say, else the environment; else workers share the machine's cores."""

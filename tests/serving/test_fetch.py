@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from protocol.manifest import Blob, Manifest, sha256_digest
+from runtime.files import blob_path
 from serving.fetch import BlobCache, FetchError
 from tests.serving import models
 from tests.serving.fake_control import FakeControl
@@ -114,3 +115,42 @@ async def test_blobs_of_unloaded_versions_are_dropped(tmp_path: Path) -> None:
         cache.keep_only([manifest()])
     (kept,) = (tmp_path / "blobs").iterdir()
     assert sha256_digest(kept.read_bytes()) == sha256_digest(DATA)
+
+
+def beside(folder: Path, data: bytes, *, stored: bytes | None = None) -> Path:
+    """Control's folder of blobs, with ``data`` in it, or what is ``stored`` in its place."""
+    place = blob_path(folder, sha256_digest(data).removeprefix("sha256:"))
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data if stored is None else stored)
+    return place
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+async def test_a_blob_that_control_keeps_on_this_machine_is_not_fetched(
+    tmp_path: Path, urgent: bool
+) -> None:
+    control = FakeControl()
+    place = beside(tmp_path / "control", DATA)
+    async with control.client() as client:
+        cache = BlobCache(tmp_path, client, tmp_path / "control")
+        await cache.stage(manifest(), tmp_path / "engine", urgent=urgent)
+        assert cache.has(manifest())
+    artifact = tmp_path / "engine" / "model.onnx"
+    assert artifact.read_bytes() == DATA
+    assert place.stat().st_nlink == 1, "the engine has a copy of its own"
+    assert control.ranges == []
+    assert not any((tmp_path / "blobs").iterdir()), "it is on this machine once"
+
+
+async def test_a_blob_that_is_damaged_on_this_machine_is_fetched_and_left_there(
+    tmp_path: Path,
+) -> None:
+    control = FakeControl()
+    control.add_blob(DATA)
+    place = beside(tmp_path / "control", DATA, stored=DATA[:-1] + b"x")
+    async with control.client() as client:
+        cache = BlobCache(tmp_path, client, tmp_path / "control")
+        await cache.stage(manifest(), tmp_path / "engine")
+    assert (tmp_path / "engine" / "model.onnx").read_bytes() == DATA
+    assert place.read_bytes() == DATA[:-1] + b"x", "it is control's"
+    assert control.ranges == [None]
