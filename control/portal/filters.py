@@ -145,6 +145,13 @@ def code_words(text: str) -> Markup:
     )
 
 
+def formatted(text: str, *values: object) -> str:
+    """``text % values``; markup among the values stays markup, and the rest is escaped then."""
+    if any(isinstance(value, Markup) for value in values):
+        return escape(text) % values
+    return text % values
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": number,
     "short": short_number,
@@ -159,6 +166,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "moment": moment,
     "ago": ago,
     "code_words": code_words,
+    "format": formatted,
     "metric": metric_name,
     "better": better_when,
     "limits": limits_words,

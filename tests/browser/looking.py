@@ -18,6 +18,10 @@ FIND = "async (options) => (await axe.run(document, options)).violations"
 UNDRAWN = ".chart .plot:empty:not([hidden] *)"
 """Charts in a tab that nobody has opened are not drawn."""
 
+LOCKED = "select:required:invalid"
+"""Lists that would hold back their form as it is opened; those of the API reference ask for what a
+call cannot do without."""
+
 
 def look(shown: Shown, reader: Visitor, screens: Path, *, dark: bool) -> list[str]:
     """Take both screenshots; what is wrong with the page, in words."""
@@ -25,6 +29,9 @@ def look(shown: Shown, reader: Visitor, screens: Path, *, dark: bool) -> list[st
     page = reader(shown.role, dark=dark, refused=shown.refused)
     page.goto(shown.path)
     settle(page)
+    if not shown.name.startswith("reference"):
+        held = page.locator(LOCKED).evaluate_all("found => found.map(one => one.name)")
+        wrong += [f"{shown.name}: the list {name} must be changed to go on" for name in held]
     scheme = "dark" if dark else "light"
     for device, size in (("desktop", DESKTOP), ("phone", PHONE)):
         page.set_viewport_size({"width": size[0], "height": size[1]})

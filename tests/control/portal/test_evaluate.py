@@ -52,6 +52,7 @@ async def test_pasted_rows_are_evaluated_and_the_page_leads_to_the_evidence(
     running = await visitor.get(where)
     assert "Reading the rows" in running.text
     assert f'sse-connect="{where}/events" sse-close="ended"' in running.text
+    assert 'On spring, begun <time datetime="' in running.text
     assert "Watch it" in (await visitor.get(AT)).text
     await played.end(KEPT)
     assert played.rows == [CSV]
