@@ -1,6 +1,7 @@
 """The operator's overview: is everything well? It moves by itself."""
 
 import asyncio
+from itertools import count
 from typing import Final
 
 from fastapi import APIRouter
@@ -25,7 +26,7 @@ COLUMNS: Final = 61
 """A minute each."""
 PAST_ALERTS: Final = 20
 _LOOK_S: Final = 3.0
-_CHART_S: Final = 10.0
+_LOOKS_A_CHART: Final = 4
 _PARTS: Final = ("findings", "gateways", "workers")
 
 
@@ -54,25 +55,21 @@ def operate_pages() -> APIRouter:
 
     @router.get("/events")
     async def overview_events(visit: Inspector) -> Response:
-        """What has changed of it."""
+        """What has changed of it, and of the traffic of the last hour, which is drawn minute by
+        minute and looked at less often."""
+        looks = count()
 
         async def look() -> list[Event]:
             seen = await _look(visit)
-            return [
+            found = [
                 Event(name, rendered(visit, f"operate/overview_{name}.html", seen=seen))
                 for name in _PARTS
             ]
+            if next(looks) % _LOOKS_A_CHART == 0:
+                found.append(Event("data", requests_chart(await _hour(visit))))
+            return found
 
         return live(visit, look, every_s=_LOOK_S)
-
-    @router.get("/chart/events")
-    async def chart_events(visit: Inspector) -> Response:
-        """The traffic of the last hour, minute by minute."""
-
-        async def look() -> list[Event]:
-            return [Event("data", requests_chart(await _hour(visit)))]
-
-        return live(visit, look, every_s=_CHART_S)
 
     return router
 

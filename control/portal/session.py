@@ -87,6 +87,10 @@ class LoginNeeded(Exception):  # noqa: N818 -- a way to another page, not a defe
     """The visitor has to log in first."""
 
 
+class SessionEnded(Exception):  # noqa: N818 -- as above
+    """Something was sent by a page of a session that has ended: nothing is changed."""
+
+
 async def visit_of(request: Request) -> Visit:
     """The visit of a request, looked up once."""
     known: Visit | None = getattr(request.state, _STATE, None)
@@ -126,12 +130,12 @@ Anybody = Annotated[Visit, Depends(visit_of)]
 
 def signed_in(*roles: Role) -> object:
     """A dependency: the visit of who is logged in with one of ``roles``; others are asked to log
-    in, or refused."""
+    in, told that their session has ended when they send something, or refused."""
 
     async def visit(request: Request) -> Visit:
         found = await visit_of(request)
         if found.me is None:
-            raise LoginNeeded
+            raise LoginNeeded if request.method in SAFE else SessionEnded
         if found.me.role not in roles:
             needed = " or ".join(roles)
             raise TollwayError(
@@ -149,13 +153,16 @@ async def guard(request: Request) -> None:
     services: Services = request.app.state.services
     if not _same_origin(request, services.settings.public_url):
         raise TollwayError(Code.FORBIDDEN, "this was sent from another site: nothing was changed")
-    bound = session_secret(request) or _cookie(request, BEFORE) or ""
+    session = session_secret(request)
+    bound = session or _cookie(request, BEFORE) or ""
     given = request.headers.get(CSRF_HEADER)
     if given is None:
         given = (await read_form(request)).text(CSRF_FIELD)
     if not bound or not hmac.compare_digest(
         given.encode(), csrf_token(services.portal_key, bound).encode()
     ):
+        if session is None:
+            raise SessionEnded
         raise TollwayError(
             Code.FORBIDDEN,
             "the page was open for too long, or in another login: nothing was changed. "

@@ -12,7 +12,8 @@ import msgspec
 MAX_OPEN: Final = 64
 """Each holds a connection of the gateway to control."""
 MAX_OF_SESSION: Final = 8
-"""What a person watches at once: a few windows, with two streams at most in each."""
+"""What a person watches at once, over all of their browsers: a page has one stream, and a browser
+keeps three at most (``assets/live.js``), as it has six connections in all."""
 MAX_OF_ADDRESS: Final = 32
 """An office behind one address shares them, and leaves as many to everybody else."""
 LIFETIME_S: Final = 120.0
@@ -20,8 +21,6 @@ HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 2_000
 POLL_MS: Final = 10_000
 """After which a browser asks again for what it cannot watch."""
-POLLED: Final = "polled"
-"""The event that says so: in how many milliseconds it is asked again."""
 _BEAT: Final = b": still here\n\n"
 
 
@@ -41,6 +40,10 @@ class Event(msgspec.Struct, frozen=True):
 
 Look = Callable[[], Awaitable[list[Event] | None]]
 """What there is to see now; None ends the stream."""
+
+
+SIGNED_OUT: Final = Event("signed-out", "The session has ended.")
+"""The last event of a stream whose session has ended: nothing is to be asked for any more."""
 
 
 class Watcher(NamedTuple):
@@ -77,15 +80,21 @@ class Streams:
         self._ending.set()
 
     async def events(
-        self, look: Look, watcher: Watcher, *, every_s: float, lifetime_s: float = LIFETIME_S
+        self,
+        look: Look,
+        watcher: Watcher,
+        *,
+        every_s: float,
+        lifetime_s: float = LIFETIME_S,
+        once: bool = False,
     ) -> AsyncIterator[bytes]:
         """Call ``look`` every so often and give what differs from the event of that name before.
 
         It ends by itself, and the browser connects again: nothing stays open for a page that is
-        gone. Where too many are open it gives what there is to see once, and tells the browser
-        when to ask again: the page moves all the same, more slowly.
+        gone. For ``once``, and where too many are open, it gives what there is to see once, and
+        tells the browser when to ask again: the page moves all the same, more slowly.
         """
-        if not self._has_room(watcher):
+        if once or not self._has_room(watcher):
             async for piece in self._once(look):
                 yield piece
             return
@@ -114,7 +123,6 @@ class Streams:
 
     async def _once(self, look: Look) -> AsyncIterator[bytes]:
         yield f"retry: {POLL_MS}\n\n".encode()
-        yield Event(POLLED, POLL_MS).encode()
         for event in await look() or []:
             yield event.encode()
 

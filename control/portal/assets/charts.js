@@ -90,7 +90,7 @@
     }
 
     listen() {
-      this.source = new EventSource(this.figure.dataset.live);
+      this.source = htmx.createEventSource(this.figure.dataset.live);
       this.source.addEventListener("data", (event) => this.show(JSON.parse(event.data)));
       this.source.addEventListener("point", (event) => this.append(JSON.parse(event.data)));
     }

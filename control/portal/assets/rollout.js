@@ -13,31 +13,19 @@
 
   /* ---- live, or not ---- */
 
-  const say = (live) => {
+  const say = (words, live = false) => {
     for (const place of document.querySelectorAll("[data-live]")) {
-      const shown = place.firstElementChild?.className;
-      if (shown === (live ? "live" : "off")) continue;
-      const text = create("span", live ? "Live" : "Not live: connecting again …");
+      if (place.textContent === words) continue;
+      const text = create("span", words);
       text.className = live ? "live" : "off";
       place.replaceChildren(text);
     }
   };
-  /* A stream ends by itself every two minutes, and is there again within seconds: that is said only
-     where it is not. */
-  const PATIENCE_MS = 3500;
-  let waiting = null;
-  let pause = 0;
-  document.addEventListener("htmx:sseOpen", (event) => {
-    clearTimeout(waiting);
-    waiting = null;
-    pause = 0;
-    /* Too many pages watch: this one asks again every so often instead. */
-    event.detail.source.addEventListener("polled", (told) => { pause = Number(told.data); });
-    say(true);
-  });
-  const gone = () => { waiting ??= setTimeout(() => say(false), pause + PATIENCE_MS); };
+  const gone = () => say("Not live: connecting again …");
+  document.addEventListener("htmx:sseOpen", () => say("Live", true));
   document.addEventListener("htmx:sseError", gone);
-  addEventListener("offline", () => say(false));
+  document.addEventListener("signedout", () => say("Not live"));
+  addEventListener("offline", gone);
 
   /* What somebody is at is not taken from under them: it is brought up to date when they leave it. */
   const kept = new Map();

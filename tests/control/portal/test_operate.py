@@ -164,7 +164,7 @@ async def test_live_figures_are_sent_as_parts_and_as_a_chart(
     await ship(control, [record(30)])
     control.services.streams.end()  # each stream ends by itself, before its first look
 
-    for path in ("/events", "/chart/events", "/traffic/events?span=1h"):
+    for path in ("/events", "/traffic/events?span=1h"):
         answer = await admin.get(ROOT + path)
         assert answer.headers["content-type"].startswith("text/event-stream")
 

@@ -171,6 +171,30 @@ async def test_a_session_that_has_ended_leads_to_the_login_page(
     assert answer.headers["Location"] == "/portal/login?next=%2Fportal%2Fmodels%2Fnone"
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_form_of_a_session_that_has_ended_says_so_and_leads_back_to_it(
+    control: Control, visiting: Visiting, elsewhere: bool
+) -> None:
+    client = await visiting("consumer")
+    token = await token_of(client)
+    if elsewhere:  # in another browser: this one still has its cookie
+        await control.admin.delete("/api/v1/sessions", params={"user": "robin-consumer"})
+    else:  # in another tab
+        await client.post("/portal/logout", data={"csrf": token})
+        await client.get("/portal/login")
+    headers = {"Referer": "http://portal/portal/applications/new?x=1"}
+    for more in ({}, {"HX-Request": "true"}):
+        answer = await client.post(
+            "/portal/new-application", data={"csrf": token}, headers=headers | more
+        )
+        assert answer.status_code == 403
+        assert "Your session has ended" in answer.text
+        assert "Nothing was changed." in answer.text
+        assert 'href="/portal/login?next=%2Fportal%2Fapplications%2Fnew%3Fx%3D1"' in answer.text
+        if elsewhere:
+            break  # the answer has taken the cookie
+
+
 async def test_logging_in_leads_back_to_where_one_wanted_to_be(visiting: Visiting) -> None:
     await visiting("consumer")
     client = await visiting(None)

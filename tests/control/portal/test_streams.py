@@ -60,11 +60,7 @@ async def test_what_ends_makes_room_again() -> None:
 async def test_whoever_has_too_many_is_sent_the_present_once_and_asks_again_later() -> None:
     streams = Streams(most=0)
     sent = [piece async for piece in streams.events(look, Watcher("s", "a"), every_s=60.0)]
-    assert sent == [
-        b"retry: 10000\n\n",
-        b"event: polled\ndata: 10000\n\n",
-        b"event: now\ndata: 42\n\n",
-    ]
+    assert sent == [b"retry: 10000\n\n", b"event: now\ndata: 42\n\n"]
     assert streams.open == 0
 
 
@@ -80,3 +76,46 @@ async def test_a_page_that_may_not_stream_still_gets_its_figures(
     assert answer.text.startswith(f"retry: {module.POLL_MS}\n\n")
     assert "event: workers\n" in answer.text
     assert control.services.streams.open == 0
+
+
+async def test_who_prefers_not_to_wait_is_sent_the_present_at_once(
+    control: Control, visiting: Visiting
+) -> None:
+    visitor = await visiting("admin")
+    answer = await visitor.get("/portal/operate/events", headers={"Prefer": "wait=0"})
+    assert answer.text.startswith(f"retry: {module.POLL_MS}\n\n")
+    for part in ("findings", "gateways", "workers", "data"):  # the page has this one stream
+        assert f"event: {part}\n" in answer.text
+    assert 'data-live="/portal/operate/events"' in (await visitor.get("/portal/operate")).text
+    assert control.services.streams.open == 0
+
+
+async def test_a_stream_under_way_says_that_the_session_has_ended_and_ends(
+    control: Control, visiting: Visiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = await visiting("admin")
+    looked = 0
+    pause = Streams._pause
+
+    async def soon(streams: Streams, _seconds: float) -> None:
+        nonlocal looked
+        looked += 1
+        if looked == 1:
+            await control.admin.delete("/api/v1/sessions", params={"user": "robin-admin"})
+        await pause(streams, 0.001)
+
+    monkeypatch.setattr(Streams, "_pause", soon)
+    answer = await visitor.get("/portal/operate/events")
+    assert "event: workers\n" in answer.text
+    assert answer.text.endswith("event: signed-out\ndata: The session has ended.\n\n")
+    assert looked == 2
+
+
+async def test_who_has_no_session_is_told_so_in_a_stream_and_not_led_to_a_page(
+    visiting: Visiting,
+) -> None:
+    nobody = await visiting(None)
+    answer = await nobody.get("/portal/operate/events", headers={"Accept": "text/event-stream"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text == "event: signed-out\ndata: The session has ended.\n\n"
