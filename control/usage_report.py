@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, get_args
+from typing import Annotated, Final, NamedTuple, get_args
 
 import msgspec
 
@@ -71,11 +71,16 @@ class Sums(NamedTuple):
         self.latency.extend(other.latency)
 
 
+_Name = Annotated[str, msgspec.Meta(pattern="^[^\\x00]*$")]
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+"""What a database takes, so that no page that was made up reaches it."""
+
+
 class _Cursor(msgspec.Struct, array_like=True, frozen=True):
     start: int
     end: int
     time: int
-    dimensions: tuple[str | int, ...]
+    dimensions: tuple[_Name | _Number, ...]
 
 
 _decoder = msgspec.msgpack.Decoder(_Cursor)

@@ -31,7 +31,9 @@ from registry.store.database import Database
 _GROWTH: Final = 8
 """How many times as long as the piece before the next may be."""
 _LONGEST_ASKED: Final = 3
-"""Spans that are asked for where a page ends."""
+"""Spans with anything in them that are asked for where a page ends."""
+_SPANS_ASKED: Final = 16
+"""The empty ones with them: of what began lately the longest spans hold nothing."""
 PAGE_ITEMS: Final = 10_000
 """The most that a page has; read at once where the whole report is wanted."""
 
@@ -206,7 +208,8 @@ def _page_in_step(
     longest = sorted(sources, key=lambda source: source.part.grain, reverse=True)
     spans = ((source, minute) for source in longest for minute in reversed(source.spans()))
     found: set[tuple[str | int, ...]] = set()
-    for source, minute in islice(spans, _LONGEST_ASKED):
+    told = 0
+    for source, minute in islice(spans, _SPANS_ASKED):
         place = [by_code(connection, source.table.c[name]) for name in query.by]
         of_span = sa.and_(source.rows, source.table.c.minute == minute)
         rows = connection.execute(
@@ -215,10 +218,13 @@ def _page_in_step(
             .distinct()
             .order_by(*place)
             .limit(wanted + 1)
-        )
+        ).all()
         found.update(tuple(row) for row in rows)
         if len(found) > wanted:
             return _Between(after, sorted(found)[wanted])
+        told += bool(rows)
+        if told == _LONGEST_ASKED:
+            break
     return behind
 
 

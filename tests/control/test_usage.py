@@ -1,6 +1,7 @@
 """Usage is counted exactly once, whatever is sent twice, late, torn or out of order."""
 
 import asyncio
+import base64
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -338,6 +339,20 @@ async def test_reports_that_make_no_sense_are_refused(control: Control) -> None:
         refused = await control.admin.get("/api/v1/usage", params=params)
         assert refused.status_code == 422, params
         assert next(iter(params)) in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("by", "dimensions"),
+    [("version", [1 << 63]), ("version", [-1]), ("application", ["a\0"]), ("application", [7])],
+)
+async def test_a_page_that_was_made_up_is_refused(
+    control: Control, by: str, dimensions: list[object]
+) -> None:
+    place = msgspec.msgpack.encode([0, 10, 0, dimensions])
+    after = base64.urlsafe_b64encode(place).decode().rstrip("=")
+    refused = await control.admin.get("/api/v1/usage", params={"by": by, "after": after})
+    assert refused.status_code == 422
+    assert "query.after" in refused.json()["detail"]
 
 
 async def test_usage_of_a_badly_named_gateway_is_refused(control: Control) -> None:
