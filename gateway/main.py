@@ -11,6 +11,7 @@ from gateway.settings import GatewaySettings
 from runtime.files import lock_folder
 from runtime.logs import configure_logs, logger
 from runtime.memory import reuse_large_blocks
+from runtime.priority import take_short_turns
 from runtime.process import run, set_title
 from runtime.server import listen, serve_until
 from runtime.start import StartError, refusing
@@ -20,6 +21,7 @@ def main() -> None:
     """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
     it cannot start."""
     set_title("gateway")
+    take_short_turns()
     with refusing():
         settings = GatewaySettings()  # type: ignore[call-arg]  # fields come from the environment
         configure_logs("gateway", settings.log_level, settings.log_format)

@@ -15,7 +15,7 @@ import msgspec
 
 from protocol.configuration import AlertDoc
 from protocol.frames import Hello
-from runtime.priority import lowered_threads
+from runtime.priority import lowered_threads, take_short_turns
 from runtime.process import run, set_title
 from serving.background import BackgroundError
 from serving.background import read as read_background
@@ -52,6 +52,7 @@ def main(orders: Orders, order: EngineOrder, loaded: Callable[[], None]) -> None
     word = os.dup(1)
     os.dup2(2, 1)
     set_title(f"engine {order.model}/{order.version}#{order.slot}")
+    take_short_turns()
 
     def raise_alert(message: str) -> None:
         alert = AlertDoc(kind="batch_variance", message=message, since=int(time.time()))

@@ -1,14 +1,29 @@
-"""What is done at a low priority leaves the priority of the process as it was."""
+"""What is done at a low priority leaves the priority of the process as it was, and what answers
+gets its turn soon."""
 
+import ctypes
 import os
+import platform
+import struct
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runtime import priority
-from runtime.priority import LOWERED, lower_session, lowered
+from runtime.priority import (
+    LOWERED,
+    SHORT_TURN_NS,
+    lower_session,
+    lower_thread,
+    lowered,
+    take_short_turns,
+)
+
+SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
+ATTRIBUTES = "IIQiIQQQ"
 
 
 def nice() -> int:
@@ -20,6 +35,43 @@ def test_only_the_thread_that_works_is_lowered() -> None:
     lower = min(before + LOWERED, 19) if sys.platform == "linux" else before
     assert lowered(nice) == lower
     assert nice() == before
+
+
+def turn_ns() -> int:
+    """The time at once that the calling thread has asked for, or gets (sched_getattr(2))."""
+    attributes = ctypes.create_string_buffer(struct.calcsize(ATTRIBUTES))
+    number = SCHED_GETATTR[platform.machine()]
+    assert ctypes.CDLL(None).syscall(number, 0, attributes, len(attributes), 0) == 0
+    *_, runtime, _, _ = struct.unpack(ATTRIBUTES, attributes.raw)
+    assert isinstance(runtime, int)
+    return runtime
+
+
+def knows_short_turns() -> bool:
+    release = tuple(int(part) for part in platform.release().split(".")[:2])
+    return sys.platform == "linux" and platform.machine() in SCHED_GETATTR and release >= (6, 12)
+
+
+def test_short_turns_change_nothing_else_and_hold_for_threads_that_are_started() -> None:
+    def asking() -> tuple[int, int, int]:
+        take_short_turns()
+        with ThreadPoolExecutor(1) as started:
+            inherited = started.submit(turn_ns).result() if knows_short_turns() else SHORT_TURN_NS
+        return nice(), os.sched_getscheduler(0), inherited
+
+    with ThreadPoolExecutor(1) as one:  # its thread ends with what it has asked for
+        assert one.submit(asking).result() == (nice(), os.SCHED_OTHER, SHORT_TURN_NS)
+
+
+def test_a_thread_that_is_lowered_takes_turns_as_long_as_others() -> None:
+    def asking() -> bool:
+        before = turn_ns()
+        take_short_turns()
+        lower_thread()
+        return turn_ns() == before
+
+    with ThreadPoolExecutor(1) as one:
+        assert not knows_short_turns() or one.submit(asking).result()
 
 
 def test_what_the_work_raises_is_raised() -> None:
