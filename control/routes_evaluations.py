@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from control.evaluations.resources import EvaluationInput, EvaluationRun, EvaluationRuns
-from control.evaluations.runs import Evaluations
+from control.evaluations.runs import Evaluations, Holder
 from control.identity.authentication import bearer
 from control.middleware import require
 from control.routes_conventions import errors
@@ -44,20 +44,24 @@ def evaluation_router() -> APIRouter:
     ) -> EvaluationRun:
         """Begin an evaluation of the rows in an upload, as the client library's command makes it:
         the version's engine is asked with the caller's own credential, and the evidence is kept as
-        theirs. Of evaluations a few run at once; more are answered 503."""
+        theirs. It ends with the session or token that began it. Of evaluations a few run at once;
+        more are answered 503."""
         run_sync = anyio.to_thread.run_sync
         await run_sync(partial(registry.versions.get, model, number))
         creator = None if actor.models is None else actor.name
         await run_sync(partial(registry.uploads.get, body.upload, creator))
         take = partial(registry.uploads.take, body.upload, parts.settings.evaluation_max_bytes)
-        secret = bearer(request.headers.get("authorization", "").encode())
+        authorization = request.headers.get("authorization", "").encode()
         run = await evaluations.start(
             model,
             number,
             body,
             partial(run_sync, take),
-            actor=actor.name,
-            secret=secret.decode() if secret else "",
+            Holder(
+                actor.name,
+                (bearer(authorization) or b"").decode(),
+                partial(parts.authenticator.stands, authorization),
+            ),
         )
         response.headers["Location"] = (
             f"/api/v1/models/{model}/versions/{number}/evaluations/{run.id}"

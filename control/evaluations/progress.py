@@ -15,8 +15,9 @@ _ABOUT: Final[dict[str, About]] = {
     about: about for about in ("rows", "target", "segments", "metrics")
 }
 
+_ABANDONED: Final = "the session or token that began it has ended: log in, and begin again"
 _BY_KIND: Final = {
-    "AuthenticationError": "the session or token that began it has ended: log in, and begin again",
+    "AuthenticationError": _ABANDONED,
     "ConnectionFailed": "the gateway did not answer at the address that control has for it "
     "(TOLLWAY_GATEWAY_URL): ask whoever runs the installation",
     "TimedOut": "an engine did not answer in time: try again, or give fewer rows",
@@ -75,6 +76,12 @@ class Progress:
                     detail=_BY_KIND.get(said.kind) or _words(said.message, MAX_DETAIL),
                 )
         return True
+
+
+def abandoned() -> EvaluationFailure:
+    """The failure of one whose credential has ended, whatever it was told instead: what nobody may
+    see does not exist."""
+    return EvaluationFailure(about="", detail=_ABANDONED)
 
 
 def unsaid() -> EvaluationFailure:

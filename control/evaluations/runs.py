@@ -1,18 +1,18 @@
 """The evaluations that this process runs. How far they are is told to the database, where every
 control process sees them, and may ask the one that runs one to end it. A restart of that process
-ends them."""
+ends them, and so does the end of the session or token that began one."""
 
 import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from anyio import to_thread
 
 from control.evaluations.command import arguments, environment, library_folder
 from control.evaluations.process import run_process
-from control.evaluations.progress import Progress
+from control.evaluations.progress import Progress, abandoned
 from control.evaluations.resources import EvaluationFailure, EvaluationInput, EvaluationRun, State
 from control.settings import ControlSettings
 from control.store.evaluation_runs import EvaluationRunStore
@@ -29,15 +29,26 @@ Runner = Callable[[Sequence[str], dict[str, str], IO[bytes], Progress, float], A
 """As :func:`control.evaluations.process.run_process`."""
 
 
+class Holder(NamedTuple):
+    """As whom an evaluation is made."""
+
+    name: str
+    secret: str
+    stands: Callable[[], Awaitable[bool]]
+    """Whether the secret is still one."""
+
+
 class _Run:
     def __init__(
-        self, model: str, number: int, wish: EvaluationInput, actor: str, now: int
+        self, model: str, number: int, wish: EvaluationInput, holder: Holder, now: int
     ) -> None:
         self.id = secrets.token_hex(16)
         self.model = model
         self.number = number
         self.wish = wish
-        self.actor = actor
+        self.holder = holder
+        self.abandoned = False
+        """It is ended because the holder's secret has ended."""
         self.started_ms = now
         self.ended_ms: int | None = None
         self.state: State = "running"
@@ -61,7 +72,7 @@ class _Run:
             rows=progress.rows,
             of_rows=progress.of_rows,
             started_at=rfc3339(self.started_ms),
-            started_by=self.actor,
+            started_by=self.holder.name,
             ended_at=None if self.ended_ms is None else rfc3339(self.ended_ms),
             evidence=progress.digest,
             failure=progress.failure,
@@ -109,11 +120,9 @@ class Evaluations:
         number: int,
         wish: EvaluationInput,
         take: Callable[[], Awaitable[IO[bytes]]],
-        *,
-        actor: str,
-        secret: str,
+        holder: Holder,
     ) -> EvaluationRun:
-        """Begin an evaluation of the rows that ``take`` gives, as whoever has ``secret``.
+        """Begin an evaluation of the rows that ``take`` gives, as ``holder``.
 
         Raises ``UNAVAILABLE`` before it takes them when none are run here, or as many as may.
         """
@@ -128,7 +137,7 @@ class Evaluations:
                 retry_after_s=COME_BACK_S,
             )
         self._begun += 1
-        run = _Run(model, number, wish, actor, self._clock())
+        run = _Run(model, number, wish, holder, self._clock())
         try:
             rows = await take()
             try:
@@ -140,7 +149,7 @@ class Evaluations:
             self._begun -= 1
             raise
         self._runs[run.id] = run
-        run.task = asyncio.create_task(self._run(run, rows, secret), name=f"evaluation-{run.id}")
+        run.task = asyncio.create_task(self._run(run, rows), name=f"evaluation-{run.id}")
         run.task.add_done_callback(lambda _task: self._ended(run, rows))
         if self._teller is None or self._teller.done():
             self._teller = asyncio.create_task(self._keep_telling(), name="evaluations")
@@ -171,7 +180,7 @@ class Evaluations:
 
     async def tell(self) -> None:
         """Tell the database how far those are that run here, and of those that have ended since;
-        end those that somebody has cancelled elsewhere."""
+        end those that somebody has cancelled elsewhere, or whose holder's secret has ended."""
         for run in list(self._runs.values()):
             async with self._writing:
                 if run.id not in self._runs:
@@ -179,12 +188,14 @@ class Evaluations:
                 told = run.shown()
                 try:
                     wanted = await to_thread.run_sync(self._store.tell, told)
+                    stands = told.state != "running" or await run.holder.stands()
                 except DatabaseError as error:  # it is told again in a moment
                     logger("evaluations").warning("progress is not kept", error=repr(error))
                     return
                 if told.state != "running":
                     del self._runs[run.id]
-                elif wanted and run.task is not None:
+                elif run.task is not None and (wanted or not stands):
+                    run.abandoned = not stands
                     run.task.cancel()
 
     async def close(self) -> None:
@@ -208,14 +219,14 @@ class Evaluations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # what they raise, _ended logs
 
-    async def _run(self, run: _Run, rows: IO[bytes], secret: str) -> None:
+    async def _run(self, run: _Run, rows: IO[bytes]) -> None:
         assert self._library is not None  # else it would not have begun
         settings = self._settings
         size = os.fstat(rows.fileno()).st_size
         try:
             await self._run_process(
                 arguments(run.model, run.number, run.wish, settings, size),
-                environment(settings, secret, self._library),
+                environment(settings, run.holder.secret, self._library),
                 rows,
                 run.progress,
                 settings.evaluation_timeout_s,
@@ -225,6 +236,8 @@ class Evaluations:
             run.progress.failure = EvaluationFailure(
                 about="", detail="its process could not be started: try again in a moment"
             )
+        if run.progress.failure is not None and not await run.holder.stands():
+            run.progress.failure = abandoned()
 
     def _ended(self, run: _Run, rows: IO[bytes]) -> None:
         rows.close()
@@ -233,6 +246,8 @@ class Evaluations:
         progress, task = run.progress, run.task
         if progress.digest is not None:
             run.state, progress.failure = "kept", None
+        elif run.abandoned:
+            run.state, progress.failure = "failed", abandoned()
         elif task is not None and task.cancelled():
             run.state = "cancelled"
         else:

@@ -68,6 +68,19 @@ class Authenticator:
             raise TollwayError(Code.UNAUTHENTICATED, "the token's holder is not let in here")
         return found
 
+    async def stands(self, authorization: bytes) -> bool:
+        """Whether the credential that :meth:`identify` has known has not ended since. To ask is no
+        attempt to log in."""
+        secret = bearer(authorization) or b""
+        if b"." not in secret:
+            hash = keys.secret_hash(secret, self._pepper)
+            return await anyio.to_thread.run_sync(self._credentials.find, hash) is not None
+        try:
+            await self._tokens.verified(secret)
+        except TollwayError as error:
+            return error.code is not Code.UNAUTHENTICATED
+        return True
+
     def authenticate(self, authorization: bytes | None) -> Credential:
         """As :meth:`identify`, of the secrets that this installation has made. Blocks."""
         secret = bearer(authorization)

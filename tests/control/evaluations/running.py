@@ -23,7 +23,8 @@ class Played:
         self.progresses: list[Progress] = []
         self.begun = asyncio.Event()
         self.let_go = asyncio.Event()
-        control.services.evaluations._run_process = self._run
+        self.evaluations = control.services.evaluations
+        self.evaluations._run_process = self._run
 
     async def _run(
         self,
@@ -49,8 +50,14 @@ class Played:
         """The last process says this, and all end."""
         await self.said(line)
         self.let_go.set()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """All have ended, and that is noted."""
+        tasks = [run.task for run in self.evaluations._runs.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=10)
+        await asyncio.sleep(0)
 
 
 async def upload(client: httpx.AsyncClient, content: bytes = CSV) -> str:

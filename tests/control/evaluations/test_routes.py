@@ -12,6 +12,7 @@ from tests.control.portal.publishing_world import uninspected, version
 from tests.control.running import Control, connect
 
 AT = "/api/v1/models/risk/versions/1/evaluations"
+PASSWORD = "correct horse battery"
 FAILED = b'{"event": "error", "kind": "InvalidRequestError", "message": "line 2", "about": "rows"}'
 
 
@@ -120,6 +121,38 @@ async def test_cancelling_ends_it_once_and_changes_nothing_that_has_ended(
         assert (await control.admin.delete(f"{AT}/{run['id']}")).status_code == 204
         ended = (await control.admin.get(f"{AT}/{run['id']}")).json()
         assert (ended["state"], ended["evidence"]) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("noticed", ["as it runs", "by its end"])
+async def test_it_ends_with_the_session_that_began_it_and_says_so(
+    control: Control, played: Played, noticed: str
+) -> None:
+    """Its process may be told before us that there is no such version: nobody may see one."""
+    body = {"role": "admin", "password": PASSWORD}
+    await control.admin.put("/api/v1/users/paula", json=body)
+    login = {"name": "paula", "password": PASSWORD}
+    session = (await control.anonymous.post("/api/v1/sessions", json=login)).json()
+    async with connect(control.app, session["secret"]) as paula:
+        run = (await begin(paula)).json()
+    await played.said(b"")
+    await control.services.evaluations.tell()
+    going = (await control.admin.get(f"{AT}/{run['id']}")).json()
+    assert (going["state"], going["started_by"]) == ("running", "paula")
+
+    await control.admin.delete("/api/v1/sessions", params={"user": "paula"})
+    if noticed == "as it runs":
+        await control.services.evaluations.tell()
+        await played.ended()
+    else:
+        await played.end(
+            b'{"event": "error", "kind": "NotFoundError", "message": "has no version 1"}'
+        )
+    ended = (await control.admin.get(f"{AT}/{run['id']}")).json()
+    assert ended["state"] == "failed"
+    assert ended["failure"] == {
+        "about": "",
+        "detail": "the session or token that began it has ended: log in, and begin again",
+    }
 
 
 async def test_closing_control_ends_what_runs(control: Control, played: Played) -> None:
