@@ -126,14 +126,14 @@ async def read_matter(api: Api, model: str, number: int) -> Matter:
         api.get(f"/models/{model}", ModelOutput),
         api.get(base, VersionOutput),
         api.get(f"{base}/gate", GateOutput),
-        api.get(f"{base}/evidence", Page[EvidenceOutput], limit=SHOWN_EVIDENCE),
+        _evidence(api, base),
         api.get(f"{base}/approvals", Page[ApprovalOutput], limit=SHOWN_DECISIONS),
     )
     manifest = msgspec.convert(version.manifest, Manifest)
     requirements, asked, comparison = await asyncio.gather(
         _requirements(api, model),
         _asked(api, model, number),
-        _comparison(api, model, gate, manifest, evidence.items),
+        _comparison(api, model, gate, manifest, evidence),
     )
     return Matter(
         model=known,
@@ -141,11 +141,19 @@ async def read_matter(api: Api, model: str, number: int) -> Matter:
         manifest=manifest,
         gate=gate,
         requirements=requirements,
-        evidence=evidence.items,
+        evidence=evidence,
         decisions=decisions.items[::-1],
         comparison=comparison,
         asked=asked,
     )
+
+
+async def _evidence(api: Api, version: str) -> list[EvidenceOutput]:
+    """The newest evaluations of the version at ``version``, the newest last."""
+    found = await api.get(
+        f"{version}/evidence", Page[EvidenceOutput], limit=SHOWN_EVIDENCE, newest_first=True
+    )
+    return found.items[::-1]
 
 
 async def _requirements(api: Api, model: str) -> RequirementsOutput | None:
@@ -178,10 +186,10 @@ async def _comparison(
     base = f"/models/{model}/versions/{gate.stable}"
     version, theirs = await asyncio.gather(
         api.get(base, VersionOutput),
-        api.get(f"{base}/evidence", Page[EvidenceOutput], limit=SHOWN_EVIDENCE),
+        _evidence(api, base),
     )
     breaking = differences(msgspec.convert(version.manifest, Manifest), manifest)
-    others = [msgspec.convert(one.evidence, Evidence) for one in theirs.items]
+    others = [msgspec.convert(one.evidence, Evidence) for one in theirs]
     return compared(gate.stable, here, others, tuple(breaking))
 
 

@@ -103,6 +103,8 @@ def editing(
         else:
             seen[name] = now  # the form shows it from here on: it was not typed by anybody
         if _plain(before.get(name, typed or "")) != _plain(now):
+            if not untouched and typed == _plain(now):
+                continue  # both have typed the same: there is nothing to decide
             yours = "" if untouched or typed is None else typed[:MAX_SHOWN]
             label = labels.get(name, name)
             changes.append(Change(label, now[:MAX_SHOWN], yours, untouched))

@@ -6,9 +6,13 @@ import msgspec
 
 from control.evaluations.resources import EvaluationRun
 from control.portal.api import ApiRefusal
+from control.portal.directions import isolated
 from control.portal.forms import Form
 from protocol.errors import Code, TollwayError
 from protocol.problems import FieldError, of_error
+from registry.approval_bodies import GateOutput
+from registry.outputs import VersionOutput
+from registry.rollout_bodies import RolloutOutput
 
 FIELDS: Final = ("rows", "target", "rows_name", "segments")
 DEFAULT_ROWS_NAME: Final = "holdout"
@@ -50,6 +54,26 @@ def values_of(run: EvaluationRun) -> Values:
 def placed(refusal: ApiRefusal) -> ApiRefusal:
     """What the API refused, beside the fields of the form."""
     return refusal.beside(**_BESIDE)
+
+
+def approval_lost(version: VersionOutput, gate: GateOutput, rollout: RolloutOutput) -> str:
+    """What new evidence does to the approval that the version has; empty: it has none to lose."""
+    if gate.approval.state != "given":
+        return ""
+    by, number = isolated(gate.approval.sponsor or "the sponsor"), version.number
+    said = f"{by} has approved this version on the evidence that is there. With one evaluation more"
+    said += " the approval is void until they decide again."
+    canary = rollout.canary
+    if rollout.stable == number:
+        return f"{said} The version stays stable meanwhile."
+    if canary is not None and canary.version == number:
+        return (
+            f"{said} It is the canary: it keeps its {canary.percent:g} % of the calls meanwhile, "
+            "and neither gets more nor becomes stable, by itself or by hand."
+        )
+    if version.state in ("published", "deprecated"):
+        return f"{said} It answers who names it meanwhile, and cannot become canary or stable."
+    return f"{said} Its next step waits for that."
 
 
 def without_rows() -> ApiRefusal:

@@ -10,6 +10,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from control.portal.catalogue import limits_words
+from control.portal.directions import formatted, isolated, isolated_value
 from control.portal.plain_words import better_when, condition_words, metric_name
 
 NONE: Final = "\N{EN DASH}"
@@ -145,13 +146,6 @@ def code_words(text: str) -> Markup:
     )
 
 
-def formatted(text: str, *values: object) -> str:
-    """``text % values``; markup among the values stays markup, and the rest is escaped then."""
-    if any(isinstance(value, Markup) for value in values):
-        return escape(text) % values
-    return text % values
-
-
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": number,
     "short": short_number,
@@ -167,6 +161,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "ago": ago,
     "code_words": code_words,
     "format": formatted,
+    "isolated": isolated,
+    "isolated_value": isolated_value,
     "metric": metric_name,
     "better": better_when,
     "limits": limits_words,

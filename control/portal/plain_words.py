@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from control.portal.directions import isolated
 from protocol.errors import TollwayError
 from protocol.segments import Condition, Operator, Term, parse_condition
 from registry.criteria import (
@@ -105,7 +106,7 @@ def _part(part: Comparison | Beats, segments: dict[str, str]) -> str:
 def _beats(part: Beats, segments: dict[str, str]) -> str:
     what = _measure(part.measure, segments)
     unit = _UNITS.get(part.measure.name, "")
-    where = f"on the rows “{part.rows}”"
+    where = f"on the rows “{isolated(part.rows)}”"
     if part.margin < 0:
         by = f"{figure(-part.margin)}{unit}"
         return f"{what} {where} is better than the stable version's, or worse by less than {by}"
@@ -143,26 +144,29 @@ def _measure(measure: Measure, segments: dict[str, str]) -> str:
         end = "lower" if measure.bound == "low" else "upper"
         words = f"the {end} end of the 95 % confidence interval of {words}"
     if measure.label is not None:
-        words += f" for the class “{measure.label}”"
+        words += f" for the class “{isolated(measure.label)}”"
     if measure.segment is not None:
         words += f" where {_segment(measure.segment, segments)}"
     if measure.rows is not None:
-        words += f" on the rows “{measure.rows}”"
+        words += f" on the rows “{isolated(measure.rows)}”"
     return words
 
 
 def _segment(segment: Condition | str, segments: dict[str, str]) -> str:
     if isinstance(segment, str):
-        return condition_words(segments[segment]) if segment in segments else f"“{segment}”"
+        return (
+            condition_words(segments[segment]) if segment in segments else f"“{isolated(segment)}”"
+        )
     return condition_words(segment)
 
 
 def _term(term: Term) -> str:
-    value = f"“{term.value}”" if isinstance(term.value, str) else figure(term.value)
+    value = f"“{isolated(term.value)}”" if isinstance(term.value, str) else figure(term.value)
+    column = isolated(term.column)
     match term.operator:
         case "==":
-            return f"{term.column} is {value}"
+            return f"{column} is {value}"
         case "!=":
-            return f"{term.column} is not {value}"
+            return f"{column} is not {value}"
         case operator:
-            return f"{term.column} is {_COMPARED[operator]} {value}"
+            return f"{column} is {_COMPARED[operator]} {value}"

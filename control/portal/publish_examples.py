@@ -11,6 +11,7 @@ from protocol.manifest import ColumnType
 
 Value = int | float | str | bool
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+_SEPARATORS: Final = ",;\t"
 _EXACT: Final = 2**53 - 1
 
 
@@ -55,13 +56,27 @@ def _json_row(text: str, names: list[str]) -> dict[str, object]:
 
 def _csv_row(text: str, names: list[str]) -> dict[str, object]:
     try:
-        lines = csv.reader(text.strip().splitlines()[:2], strict=True, skipinitialspace=True)
+        given = text.strip(" \r\n").splitlines()[:2]
+        lines = csv.reader(
+            given, delimiter=_separator(given[0], names), strict=True, skipinitialspace=True
+        )
         rows = [[cell.strip() for cell in line] for line in lines]
     except csv.Error as error:
         raise _refused(f"is neither JSON nor CSV: {error}") from None
     if set(rows[0]) & set(names) and len(rows) > 1:
         return dict(zip(rows[0], _as_long(rows[1], rows[0]), strict=True))
     return _by_place(rows[0], names)
+
+
+def _separator(line: str, names: list[str]) -> str:
+    """Of the marks that part values in files that are evaluated, the one that makes of the first
+    line as many values as there are columns, else the most frequent one."""
+
+    def values(mark: str) -> int:
+        return len(next(csv.reader([line], delimiter=mark, skipinitialspace=True), []))
+
+    fitting = [mark for mark in _SEPARATORS if values(mark) == len(names)]
+    return fitting[0] if fitting else max(_SEPARATORS, key=line.count)
 
 
 def _by_place(values: Sequence[object], names: list[str]) -> dict[str, object]:

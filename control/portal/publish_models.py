@@ -18,6 +18,10 @@ _WAITS: Final = {
 }
 
 
+APPROVED: Final = frozenset({"given", "not_needed"})
+"""Standings of an approval that hold nothing up."""
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A step on a version's way into traffic."""
 
@@ -62,9 +66,8 @@ def steps(version: VersionOutput, gate: GateOutput, *, answers: bool) -> list[St
         return []
     order: list[VersionState] = ["registered", "validated", "approved", "published"]
     reached = 3 if version.state == "deprecated" else order.index(version.state)
-    criteria_met = all(one.outcome == "met" for one in gate.criteria)
-    approved = gate.approval.state in {"given", "not_needed"}
-    open_criteria = sum(one.outcome != "met" for one in gate.criteria)
+    criteria_met = not open_criteria(gate)
+    approved = gate.approval.state in APPROVED
     found = [
         ("Registered", True, False, f"by {version.created_by}"),
         (
@@ -80,11 +83,9 @@ def steps(version: VersionOutput, gate: GateOutput, *, answers: bool) -> list[St
             "Gate",
             criteria_met,
             not criteria_met,
-            ("all criteria met" if gate.criteria else "nothing is required")
-            if criteria_met
-            else f"{open_criteria} of {len(gate.criteria)} open",
+            gate_words(gate),
         ),
-        ("Approved", approved, gate.approval.state == "refused", _approval(gate.approval)),
+        ("Approved", approved, gate.approval.state == "refused", approval_words(gate.approval)),
         ("Published", reached >= 3, False, "may be called" if reached >= 3 else "not yet"),  # noqa: PLR2004
         ("Traffic", answers, False, "answers calls" if answers else "only when it is named"),
     ]
@@ -96,7 +97,21 @@ def steps(version: VersionOutput, gate: GateOutput, *, answers: bool) -> list[St
     return made
 
 
-def _approval(standing: StandingOutput) -> str:
+def open_criteria(gate: GateOutput) -> int:
+    """How many criteria are not met."""
+    return sum(one.outcome != "met" for one in gate.criteria)
+
+
+def gate_words(gate: GateOutput) -> str:
+    """How a version stands to its criteria."""
+    left = open_criteria(gate)
+    if left:
+        return f"{left} of {len(gate.criteria)} open"
+    return "all criteria met" if gate.criteria else "nothing is required"
+
+
+def approval_words(standing: StandingOutput) -> str:
+    """How the sponsor's word stands."""
     return {
         "given": f"by {standing.by}",
         "not_needed": "no sponsor is named",

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from control.portal.assets import asset_url
+from control.portal.directions import Isolating
 from control.portal.filters import FILTERS
 from control.portal.middleware import PORTAL
 from control.portal.navigation import navigation
@@ -30,6 +31,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        extensions=[Isolating],
     )
     found.filters.update(FILTERS)
     found.globals.update(asset=asset_url, software_version=software_version())

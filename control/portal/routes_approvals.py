@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from control.portal.api import ApiRefusal
-from control.portal.approvals import read_desk, read_matter
+from control.portal.approvals import SHOWN_EVIDENCE, read_desk, read_matter
 from control.portal.forms import Form
 from control.portal.live import live
 from control.portal.rendering import page, redirect, rendered
@@ -142,6 +142,7 @@ async def _page(
         "approvals/one.html",
         status=status,
         matter=matter,
+        most_evidence=SHOWN_EVIDENCE,
         given={} if form is None else form.values(),
         refusal=refusal,
         moved=moved,

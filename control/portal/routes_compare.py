@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from control.portal.publish_compare import compare, criteria, matching
+from control.portal.publish_models import approval_words, gate_words, open_criteria
 from control.portal.publish_versions import manifest_of
 from control.portal.rendering import page
 from control.portal.session import Visit
@@ -18,7 +19,8 @@ from registry.approval_bodies import GateOutput
 from registry.evidence_inputs import EvidenceOutput
 from registry.outputs import CompatibilityOutput, ModelOutput, Page, VersionOutput
 
-MAX_EVALUATIONS: Final = 10
+MAX_EVALUATIONS: Final = 50
+"""Of each, among which those on the same rows are looked for; the newest ones."""
 MAX_VERSIONS: Final = 100
 Number = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
@@ -60,6 +62,9 @@ def compare_pages() -> APIRouter:
             first=manifest_of(first[0]),
             second=manifest_of(second[0]),
             gates=(first[1], second[1]),
+            gate_words=gate_words,
+            open_criteria=open_criteria,
+            approval_words=approval_words,
             criteria=criteria(first[1], second[1]),
             comparison=compare(*matching(first[2].items, second[2].items)),
         )

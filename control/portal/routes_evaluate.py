@@ -12,6 +12,7 @@ from control.portal.api import ApiRefusal
 from control.portal.evaluating import (
     FIELDS,
     Values,
+    approval_lost,
     blank,
     evaluation_body,
     placed,
@@ -26,7 +27,9 @@ from control.portal.routes_upload import brought
 from control.portal.session import TheForm, Visit
 from control.portal.streams import Event
 from control.portal.visitors import Publisher, PublishReader
+from registry.approval_bodies import GateOutput
 from registry.outputs import ModelOutput, VersionOutput
+from registry.rollout_bodies import RolloutOutput
 
 EVERY_S: Final = 1.0
 _GONE: Final = 404
@@ -143,10 +146,13 @@ async def _form_page(
     refusal: ApiRefusal | None = None,
     status: int | None = None,
 ) -> Response:
-    known, version, runs = await asyncio.gather(
+    at = f"/models/{model}/versions/{number}"
+    known, version, runs, gate, rollout = await asyncio.gather(
         visit.api.get(f"/models/{model}", ModelOutput),
-        visit.api.get(f"/models/{model}/versions/{number}", VersionOutput),
+        visit.api.get(at, VersionOutput),
         visit.api.get(_path(model, number), EvaluationRuns),
+        visit.api.get(f"{at}/gate", GateOutput),
+        visit.api.get(f"/models/{model}/rollout", RolloutOutput),
     )
     answered = 200 if refusal is None else refusal.status
     headers = None
@@ -161,6 +167,7 @@ async def _form_page(
         version=version,
         columns=[column.name for column in manifest_of(version).columns],
         runs=runs,
+        warning=approval_lost(version, gate, rollout),
         given=given,
         fields=FIELDS,
         refusal=refusal,

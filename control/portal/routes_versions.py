@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from control.evaluations.resources import EvaluationRuns
 from control.portal.alias_forms import AliasForm, alias_form, put_alias
 from control.portal.api import ApiRefusal
+from control.portal.directions import isolated
 from control.portal.live import live
 from control.portal.publish_drawings import draw_gate
 from control.portal.publish_evidence import evaluation_view, evidence_of
@@ -35,8 +36,10 @@ from registry.outputs import AliasOutput, ModelOutput, Page, TransitionOutput, V
 from registry.rollout_bodies import RolloutOutput
 
 MAX_EVALUATIONS: Final = 10
-"""Of which a page names the others beside the one that it shows."""
+"""That a page names at once; older ones are on pages of their own."""
+_UNKNOWN: Final = (404, 422)
 Chosen = Annotated[str, Query(alias="evidence", max_length=80)]
+OlderThan = Annotated[int, Query(alias="older", ge=0, le=2**53 - 1)]
 
 
 def version_pages() -> APIRouter:
@@ -53,10 +56,12 @@ async def version_page(
     model: str,
     number: int,
     chosen: str = "",
+    older: int = 0,
     refusal: ApiRefusal | None = None,
     pointed: AliasForm | None = None,
 ) -> Response:
-    """The page, with what was refused of its forms; ``pointed``: of that of aliases."""
+    """The page, with what was refused of its forms; ``pointed``: of that of aliases. ``chosen``:
+    the digest of the evaluation that it shows; ``older``: it names those from this cursor on."""
     at = f"/models/{model}/versions/{number}"
     (
         (known, rollout, agreed, runs),
@@ -73,14 +78,22 @@ async def version_page(
             visit.api.get(f"{at}/gate", GateOutput),
             visit.api.get(f"{at}/approvals", Page[ApprovalOutput]),
             visit.api.get(
-                f"{at}/evidence", Page[EvidenceOutput], limit=MAX_EVALUATIONS, newest_first=True
+                f"{at}/evidence",
+                Page[EvidenceOutput],
+                limit=MAX_EVALUATIONS,
+                after=older,
+                newest_first=True,
             ),
             visit.api.get(f"{at}/transitions", Page[TransitionOutput]),
         ),
     )
-    shown = next((one for one in evidence.items if one.digest == chosen), None)
-    if shown is None and evidence.items:
-        shown = evidence.items[0]
+    named = evidence.items
+    shown = next((one for one in named if one.digest == chosen), None)
+    if shown is None and chosen:
+        shown = await _evaluation(visit, at, chosen)
+        named = named if shown is None else [shown, *named]
+    if shown is None and named:
+        shown = named[0]
     manifest = manifest_of(version)
     told = refusal if pointed is None else pointed.refusal
     return page(
@@ -97,14 +110,15 @@ async def version_page(
         shape=shape,
         observed=observed,
         listed=listed,
-        choices=_choices(evidence.items),
+        choices=_choices(named),
         gate=gate,
         criteria=draw_gate(gate),
         steps=steps(version, gate, answers=_answers(rollout, number)),
         moves=moves(version),
         ready=lambda to: gate.passed if to in GATED else version.serving.state == "ready",
         approvals=approvals.items[::-1],
-        evaluations=evidence.items,
+        older=older,
+        next_older=evidence.next,
         running=[run for run in runs.items if run.state == "running"],
         evaluation=None if shown is None else evaluation_view(shown),
         history=history.items[::-1],
@@ -114,13 +128,26 @@ async def version_page(
     )
 
 
+async def _evaluation(visit: Visit, at: str, digest: str) -> EvidenceOutput | None:
+    """One that the page does not name; None: the version has none of this digest."""
+    try:
+        return await visit.api.get(f"{at}/evidence/{digest}", EvidenceOutput)
+    except ApiRefusal as refusal:
+        if refusal.status not in _UNKNOWN:
+            raise
+        return None
+
+
 def _choices(evaluations: list[EvidenceOutput]) -> list[tuple[str, str]]:
     """(digest, what it is) of each evaluation."""
     found = []
     for output in evaluations:
         given = evidence_of(output)
         found.append(
-            (output.digest, f"{given.rows_name}, {given.rows:,} rows, {output.created_at[:10]}")
+            (
+                output.digest,
+                f"{isolated(given.rows_name)}, {given.rows:,} rows, {output.created_at[:10]}",
+            )
         )
     return found
 
@@ -134,10 +161,10 @@ def _answers(rollout: RolloutOutput, number: int) -> bool:
 def _add_page(router: APIRouter) -> None:
     @router.get("/publish/models/{model}/versions/{number}")
     async def get_version_page(
-        visit: PublishReader, model: str, number: int, chosen: Chosen = ""
+        visit: PublishReader, model: str, number: int, chosen: Chosen = "", older: OlderThan = 0
     ) -> Response:
         """One version: what it is, how well it does, and what stands in its way."""
-        return await version_page(visit, model, number, chosen)
+        return await version_page(visit, model, number, chosen, older)
 
     @router.get("/publish/models/{model}/versions/{number}/events")
     async def version_events(visit: PublishReader, model: str, number: int) -> Response:

@@ -60,6 +60,8 @@ def read_csv(
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
         return _read(text, signature, target, max_rows)
+    except UnicodeDecodeError:
+        raise _refused(f"the file is not UTF-8 text: {_where(file)}") from None
     finally:
         text.detach()  # the file is the caller's
 
@@ -110,10 +112,21 @@ def _lines(text: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:
             number = reader.line_num
             if row:
                 yield number, row
-    except UnicodeDecodeError:
-        raise _refused(f"the file is not UTF-8 text, somewhere behind line {number}") from None
     except csv.Error as error:
         raise _refused(f"line {number + 1} is no line of CSV: {error}") from None
+
+
+def _where(file: IO[bytes]) -> str:
+    """The line of the first bytes that are no UTF-8. Text is decoded far ahead of what is read of
+    it, so that the file is looked through again; of one that cannot be, less is said."""
+    if file.seekable():
+        file.seek(0)
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"line {number} has the byte 0x{line[error.start]:02x}. Save it as UTF-8"
+    return "save it as UTF-8"
 
 
 def _blocks(

@@ -20,11 +20,30 @@ async def test_differences_have_intervals_and_verdicts(
     page = await visitor.get(f"{RISK}/compare?a=1&b=2")
     assert page.status_code == 200, page.text
     assert "Compatible." in page.text
+    assert "2 of 2 open" in page.text
+    assert "no sponsor is named" in page.text
     assert "+0.1" in page.text
     assert "better" in page.text
     assert "<script>alert" not in page.text
     assert (await visitor.get(f"{RISK}/compare?a=1&b=1")).status_code == 422
     assert (await visitor.get(f"{RISK}/compare?a=1&b=9")).status_code == 404
+
+
+async def test_the_gate_and_the_approval_are_told_apart_in_the_words_of_the_versions_page(
+    control: Control, visiting: Visiting
+) -> None:
+    await visiting("sponsor")
+    visitor = await visiting("publisher")
+    await risk(control)
+    agreed = {"criteria": ["r2 >= 0.85"], "sponsor": "robin-sponsor"}
+    done = await control.admin.put("/api/v1/models/risk/requirements", json=agreed)
+    assert done.is_success, done.text
+    page = (await visitor.get(f"{RISK}/compare?a=1&b=2")).text
+    words = ("all criteria met", "robin-sponsor has not decided")
+    assert all(said in page for said in ("1 of 1 open", *words))
+    assert "does not pass" not in page
+    version = (await visitor.get(f"{RISK}/versions/2")).text
+    assert all(said in version for said in words)
 
 
 @given(measures(), measures())

@@ -26,6 +26,10 @@ ROW = {"age": 42, "pay": 1.5, "new": True, "city": "Ulm, Süd"}
         '{"instances": [{"city": "Ulm, Süd", "age": 42.0, "pay": "1.5", "new": 1}]}',
         'city,pay,new,age\r\n"Ulm, Süd",1.5,TRUE,42\r\nrest,that,is,ignored',
         '42, 1.5, 1, "Ulm, Süd"',
+        '42;1.5;1;"Ulm, Süd"',
+        "42;1.5;1;Ulm, Süd",
+        "age;pay;new;city\n42;1.5;true;Ulm, Süd",
+        "age\tpay\tnew\tcity\n42\t1.5\ttrue\tUlm, Süd",
     ],
 )
 def test_a_row_is_read_as_people_have_it(text: str) -> None:

@@ -160,8 +160,11 @@ def test_the_truth_is_no_column_that_the_model_takes() -> None:
 
 
 def test_bytes_that_are_no_text_are_told() -> None:
-    with pytest.raises(InvalidRequestError, match="not UTF-8"):
-        read_csv(io.BytesIO(b"age,truth\n\xff\xfe,1\n"), signature(), "truth")
+    for lines in (0, 5_000):
+        content = b"age,truth\n" + b"1,1\n" * lines + b"\xff\xfe,1\n"
+        said = f"not UTF-8 text: line {lines + 2} has the byte 0xff"
+        with pytest.raises(InvalidRequestError, match=said):
+            read_csv(io.BytesIO(content), signature({"age": "integer"}), "truth")
 
 
 def test_a_long_value_is_not_repeated_whole() -> None:
