@@ -59,7 +59,8 @@ class IssuerRequest(Request):
 
     title: Title = ""
     issuer: Annotated[str, Field(min_length=1, max_length=MAX_URL), AfterValidator(_printable)]
-    """The exact `iss` of its tokens."""
+    """The exact `iss` of its tokens: an https URL without query and fragment, or http on the same
+    machine."""
     audiences: Annotated[
         tuple[Value, ...], Field(min_length=1, max_length=100), AfterValidator(_once_each)
     ]

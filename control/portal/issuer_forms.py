@@ -1,11 +1,14 @@
 """The form of an identity provider, to and from what the API takes. Pure."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from control.identity.issuers import Issuer
+from control.portal.api import ApiRefusal
 from control.portal.forms import Form
 from policies.jwt.keys import ALGORITHMS
+from protocol.errors import Code
+from protocol.problems import FieldError, problem
 
 LABELS: Final = {
     "title": "Title",
@@ -50,7 +53,18 @@ def typed_texts(form: Form) -> dict[str, str]:
 
 
 def body_of(form: Form) -> dict[str, object]:
-    """What the API is sent. What cannot be understood goes as it is, so that the API says so."""
+    """What the API is sent. What it would not understand goes as it is, so that the API says so.
+
+    Raises :class:`ApiRefusal` for lines of a mapping that are none, or map a value again: the API
+    knows no lines.
+    """
+    mappings = {name: _mapping(form.text(name)) for name in _MAPPINGS}
+    wrong = tuple(
+        FieldError(name, "; ".join(one.wrong)) for name, one in mappings.items() if one.wrong
+    )
+    if wrong:
+        refused = problem(Code.INVALID, "lines of a mapping are not as they must be", errors=wrong)
+        raise ApiRefusal(refused)
     body: dict[str, object] = {
         "title": form.text("title"),
         "issuer": form.text("issuer"),
@@ -63,17 +77,36 @@ def body_of(form: Form) -> dict[str, object]:
         "leeway_s": form.number("leeway_s"),
         "max_lifetime_s": form.number("max_lifetime_s"),
     }
-    return body | {name: _mapping(_lines(form, name)) for name in _MAPPINGS}
+    return body | {name: one.meanings for name, one in mappings.items()}
 
 
 def _lines(form: Form, name: str) -> list[str]:
     return [line.strip() for line in form.text(name).splitlines() if line.strip()]
 
 
-def _mapping(lines: list[str]) -> dict[str, str]:
-    # A value of a claim may hold "=", and what it means here holds none.
-    parts = [line.rpartition("=") for line in lines]
-    return {value.strip(): meaning.strip() for value, _, meaning in parts}
+class _Mapping(NamedTuple):
+    meanings: dict[str, str]
+    wrong: list[str]
+
+
+def _mapping(text: str) -> _Mapping:
+    found = _Mapping({}, [])
+    first: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        # A value of a claim may hold "=", and what it means here holds none.
+        value, equals, meaning = (part.strip() for part in line.rpartition("="))
+        if not line.strip():
+            continue
+        if not (equals and value and meaning):
+            found.wrong.append(f"line {number}: write “value = meaning”, not “{line.strip()[:80]}”")
+        elif value in first:
+            found.wrong.append(
+                f"line {number}: “{value[:80]}” is mapped in line {first[value]} already"
+            )
+        else:
+            first[value] = number
+            found.meanings[value] = meaning
+    return found
 
 
 def _text(value: object) -> str:

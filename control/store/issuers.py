@@ -13,7 +13,7 @@ from control.store.directory import Put
 from control.store.failures import repeated
 from control.store.issuer_tables import issuers
 from control.store.stream import publish_if_new
-from policies.jwt.fetch import check_uri
+from policies.jwt.fetch import check_issuer, check_uri
 from protocol.configuration import IssuerDoc
 from protocol.errors import Code, TollwayError
 from protocol.names import check_name
@@ -47,6 +47,7 @@ class Issuers:
             raise TollwayError(
                 Code.INVALID, f"issuer {name!r} has too long a name: use {MAX_NAME} characters"
             )
+        check_issuer(request.issuer, allow_http=self._allow_http)
         check_uri(request.jwks_uri, allow_http=self._allow_http)
         now = self._clock()
         with self._database.write() as connection:

@@ -32,24 +32,54 @@ def check_uri(uri: str, *, allow_http: bool) -> str:
     Keys decide who is let in, so they come by ``https``: from this machine itself, or where
     ``allow_http`` says so, by ``http`` too.
     """
+    parsed = _parsed(uri)
+    if parsed is None:
+        raise TollwayError(
+            Code.INVALID, "jwks_uri: not an https URL: give the address of the issuer's key set"
+        )
+    if parsed.userinfo or parsed.fragment:
+        raise TollwayError(Code.INVALID, "jwks_uri: there must be no credentials and no fragment")
+    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
+        raise TollwayError(
+            Code.INVALID,
+            "jwks_uri: it must be https: keys that come by http can be exchanged on their way "
+            "(TOLLWAY_JWKS_ALLOW_HTTP=true takes them all the same)",
+        )
+    return uri
+
+
+def check_issuer(issuer: str, *, allow_http: bool) -> str:
+    """Return ``issuer`` when it can be one (OpenID Connect Core 1.0, 2: an https URL without query
+    and fragment), and by ``http`` as :func:`check_uri`; raise ``INVALID`` otherwise."""
+    parsed = _parsed(issuer)
+    if parsed is None:
+        raise TollwayError(
+            Code.INVALID,
+            "issuer: not an https URL: give the exact iss of its tokens, such as "
+            "https://login.example/realms/shop",
+        )
+    if parsed.userinfo or "?" in issuer or "#" in issuer:
+        raise TollwayError(
+            Code.INVALID, "issuer: there must be no credentials, no query and no fragment"
+        )
+    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
+        raise TollwayError(
+            Code.INVALID,
+            "issuer: it must be https, but for an issuer on this machine "
+            "(TOLLWAY_JWKS_ALLOW_HTTP=true takes it all the same)",
+        )
+    return issuer
+
+
+def _parsed(uri: str) -> httpx.URL | None:
+    """None: it is no URL of the web."""
     try:
         urlsplit(uri)  # takes no unfinished IPv6 address, which the other lets through
         parsed = httpx.URL(uri)
     except (httpx.InvalidURL, ValueError):
-        parsed = httpx.URL("")
-    if len(uri) > MAX_URI or parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise TollwayError(
-            Code.INVALID, "jwks_uri is not an https URL: give the address of the issuer's key set"
-        )
-    if parsed.userinfo or parsed.fragment:
-        raise TollwayError(Code.INVALID, "jwks_uri must have no credentials and no fragment")
-    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
-        raise TollwayError(
-            Code.INVALID,
-            "jwks_uri must be https: keys that come by http can be exchanged on their way "
-            "(TOLLWAY_JWKS_ALLOW_HTTP=true takes them all the same)",
-        )
-    return uri
+        return None
+    known = parsed.scheme in {"http", "https"} and parsed.host and " " not in uri
+    return parsed if known and len(uri) <= MAX_URI else None
 
 
 class JwksClient:

@@ -17,6 +17,7 @@ LEAST: dict[str, Any] = {
     "algorithms": ["RS256"],
     "jwks_uri": "https://login.example/keys",
 }
+MOVED = "https://moved.example"
 FULL: dict[str, Any] = LEAST | {
     "title": "Our login",
     "audiences": ["tollway", "also", "tollway"],
@@ -143,7 +144,7 @@ async def test_an_iss_has_one_issuer(control: Control) -> None:
 
     assert refused.status_code == 409
     assert "belong to issuer 'login' already" in refused.json()["detail"]
-    assert (await control.admin.put(PATH, json=LEAST | {"issuer": "x"})).status_code == 200
+    assert (await control.admin.put(PATH, json=LEAST | {"issuer": MOVED})).status_code == 200
     assert (await control.admin.put(other, json=LEAST)).status_code == 201
 
 
@@ -160,6 +161,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"issuer": "a\u0000b"}, "issuer"),
     ({"issuer": "\ud800"}, "surrogate"),
     ({"issuer": "x" * 2049}, "issuer"),
+    ({"issuer": "not a url"}, "issuer: not an https URL"),
+    ({"issuer": "https://not a host"}, "issuer: not an https URL"),
+    ({"issuer": "ftp://login.example"}, "issuer: not an https URL"),
+    ({"issuer": "https://"}, "issuer: not an https URL"),
+    ({"issuer": "http://login.example"}, "issuer: it must be https"),
+    ({"issuer": "https://user:pass@login.example"}, "no credentials"),
+    ({"issuer": "https://login.example/?tenant=1"}, "no query"),
+    ({"issuer": "https://login.example/#"}, "no fragment"),
     ({"jwks_uri": "http://login.example/keys"}, "https"),
     ({"jwks_uri": "https://user:pass@login.example/keys"}, "credentials"),
     ({"jwks_uri": "file:///etc/passwd"}, "https"),
@@ -193,6 +202,12 @@ async def test_a_bad_value_is_refused_by_name_and_changes_nothing(control: Contr
         assert named in answer.text, changes
         assert "pass@" not in answer.text
     assert published(control) == []
+
+
+async def test_an_issuer_on_the_same_machine_may_speak_http(control: Control) -> None:
+    for issuer in ("http://127.0.0.1:9000", "http://[::1]/realms/shop", "http://localhost:9000"):
+        body = LEAST | {"issuer": issuer, "jwks_uri": f"{issuer}/keys"}
+        assert (await control.admin.put(PATH, json=body)).is_success, issuer
 
 
 async def test_what_must_be_said_is_asked_for(control: Control) -> None:

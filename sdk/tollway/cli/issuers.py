@@ -122,5 +122,7 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
         value, equals, name = one.rpartition("=")
         if not equals or not value or not name:
             raise typer.BadParameter(f"{one!r} is not VALUE=NAME", param_hint=option)
+        if value in pairs:
+            raise typer.BadParameter(f"{value!r} is given twice", param_hint=option)
         pairs[value] = name
     return pairs

@@ -73,6 +73,49 @@ async def test_what_the_api_refuses_of_one_stands_beside_its_field(visiting: Vis
     assert "role_claim and roles belong together" in alone.text
 
 
+async def test_lines_of_a_mapping_that_are_none_are_named(visiting: Visiting) -> None:
+    admin = await visiting("admin")
+    form = {**await filled(admin, NEW, NEW), **FORM}
+    applications = "a = shop\r\n\r\nshop\r\na = till\r\n = till"
+    refused = await admin.post(NEW, data={**form, "applications": applications, "roles": "ops ="})
+    assert refused.status_code == 422
+    assert (
+        "line 3: write “value = meaning”, not “shop”; line 4: “a” is mapped in line 1 already; "
+        "line 5: write “value = meaning”, not “= till”"
+    ) in refused.text
+    assert "line 1: write “value = meaning”, not “ops =”" in refused.text
+    assert 'id="field-applications-error"' in refused.text
+    assert 'id="field-roles-error"' in refused.text
+    assert "must have at least 1 character" not in refused.text
+
+
+async def test_addresses_that_are_none_are_refused_beside_their_field(visiting: Visiting) -> None:
+    admin = await visiting("admin")
+    form = {**await filled(admin, NEW, NEW), **FORM}
+    for field in ("issuer", "jwks_uri"):
+        refused = await admin.post(NEW, data={**form, field: "not a url"})
+        assert refused.status_code == 422
+        assert f'id="field-{field}-error"' in refused.text, field
+        assert "not an https URL" in refused.text
+
+
+async def test_the_list_says_what_values_of_claims_mean(
+    control: Control, visiting: Visiting
+) -> None:
+    admin = await visiting("admin")
+    await admin.post(NEW, data={**await filled(admin, NEW, NEW), **FORM})
+    listed = (await admin.get(PATH)).text
+    assert "claim azp: 7d4c is till, a=b is web-shop" in listed
+    assert "claim scope: model.call is predict" in listed
+    many = "\r\n".join(f"client-{at:02} = till" for at in range(23))
+    edit = f"{PATH}/shop/edit"
+    changed = {**await filled(admin, edit), **FORM, "applications": many}
+    assert (await admin.post(edit, data=changed)).status_code == 303
+    assert "client-19 is till and 3 more" in (await admin.get(PATH)).text
+    await admin.post(edit, data={**await filled(admin, edit), **FORM, "applications": ""})
+    assert "claim azp: its value is the application" in (await admin.get(PATH)).text
+
+
 async def test_two_administrators_do_not_write_over_each_other(
     control: Control, visiting: Visiting
 ) -> None:
