@@ -22,6 +22,30 @@ LOCKED = "select:required:invalid"
 """Lists that would hold back their form as it is opened; those of the API reference ask for what a
 call cannot do without."""
 
+BROKEN = """() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    for (const number of text.data.matchAll(/(?<=^|\\s)[-+]?\\d[\\d.,]*\\d(?=$|\\s)/g)) {
+      const range = document.createRange();
+      range.setStart(text, number.index);
+      range.setEnd(text, number.index + number[0].length);
+      if (new Set([...range.getClientRects()].map((one) => one.top)).size > 1) found.push(number[0]);
+    }
+  }
+  return found;
+}"""
+"""Numbers that go on in the next line."""
+HIDDEN = """() => [...document.querySelectorAll(".nav a")].filter((one) => {
+  const place = one.getBoundingClientRect();
+  return place.left < 0 || place.right > innerWidth;
+}).map((one) => one.textContent)"""
+"""Places that the navigation does not show."""
+CUT = """() => [...document.querySelectorAll(".table-box:has(input)")].filter(
+  (one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.ariaLabel)"""
+"""Tables to be filled in that are cut off."""
+
 
 def look(shown: Shown, reader: Visitor, screens: Path, *, dark: bool) -> list[str]:
     """Take both screenshots; what is wrong with the page, in words."""
@@ -40,7 +64,10 @@ def look(shown: Shown, reader: Visitor, screens: Path, *, dark: bool) -> list[st
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if wide > 0:
             wrong.append(f"{name} scrolls sideways by {wide} px")
+        wrong += [f"{name} breaks the number {number}" for number in page.evaluate(BROKEN)]
+        wrong += [f"{name} does not show {label}" for label in page.evaluate(HIDDEN)]
         if device == "desktop":
+            wrong += [f"{name} cuts the table {label}" for label in page.evaluate(CUT)]
             wrong += violations(page)
     return wrong
 
