@@ -24,6 +24,9 @@ _OPEN: Final = "\u2068"
 _CLOSE: Final = "\u2069"
 _OPENS: Final = "\u2066\u2067\u2068"
 _TAG: Final = re.compile(r"<(/?[A-Za-z][A-Za-z0-9]*)|>")
+_TITLE: Final = "title"
+_FILTERS: Final = {"": "isolated_value", _TITLE: "isolated_words"}
+"""By where a value stands; elsewhere it is left as it is."""
 _AS_IT_IS: Final = ("textarea", "option", "title", "script", "style", "pre")
 
 
@@ -40,6 +43,11 @@ def isolated_value(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, Markup) or TURNS.search(value) is None:
         return value
     return Markup("<bdi>{}</bdi>").format(_balanced(value))
+
+
+def isolated_words(value: object) -> object:
+    """What a template writes into the title of the window, which has no elements."""
+    return isolated(value) if isinstance(value, str) else value
 
 
 def formatted(text: str, *values: object) -> str:
@@ -72,20 +80,25 @@ class Isolating(Extension):
     """Passes what templates write into the text of elements through :func:`isolated_value`."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        """The tokens, with the filter where a value stands in text."""
-        place, inside = "", False
+        """The tokens, with a filter where a value stands in text."""
+        place, filtered, before = "", "", ""
         for token in stream:
             if token.type == "data":
                 place = _place(place, token.value)
+            elif token.type == "name" and before == "block" and token.value == _TITLE:
+                place = _TITLE  # of a page that extends another: its element is in that one
+            elif token.type == "name" and token.value == "endblock" and place == _TITLE:
+                place = ""
+            before = token.value
             if token.type == "variable_begin":
-                inside = not place
+                filtered = _FILTERS.get(place, "")
                 yield token
-                if inside:
+                if filtered:
                     yield Token(token.lineno, "lparen", "(")
-            elif token.type == "variable_end" and inside:
+            elif token.type == "variable_end" and filtered:
                 yield Token(token.lineno, "rparen", ")")
                 yield Token(token.lineno, "pipe", "|")
-                yield Token(token.lineno, "name", "isolated_value")
+                yield Token(token.lineno, "name", filtered)
                 yield token
             else:
                 yield token

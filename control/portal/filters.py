@@ -10,7 +10,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from control.portal.catalogue import limits_words
-from control.portal.directions import formatted, isolated, isolated_value
+from control.portal.directions import formatted, isolated, isolated_value, isolated_words
 from control.portal.plain_words import better_when, condition_words, metric_name
 
 NONE: Final = "\N{EN DASH}"
@@ -163,6 +163,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "format": formatted,
     "isolated": isolated,
     "isolated_value": isolated_value,
+    "isolated_words": isolated_words,
     "metric": metric_name,
     "better": better_when,
     "limits": limits_words,

@@ -31,7 +31,8 @@ BROKEN = """() => {
       const range = document.createRange();
       range.setStart(text, number.index);
       range.setEnd(text, number.index + number[0].length);
-      if (new Set([...range.getClientRects()].map((one) => one.top)).size > 1) found.push(number[0]);
+      const lines = new Set([...range.getClientRects()].map((one) => one.top));
+      if (lines.size > 1) found.push(number[0]);
     }
   }
   return found;

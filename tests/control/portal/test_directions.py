@@ -1,14 +1,19 @@
 """Text from right to left turns nothing beside it."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
-from control.portal.directions import Isolating, formatted, isolated, isolated_value
+from control.portal.directions import Isolating, formatted, isolated, isolated_value, isolated_words
 from control.portal.rendering import environment
+from tests.control.portal.test_templates import FOLDER, TEMPLATES
 
+IN_ATTRIBUTE = re.compile(r"""(?<!aria-describedby)=["'][^"'<>]*$""")
+"""Where a value follows that is an attribute's; those that name elements hold no text."""
 HEBREW = "\u05e9\u05dc\u05d5\u05dd"
 OVERRIDE = "abc\u202e"
 ESCAPING = "abc\u2069\u202e"
@@ -18,7 +23,7 @@ def rendered(source: str, **values: object) -> str:
     found = Environment(
         loader=DictLoader({"page": source}), autoescape=True, extensions=[Isolating]
     )
-    found.filters["isolated_value"] = isolated_value
+    found.filters.update(isolated_value=isolated_value, isolated_words=isolated_words)
     return found.get_template("page").render(**values)
 
 
@@ -42,13 +47,32 @@ def test_what_turns_nothing_stays_as_it_is() -> None:
         '<a href="/x" title="{{ a }}">x</a>',
         "<textarea rows=1>{{ a }}</textarea>",
         '<select><option value="">-</option><option>{{ a }}</option></select>',
-        "<title>{{ a }} - Tollway</title>",
         '<p>x</p><input{% if a %} value="{{ a }}"{% endif %}>',
         "<pre><code>{{ a }}</code></pre>",
     ],
 )
 def test_what_is_sent_back_or_copied_has_nothing_added(source: str) -> None:
     assert rendered(source, a=HEBREW) == rendered(source, a="@").replace("@", HEBREW)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["<title>{{ a }} v{{ n }}</title>", "{% block title %}{{ a }} v{{ n }}{% endblock %}"],
+)
+def test_the_title_of_a_window_is_isolated_without_elements(source: str) -> None:
+    assert f"\u2068{HEBREW}\u2069 v3" in rendered(f"{source}<p>x</p>", a=HEBREW, n=3)
+
+
+def test_no_value_of_an_attribute_is_taken_for_text() -> None:
+    found = environment()
+    for name in TEMPLATES:
+        text = ""
+        for token in Isolating(found).filter_stream(
+            found.lexer.tokenize((FOLDER / name).read_text())
+        ):
+            if token.value == "isolated_value":
+                assert IN_ATTRIBUTE.search(text) is None, (name, token.lineno, text[-80:])
+            text = token.value if token.type == "data" else text
 
 
 def test_text_behind_a_field_is_text_again() -> None:
