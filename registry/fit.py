@@ -1,12 +1,16 @@
-"""Whether what the publisher states fits the graph: training columns and golden rows."""
+"""Whether what the publisher states fits the graph: training columns, labels and golden rows."""
 
-from collections.abc import Iterable
-from typing import Literal
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
 import msgspec
 
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Background, Column, Golden, Tensor
+
+_FLOATS: Final = frozenset({"FP16", "BF16", "FP32", "FP64"})
+_PROBABILITIES: Final = re.compile("prob|score|softmax|logit", re.IGNORECASE)
 
 
 class _Named(msgspec.Struct):
@@ -48,6 +52,36 @@ def check_columns(columns: Iterable[Column], inputs: Iterable[Tensor]) -> None:
             )
         names.add(column.name)
         places.add(place)
+
+
+def check_labels(labels: Sequence[object], outputs: Iterable[Tensor]) -> None:
+    """Raise ``INVALID`` where the graph tells how many classes there are, and there are more or
+    fewer ``labels``.
+
+    It tells by an output of a fixed width that is named as probabilities and scores are, or is the
+    only one and has columns. One probability is that of the second of two classes. Of several such
+    outputs the labels are of one.
+    """
+    tensors = list(outputs)
+    widths = {
+        tensor.name: tensor.shape[-1]
+        for tensor in tensors
+        if tensor.datatype in _FLOATS
+        and len(tensor.shape) > 1
+        and tensor.shape[-1] > 0
+        and (_PROBABILITIES.search(tensor.name) or (len(tensors) == 1 and tensor.shape[-1] > 1))
+    }
+    if not labels or not widths:
+        return
+    if not any(len(labels) == (2 if width == 1 else width) for width in widths.values()):
+        name, width = next(iter(widths.items()))
+        has = "one column, which is of two classes" if width == 1 else f"{width} columns"
+        raise TollwayError(
+            Code.INVALID,
+            f"labels: there {'is' if len(labels) == 1 else 'are'} {len(labels)}, and output "
+            f"{name[:80]!r} has {has}: give one label for each class, in the order of their "
+            "probabilities",
+        )
 
 
 def check_golden(data: bytes, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:

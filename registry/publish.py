@@ -32,7 +32,7 @@ from registry.access import INSTALLATION, Actor
 from registry.blobs import Blobs
 from registry.bundle import ARTIFACT_NAME, check_paths, materialised
 from registry.clock import Clock
-from registry.fit import check_background, check_columns, check_golden
+from registry.fit import check_background, check_columns, check_golden, check_labels
 from registry.inspect import Inspect, Inspection, inspect_bundle
 from registry.models import model_not_found
 from registry.permissions import Permissions
@@ -124,6 +124,7 @@ class Publisher:
         else:
             manifest = self._local_manifest(model, request, by)
         check_columns(request.columns, manifest.inputs)
+        check_labels(request.labels, manifest.outputs)
         text = _canonical(manifest)
         draft = VersionRecord(
             model=model,

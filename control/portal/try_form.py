@@ -48,6 +48,8 @@ class TryForm(msgspec.Struct, frozen=True):
     """The example's body as JSON text."""
     explains: bool
     labels: tuple[str, ...]
+    classes: tuple[str, ...]
+    """Outputs that are the number of a class, whose name is its label."""
     task: str
     possible: bool
     """Whether its tensors have a form in JSON at all."""
@@ -61,6 +63,7 @@ class TryForm(msgspec.Struct, frozen=True):
             "byRow": self.by_row,
             "explains": self.explains,
             "labels": self.labels,
+            "classes": self.classes,
             "task": self.task,
             "columns": [{"name": one.name, "kind": one.kind} for one in self.fields],
         }
@@ -85,9 +88,22 @@ def try_form(model: CatalogueModel, version: int | None) -> TryForm:
         body=_body(manifest, model) if possible else "",
         explains=by_row and model.explains,
         labels=tuple(str(label) for label in manifest.labels),
+        classes=class_outputs(manifest),
         task=manifest.task,
         possible=possible,
     )
+
+
+def class_outputs(manifest: Manifest) -> tuple[str, ...]:
+    """The outputs that give a class by its place among the labels: whole numbers, where labels are
+    names. Of several outputs of whole numbers those count that are called labels or classes."""
+    named = manifest.labels and all(isinstance(label, str) for label in manifest.labels)
+    if manifest.task != "classification" or not named:
+        return ()
+    whole = [one.name for one in manifest.outputs if one.datatype.startswith(("INT", "UINT"))]
+    if len(whole) == 1:
+        return tuple(whole)
+    return tuple(name for name in whole if "label" in name.lower() or "class" in name.lower())
 
 
 def _body(manifest: Manifest, model: CatalogueModel) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import TensorProto, helper
 from playwright.sync_api import Page, expect
 from sklearn.linear_model import LogisticRegression
 
 import tollway
+from protocol.manifest import sha256_digest
 from tests.browser.conftest import PHONE, Visitor
 from tests.browser.world import World
 
@@ -51,6 +53,57 @@ def key(world: World) -> str:
             admin.put(f"/api/v1/{path}", json=body).raise_for_status()
         made = admin.post("/api/v1/keys", json={"application": "shop"}).raise_for_status()
     return str(made.json()["secret"])
+
+
+@pytest.fixture(scope="module")
+def irises(world: World, key: str) -> str:
+    """A graph of somebody's own that answers a class by its number, and has labels."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])
+    label = helper.make_tensor_value_info("label", TensorProto.INT64, ["N"])
+    shares = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3])
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(nodes, "irises", [x], [label, shares])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content = made.SerializeToString()
+    blob = {"digest": sha256_digest(content), "size": len(content)}
+    with world.api() as admin:
+        begun = admin.post("/api/v1/blobs/uploads", json=blob).raise_for_status().json()
+        at = f"/api/v1/blobs/uploads/{begun['id']}"
+        admin.patch(at, content=content, headers={"Upload-Offset": "0"}).raise_for_status()
+        admin.post(f"{at}/complete").raise_for_status()
+        admin.put("/api/v1/models/irises").raise_for_status()
+        version = {
+            "artifact": blob,
+            "task": "classification",
+            "labels": ["setosa", "versicolor", "virginica"],
+            "columns": [
+                {"name": f"x{at}", "type": "float", "input": "x", "index": at} for at in range(3)
+            ],
+        }
+        admin.post("/api/v1/models/irises/versions", json=version).raise_for_status()
+    with tollway.Client(world.url, token=world.secrets["admin"]) as publisher:
+        publisher.promote("irises", 1)
+    with world.api() as admin:
+        plan = {"plan": "scarce"}
+        admin.put("/api/v1/subscriptions/shop/irises", json=plan).raise_for_status()
+    return key
+
+
+def test_a_class_that_is_answered_as_its_number_is_shown_by_its_label(
+    visitor: Visitor, irises: str
+) -> None:
+    page = visitor("consumer")
+    page.goto("/portal/models/irises")
+    page.get_by_label("Your API key").fill(irises)
+    for column, value in (("x0", "0"), ("x1", "1"), ("x2", "5")):
+        page.get_by_label(column).fill(value)
+    predict(page)
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer.locator(".big-answer")).to_have_text("virginica label 2")
+    expect(answer.locator(".measure").first).to_contain_text("virginica")
 
 
 def predict(page: Page, button: str = "Predict") -> None:

@@ -11,6 +11,7 @@ from protocol.configuration import VersionDoc
 from protocol.errors import Code, TollwayError
 from protocol.manifest import Additive, Blob, Column, Tensor, canonical_json, sha256_digest
 from registry import publish
+from registry.fit import check_labels
 from registry.publish import VersionRequest
 from registry.store import changes
 from registry.store.database import Database
@@ -171,6 +172,62 @@ def test_a_name_outside_the_rule_is_refused(small_bench: Bench, name: str) -> No
 def test_a_model_that_was_never_made_is_refused(small_bench: Bench) -> None:
     request = VersionRequest(artifact=small_bench.upload(b"1234"))
     assert refusal(small_bench, request, "unknown").code is Code.MODEL_NOT_FOUND
+
+
+def out(name: str, *shape: int, datatype: str = "FP32") -> Tensor:
+    return Tensor(name=name, datatype=datatype, shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [
+        ([out("label", -1, datatype="INT64"), out("probabilities", -1, 3)], 2),
+        ([out("output_probability", -1, 3)], 4),
+        ([out("y", -1, 3)], 2),
+        ([out("probability", -1, 1)], 3),
+        ([out("scores_a", -1, 2), out("scores_b", -1, 3)], 5),
+    ],
+)
+def test_labels_that_are_not_as_many_as_the_classes_are_refused(
+    outputs: list[Tensor], labels: int
+) -> None:
+    with pytest.raises(TollwayError, match=rf"^labels: there are {labels}, and output ") as caught:
+        check_labels(["a"] * labels, outputs)
+    assert caught.value.code is Code.INVALID
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [
+        ([out("label", -1, datatype="INT64"), out("probabilities", -1, 3)], 3),
+        ([out("label", -1, datatype="INT64"), out("probabilities", -1, 3)], 0),
+        ([out("label", -1, datatype="INT64"), out("probabilities", -1, -1)], 2),
+        ([out("label", -1, datatype="INT64"), out("embedding", -1, 64)], 2),
+        ([out("prediction", -1, 1)], 3),
+        ([out("probability", -1, 1)], 2),
+        ([out("scores_a", -1, 2), out("scores_b", -1, 3)], 3),
+        ([out("probabilities", -1)], 2),
+    ],
+)
+def test_labels_are_taken_where_they_fit_and_where_the_graph_tells_nothing(
+    outputs: list[Tensor], labels: int
+) -> None:
+    check_labels(["a"] * labels, outputs)
+
+
+def test_a_version_has_a_label_for_each_class_of_its_graph(small_bench: Bench) -> None:
+    graph = models_onnx.linear()
+    for names in (graph.graph.node[0].output, graph.graph.output):
+        if isinstance(names[0], str):
+            names[0] = "probabilities"
+        else:
+            names[0].name = "probabilities"
+    artifact = small_bench.upload(graph.SerializeToString())
+    wrong = VersionRequest(artifact=artifact, labels=("a", "b", "c"))
+    assert "has one column, which is of two classes" in refusal(small_bench, wrong).public
+    right = VersionRequest(artifact=artifact, labels=("a", "b"))
+    made, _ = small_bench.registry.publisher.publish("credit", right, actor="p")
+    assert made.manifest.labels == ("a", "b")
 
 
 def test_columns_must_have_a_place_in_the_graph(small_bench: Bench) -> None:

@@ -221,13 +221,22 @@
   const isShares = (value) => Array.isArray(value) && value.length === data.labels.length && value.length > 1
     && value.every((one) => typeof one === "number" && one >= 0 && one <= 1)
     && Math.abs(value.reduce((sum, one) => sum + one, 0) - 1) < 0.02;
-  const value = (name, found) => {
+  /* The label of a class that is answered as its number; of a model's only output `output` is "". */
+  const labelled = (output, found) => {
+    const counts = output ? data.classes.includes(output) : data.classes.length === 1;
+    return counts && Number.isInteger(found) && !data.labels.includes(String(found)) ? data.labels[found] : undefined;
+  };
+  const value = (name, found, output = name) => {
     if (isShares(found)) return probabilities(data.labels, found);
+    const label = labelled(output, found);
+    if (label !== undefined) {
+      return make("p", { class: "big-answer" }, label, make("span", { class: "small soft" }, ` ${name || "class"} ${found}`));
+    }
     if (typeof found === "number" || typeof found === "string" || typeof found === "boolean" || found === null) {
       return make("p", { class: "big-answer" }, figure(found), name ? make("span", { class: "small soft" }, ` ${name}`) : null);
     }
     if (Array.isArray(found) && found.length <= 12 && found.every((one) => typeof one === "number")) {
-      return make("p", { class: "mono" }, found.map(figure).join("  "));
+      return make("p", { class: "mono" }, found.map((one) => labelled(output, one) ?? figure(one)).join("  "));
     }
     return make("pre", { class: "plain", tabindex: "0" }, JSON.stringify(found, null, 1).slice(0, 4000));
   };
@@ -364,7 +373,7 @@
       ? items.map((item, index) => make("div", { class: "answer-card" },
         items.length > 1 ? make("h4", {}, `Row ${index + 1}`) : null, prediction(item), explanation(whole?.explanations[index], whole)))
       : (found.outputs ?? []).map((output) => make("div", { class: "answer-card" }, make("h4", { class: "mono" }, output.name),
-        value("", output.data.length === 1 ? output.data[0] : output.data)));
+        value("", output.data.length === 1 ? output.data[0] : output.data, output.name)));
     const refusedToExplain = explained && !whole
       ? notice("warn", "It was not explained.", explained.response ? (() => { try { return JSON.parse(explained.text).error; } catch { return explained.text; } })() : "No answer came.")
       : null;
