@@ -127,3 +127,17 @@ def test_half_a_pair_is_a_wrong_command(
 ) -> None:
     assert run(server, monkeypatch, *PUT, "--application", pair) == 2
     assert server.sent == []
+
+
+def test_a_value_that_is_mapped_twice_is_a_wrong_command(
+    server: FakeIssuers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    least = [
+        "--issuer", "https://login.example", "--jwks-uri", "https://login.example/keys",
+        "--audience", "tollway", "--algorithm", "RS256",
+    ]  # fmt: skip
+    twice = ["--application", "c=shop", "--application", "c=till"]
+
+    assert run(server, monkeypatch, "put", "login", *least, *twice) == 2
+    assert "'c' is given twice" in capsys.readouterr().err
+    assert server.sent == []
