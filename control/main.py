@@ -11,7 +11,6 @@ from control.services import Services
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
 from runtime.logs import configure_logs, logger
-from runtime.priority import lower_process
 from runtime.process import run, set_title
 from runtime.server import serve_until
 from runtime.start import StartError, refusing
@@ -27,7 +26,6 @@ def main() -> None:
     """Serve until SIGTERM, SIGINT or the parent's death. Exits with 1 and one line on stderr when
     it cannot start."""
     set_title("control")
-    lower_process()
     with refusing():
         settings = ControlSettings()
         configure_logs("control", settings.log_level, settings.log_format)

@@ -24,9 +24,6 @@ that its work is done in good time on a machine that is always busy."""
 
 SHORT_TURN_NS: Final = 100_000
 """The shortest that Linux grants; where a thread asks for nothing, a turn takes 1.4 ms or more."""
-BEHIND: Final = 5
-"""Added to the nice value of a process that comes behind those that answer requests: a busy
-processor gives it a third of what it gives them."""
 LOWEST: Final = 19
 
 AUTOGROUP: Final = Path("/proc/self/autogroup")
@@ -70,11 +67,6 @@ class _SchedAttr(ctypes.Structure):
         ("deadline", ctypes.c_uint64),
         ("period", ctypes.c_uint64),
     )
-
-
-def lower_process() -> None:
-    """Lower the calling process's priority by less: it answers people, not requests."""
-    os.nice(BEHIND)
 
 
 def lower_thread() -> None:
