@@ -169,7 +169,7 @@ def _ranked(connection: Connection, sources: Sequence[Source]) -> sa.CTE:
     return (
         sa.select(
             every.application,
-            by_code(connection, every.application).label("name"),
+            by_code(connection.dialect, every.application).label("name"),
             sa.func.sum(every.requests).label("requests"),
         )
         .group_by(every.application)

@@ -210,7 +210,7 @@ def _page_in_step(
     found: set[tuple[str | int, ...]] = set()
     told = 0
     for source, minute in islice(spans, _SPANS_ASKED):
-        place = [by_code(connection, source.table.c[name]) for name in query.by]
+        place = [by_code(connection.dialect, source.table.c[name]) for name in query.by]
         of_span = sa.and_(source.rows, source.table.c.minute == minute)
         rows = connection.execute(
             sa.select(*place)
@@ -229,7 +229,7 @@ def _page_in_step(
 
 
 def _place(connection: Connection, table: sa.Table, by: tuple[Dimension, ...]) -> sa.Tuple:
-    return sa.tuple_(*(by_code(connection, table.c[name]) for name in by))
+    return sa.tuple_(*(by_code(connection.dialect, table.c[name]) for name in by))
 
 
 def _literals(values: tuple[str | int, ...]) -> sa.Tuple:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from control.reach import Reach
 from control.store.reach import is_restricted, reaches
@@ -59,9 +58,9 @@ def sources_of(reach: Reach, query: UsageQuery, parts: list[Segment], marks: Mar
 def source_of(reach: Reach, query: UsageQuery, part: Segment) -> Source:
     """The roll-ups of one part, as long as it says."""
     needed: set[Dimension] = {*query.by, *query.only}
-    if is_restricted(reach):
-        needed |= {"application", "model"}
     restricted = is_restricted(reach)
+    if restricted:
+        needed |= {"application", "model"}
     filtered = restricted or not _INDEXED.isdisjoint(query.only)
     cube = cube_for(needed, part.grain, filtered=filtered) if part.folded else None
     if cube is not None:
@@ -82,9 +81,9 @@ def source_of(reach: Reach, query: UsageQuery, part: Segment) -> Source:
     return Source(table, part, sa.and_(sa.true(), *conditions))
 
 
-def by_code(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def by_code(dialect: sa.Dialect, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The column in the order that Python sorts by, whatever the database's language is."""
     # SQLite does so by itself, and uses no index where it is told to.
-    if connection.dialect.name == "sqlite" or not isinstance(column.type, sa.String):
+    if dialect.name == "sqlite" or not isinstance(column.type, sa.String):
         return column
     return column.collate("C")

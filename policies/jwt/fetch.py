@@ -39,7 +39,7 @@ def check_uri(uri: str, *, allow_http: bool) -> str:
         )
     if parsed.userinfo or parsed.fragment:
         raise TollwayError(Code.INVALID, "jwks_uri: there must be no credentials and no fragment")
-    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
+    if _is_open(parsed, allow_http=allow_http):
         raise TollwayError(
             Code.INVALID,
             "jwks_uri: it must be https: keys that come by http can be exchanged on their way "
@@ -62,13 +62,18 @@ def check_issuer(issuer: str, *, allow_http: bool) -> str:
         raise TollwayError(
             Code.INVALID, "issuer: there must be no credentials, no query and no fragment"
         )
-    if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
+    if _is_open(parsed, allow_http=allow_http):
         raise TollwayError(
             Code.INVALID,
             "issuer: it must be https, but for an issuer on this machine "
             "(TOLLWAY_JWKS_ALLOW_HTTP=true takes it all the same)",
         )
     return issuer
+
+
+def _is_open(parsed: httpx.URL, *, allow_http: bool) -> bool:
+    """Whether what is said there could be exchanged on its way, and nobody has allowed that."""
+    return parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host))
 
 
 def _parsed(uri: str) -> httpx.URL | None:
