@@ -23,6 +23,7 @@ from gateway.capture import Capture
 from gateway.catalog import Catalog
 from gateway.coding import Coding
 from gateway.cold_starts import ColdStarts
+from gateway.control_connections import ControlConnections
 from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.destinations import Destinations
 from gateway.fast_lane import FastLane
@@ -38,7 +39,7 @@ from gateway.policy_set import PolicySet
 from gateway.receipts import Receipts
 from gateway.remotes import Remotes
 from gateway.routes import CatalogRoutes, refusal
-from gateway.routes_forward import ControlProxy, problem, proxy_client
+from gateway.routes_forward import ControlProxy, problem
 from gateway.routes_openapi import OpenApiRoutes
 from gateway.routing import Routing
 from gateway.scrape import ScrapeAccess
@@ -128,7 +129,7 @@ class Gateway:
         self._shadowing = Shadowing(settings, models, self.upstream, uncaptured=out)
         self.capture = Capture(settings, models, out, folder / "captures", now=now)
         self._internal = control_client(settings.control_url, token.decode())
-        self._proxy = proxy_client(settings.control_url)
+        self._control = ControlConnections(settings.control_url)
         self.follower = ChangeFollower(
             self._internal, folder / "changes.journal", self.catalog.apply
         )
@@ -242,7 +243,7 @@ class Gateway:
         stop = stop or asyncio.Event()
         async with contextlib.AsyncExitStack() as cleanup:
             # Undone from the last to the first: each needs those above it.
-            cleanup.push_async_callback(self._proxy.aclose)
+            cleanup.callback(self._control.close)
             cleanup.push_async_callback(self._internal.aclose)
             cleanup.push_async_callback(self.tokens.close)
             cleanup.push_async_callback(self._ship_the_rest)
@@ -358,7 +359,7 @@ class Gateway:
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ClientDisconnect, _nobody)
         app.add_exception_handler(Exception, _defect)
-        proxy = ControlProxy(self._proxy, proxies)
+        proxy = ControlProxy(self._control, proxies)
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
             own = scope["type"] != "http" or is_own(scope["path"])

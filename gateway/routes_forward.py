@@ -1,99 +1,203 @@
 """Passes every path that is not the data plane's on to control, streaming both ways."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from http import HTTPStatus
 from posixpath import normpath
+from typing import Final
 
-import httpx
-from fastapi import Request
-from fastapi.responses import Response, StreamingResponse
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
+from gateway.control_connection import ControlConnection, ControlLost, Headers
+from gateway.control_connections import ControlConnections
 from policies.addresses import TrustedProxies
 from protocol import problems
 from protocol.errors import Code
-from runtime.addresses import control_transport
-from runtime.cookies import no_cookies
+from runtime.logs import logger
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-        "transfer-encoding", "upgrade", "proxy-connection",
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection",
     }
 )  # fmt: skip
 """RFC 9110, 7.6.1: these belong to one connection."""
-_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"})
-_OWN = HOP_BY_HOP | {"date"}
+_FORWARDED: Final = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
+)
+_DROPPED: Final = HOP_BY_HOP | _FORWARDED
+_FRAMING: Final = frozenset({b"content-length", b"host"})
+"""What no ``Connection`` header takes away: control must see the same request as this gateway."""
+_OWN: Final = HOP_BY_HOP | {b"date"}
 """What an answer gets from this server; a second ``Date`` would be one too many."""
-_SCHEMES = frozenset({"http", "https"})
-INTERNAL_PREFIX = "/internal"
-PROXY_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=600.0)
-PROXY_CONNECTIONS = 200
+_SCHEMES: Final = frozenset({b"http", b"https"})
+INTERNAL_PREFIX: Final = "/internal"
+CLIENT_SILENCE_S: Final = 120.0
+"""How long the next piece of a request's body may take to come."""
 
 
 class ControlProxy:
-    """A reverse proxy with one upstream, control."""
+    """A reverse proxy with one upstream, control, as an ASGI application."""
 
-    def __init__(self, client: httpx.AsyncClient, proxies: TrustedProxies) -> None:
-        """``client`` must carry no credential of its own: callers bring theirs."""
-        self._client = client
+    def __init__(self, connections: ControlConnections, proxies: TrustedProxies) -> None:
+        """``proxies``: whose ``X-Forwarded-*`` is believed."""
+        self._connections = connections
         self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application, so that any method passes."""
-        response = await self.answer(Request(scope, receive))
-        await response(scope, receive, send)
+        """Control's answer to a request; 404 for internal paths, 503 when control is away."""
+        if is_internal(scope["path"]):
+            refused = problem(Code.NOT_FOUND, "there is nothing at this path")
+        elif not scope["raw_path"].startswith(b"/"):
+            refused = problem(Code.MALFORMED, "the request's target is not a path")
+        else:
+            upload = _Upload(scope["headers"], receive)
+            begun = await upload.first()
+            failure = upload.failure or await self._answer(scope, upload, begun, send)
+            if failure is None:
+                return
+            refused = failure
+        await refused(scope, receive, send)
 
-    async def answer(self, request: Request) -> Response:
-        """Control's answer to ``request``; 404 for internal paths, 503 when control is away."""
-        if is_internal(request.scope["path"]):
-            return problem(Code.NOT_FOUND, "there is nothing at this path")
-        raw_path: bytes = request.scope["raw_path"]
-        if not raw_path.startswith(b"/"):
-            return problem(Code.MALFORMED, "the request's target is not a path")
-        target = self._client.base_url.copy_with(
-            raw_path=raw_path + _query(request.scope["query_string"])
-        )
-        upstream = self._client.build_request(
-            request.method, target, headers=self._headers(request), content=_content(request)
-        )
-        try:
-            response = await self._client.send(upstream, stream=True)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
-        except httpx.HTTPError:
-            return problem(
-                Code.UNAVAILABLE,
-                "management is not available now; predictions are not affected. Try again soon",
-            )
-        answer = StreamingResponse(_body(response), status_code=response.status_code)
-        answer.raw_headers = [
-            (name.lower(), value)
-            for name, value in response.headers.raw
-            if name.lower().decode("latin-1") not in _OWN
-        ]
-        return answer
+    async def _answer(
+        self, scope: Scope, upload: "_Upload", begun: bytes, send: Send
+    ) -> Response | None:
+        """Have control answer; what to answer instead where it did not even begin to."""
+        request = self._head(scope, chunked=upload.chunked) + begun
+        repeatable = not upload.has_body and scope["method"] in {"GET", "HEAD"}
+        kept = True
+        while True:
+            try:
+                connection = await self._connections.take(fresh=not kept)
+            except (OSError, TimeoutError):
+                return away()
+            kept = connection.used
+            try:
+                connection.begin(request, bodiless=scope["method"] == "HEAD")
+                await _exchange(connection, upload, send)
+            except TimeoutError:
+                return away()
+            except ControlLost:
+                # Control may have closed a kept connection just when it was used again.
+                if not (kept and repeatable and upload.failure is None):
+                    return upload.failure or away()
+            else:
+                return None
+            finally:
+                self._connections.give(connection)
 
-    def _headers(self, request: Request) -> list[tuple[bytes, bytes]]:
-        """The client's headers as they came, bytes and all, less those of this connection."""
-        named = {h.strip().lower() for h in request.headers.get("connection", "").split(",")}
-        drop = {name.encode("latin-1") for name in HOP_BY_HOP | _FORWARDED | named}
-        headers = [(name, value) for name, value in request.headers.raw if name not in drop]
-        if request.client is not None:
+    def _head(self, scope: Scope, *, chunked: bool) -> bytes:
+        """The client's request line and headers, bytes and all, less those of its connection."""
+        headers: Headers = scope["headers"]
+        named = (value.lower().split(b",") for name, value in headers if name == b"connection")
+        drop = _DROPPED | ({one.strip() for names in named for one in names} - _FRAMING)
+        query: bytes = scope["query_string"]
+        parts = [scope["method"].encode(), b" ", scope["raw_path"], b"?" if query else b"", query]
+        parts.append(b" HTTP/1.1\r\n")
+        for name, value in headers:
+            if name not in drop:
+                parts += (name, b": ", value, b"\r\n")
+        if scope["client"] is not None:
             # What a client claims here is dropped: control trusts this header.
-            claimed = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
-            client = self._proxies.client(request.client.host, claimed) or request.client.host
-            headers.append((b"x-forwarded-for", client.encode()))
-        headers.append((b"x-forwarded-proto", self._scheme(request).encode()))
-        return headers
+            peer: str = scope["client"][0]
+            client = self._proxies.client(peer, _joined(headers, b"x-forwarded-for")) or peer
+            parts += (b"x-forwarded-for: ", client.encode(), b"\r\n")
+        parts += (b"x-forwarded-proto: ", self._scheme(scope), b"\r\n")
+        parts.append(b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n")
+        return b"".join(parts)
 
-    def _scheme(self, request: Request) -> str:
+    def _scheme(self, scope: Scope) -> bytes:
         """How the client came: where TLS ends at a trusted proxy, that one says so."""
-        claimed = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
-        peer = "" if request.client is None else request.client.host
+        claimed = _joined(scope["headers"], b"x-forwarded-proto").rpartition(b",")[2]
+        claimed = claimed.strip().lower()
+        peer = "" if scope["client"] is None else scope["client"][0]
         if claimed in _SCHEMES and self._proxies.trusts(peer):
             return claimed
-        return request.url.scheme
+        scheme: str = scope["scheme"]
+        return scheme.encode()
+
+
+class _Upload:
+    """A request's body on its way to control, and its client, who may leave."""
+
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        names = {name for name, _ in headers}
+        self._receive = receive
+        self._expects = b"expect" in names
+        self.chunked = b"transfer-encoding" in names
+        self.has_body = self.chunked or b"content-length" in names
+        self.sent = not self.has_body
+        """Whether the body has been passed on to its end."""
+        self.failure: Response | None = None
+        """What to answer, if anybody is there, when the body did not come."""
+
+    async def first(self) -> bytes:
+        """What is there of the body now: most are small, and leave with the head. Nothing of one
+        that waits to be asked for."""
+        return b"" if self.sent or self._expects else await self._next()
+
+    async def send_to(self, connection: ControlConnection) -> None:
+        """Send what is left, then wait until the client leaves; it takes the request with it."""
+        if self._expects and not await connection.invited:
+            return  # control has answered without the body
+        try:
+            while not self.sent:
+                connection.write(await self._next())
+                await connection.drain()
+            while self.failure is None:
+                self._note(await self._receive())
+        except TimeoutError:
+            pass  # control takes nothing more
+        connection.close()
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(CLIENT_SILENCE_S):
+                message = await self._receive()
+        except TimeoutError:
+            self.sent = True
+            late = f"the next piece of the body did not come within {CLIENT_SILENCE_S:.0f} s"
+            self.failure = problem(Code.MALFORMED, late, status=HTTPStatus.REQUEST_TIMEOUT)
+            return b""
+        self._note(message)
+        body: bytes = message.get("body", b"")
+        if not self.chunked:
+            return body
+        piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return piece + b"0\r\n\r\n" if self.sent and self.failure is None else piece
+
+    def _note(self, message: Message) -> None:
+        self.sent = not message.get("more_body", False)
+        if message["type"] == "http.disconnect":
+            self.failure = Response(status_code=400)  # nobody is there to read it
+
+
+async def _exchange(connection: ControlConnection, upload: _Upload, send: Send) -> None:
+    """Pass the rest of a request on, and its answer back. Raises what the connection does, where
+    nothing of an answer has come; one that breaks off is broken off here, too."""
+    watching = None if upload.sent else asyncio.create_task(upload.send_to(connection))
+    try:
+        status, headers = await connection.head()
+        passed = [pair for pair in headers if pair[0] not in _OWN]
+        await send({"type": "http.response.start", "status": status, "headers": passed})
+        more = True
+        while more:
+            if watching is None and not connection.has_news:
+                watching = asyncio.create_task(upload.send_to(connection))
+            try:
+                body = await connection.read()
+            except (ControlLost, TimeoutError):
+                if upload.failure is None:
+                    logger("gateway").warning("an answer of control broke off")
+                return
+            more = not connection.complete
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        if not upload.sent:
+            connection.close()
 
 
 def is_internal(path: str) -> bool:
@@ -102,38 +206,20 @@ def is_internal(path: str) -> bool:
     return tidy == INTERNAL_PREFIX or tidy.startswith(INTERNAL_PREFIX + "/")
 
 
-def problem(code: Code, detail: str) -> Response:
+def problem(code: Code, detail: str, *, status: int = 0) -> Response:
     """An RFC 9457 problem."""
-    found = problems.problem(code, detail)
+    found = problems.problem(code, detail, status=status)
     headers = {"Retry-After": "1"} if code is Code.UNAVAILABLE else None
     return Response(problems.encode(found), found.status, headers, problems.MEDIA_TYPE)
 
 
-async def _body(response: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in response.aiter_raw():
-            yield chunk
-    finally:
-        await response.aclose()
-
-
-def _content(request: Request) -> AsyncIterator[bytes] | None:
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    return request.stream() if has_body else None
-
-
-def _query(query: bytes) -> bytes:
-    return b"?" + query if query else b""
-
-
-def proxy_client(url: str) -> httpx.AsyncClient:
-    """A client of control at ``url``, for requests that are passed on: it keeps no cookies, and
-    transfers may take minutes."""
-    limits = httpx.Limits(max_connections=PROXY_CONNECTIONS, max_keepalive_connections=20)
-    return httpx.AsyncClient(
-        base_url="http://control" if url.startswith("unix:") else url,
-        transport=control_transport(url, limits),
-        timeout=PROXY_TIMEOUT,
-        trust_env=False,
-        cookies=no_cookies(),
+def away() -> Response:
+    """What is answered when control does not."""
+    return problem(
+        Code.UNAVAILABLE,
+        "management is not available now; predictions are not affected. Try again soon",
     )
+
+
+def _joined(headers: Headers, wanted: bytes) -> bytes:
+    return b",".join(value for name, value in headers if name == wanted)
