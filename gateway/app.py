@@ -23,7 +23,6 @@ from gateway.capture import Capture
 from gateway.catalog import Catalog
 from gateway.coding import Coding
 from gateway.cold_starts import ColdStarts
-from gateway.control_connections import ControlConnections
 from gateway.cross_origin import CrossOrigin, for_page, preflight
 from gateway.destinations import Destinations
 from gateway.fast_lane import FastLane
@@ -53,6 +52,7 @@ from policies.addresses import TrustedProxies
 from protocol.errors import Code, TollwayError
 from protocol.keys import redacted
 from runtime.addresses import control_client
+from runtime.control_connections import ControlConnections
 from runtime.files import read_secret, secret_file
 from runtime.follower import ChangeFollower
 from runtime.logs import logger

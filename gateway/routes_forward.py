@@ -8,11 +8,11 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.control_connection import ControlConnection, ControlLost, Headers
-from gateway.control_connections import ControlConnections
 from policies.addresses import TrustedProxies
 from protocol import problems
 from protocol.errors import Code
+from runtime.control_connection import ControlConnection, ControlLost, Headers
+from runtime.control_connections import ControlConnections
 from runtime.logs import logger
 
 HOP_BY_HOP: Final = frozenset(

@@ -2,20 +2,16 @@
 
 import httpx
 
+from runtime.control_transport import ControlTransport
 
-def control_client(
-    url: str, cluster_token: str, *, timeout_s: float = 10.0, limits: httpx.Limits | None = None
-) -> httpx.AsyncClient:
+
+def control_client(url: str, cluster_token: str, *, timeout_s: float = 10.0) -> httpx.AsyncClient:
     """A client for control's internal routes, proving its role by the cluster token."""
     headers = {"Authorization": f"Bearer {cluster_token}"}
-    transport = control_transport(url, limits)
-    base = "http://control" if url.startswith("unix:") else url
     return httpx.AsyncClient(
-        base_url=base, headers=headers, transport=transport, timeout=timeout_s, trust_env=False
+        base_url="http://control" if url.startswith("unix:") else url,
+        headers=headers,
+        transport=ControlTransport(url),
+        timeout=timeout_s,
+        trust_env=False,
     )
-
-
-def control_transport(url: str, limits: httpx.Limits | None = None) -> httpx.AsyncHTTPTransport:
-    """A transport to control, over its Unix socket where the URL names one."""
-    path = url.removeprefix("unix:") if url.startswith("unix:") else None
-    return httpx.AsyncHTTPTransport(uds=path, limits=limits or httpx.Limits(), retries=0)

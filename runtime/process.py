@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 import setproctitle
 import uvloop
@@ -13,10 +12,6 @@ import uvloop
 PARENT_PIPE = "TOLLWAY_PARENT_PIPE"
 """Environment variable: number of a file descriptor that reaches end of file when the parent dies.
 A pipe works on Linux and macOS alike, and cannot be missed as a signal can."""
-
-
-_SETTLES = "built-in method set_result of _asyncio.Future"
-"""In the message about a call-back that is nothing but a future's ``set_result``."""
 
 
 def set_title(role: str) -> None:
@@ -30,7 +25,6 @@ def run(main: Callable[[asyncio.Event], Coroutine[object, object, None]]) -> Non
     async def guarded() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(loop_failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         watch_parent(loop, stop.set)
@@ -42,20 +36,6 @@ def run(main: Callable[[asyncio.Event], Coroutine[object, object, None]]) -> Non
         # The process ends now, and the system takes its memory back at once. The interpreter would
         # look through all of it for garbage first: most of a second of control's time to stop.
         gc.freeze()
-
-
-def loop_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What a call-back of the loop raised goes to the log, save for one thing that is no failure.
-
-    anyio, below httpx, waits for a Unix socket by a future whose ``set_result`` is the socket's
-    reader. Where a request is given up in the very turn in which its answer arrives, the reader
-    finds the future cancelled: nobody waits for it.
-    """
-    if isinstance(context.get("exception"), asyncio.InvalidStateError) and _SETTLES in str(
-        context.get("message")
-    ):
-        return
-    loop.default_exception_handler(context)
 
 
 def watch_parent(loop: asyncio.AbstractEventLoop, gone: Callable[[], None]) -> None:

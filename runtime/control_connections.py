@@ -1,4 +1,4 @@
-"""The connections to control that requests are passed on by, kept for the next ones."""
+"""Connections to control, kept for the next requests."""
 
 import asyncio
 import ssl
@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from gateway.control_connection import ControlConnection
+from runtime.control_connection import ControlConnection
 
 CONNECT_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 1_000
@@ -30,10 +30,12 @@ class ControlConnections:
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
         self._idle: list[ControlConnection] = []
 
-    async def take(self, *, fresh: bool = False) -> ControlConnection:
+    async def take(
+        self, *, fresh: bool = False, timeout_s: float | None = CONNECT_TIMEOUT_S
+    ) -> ControlConnection:
         """A connection, to be given back. Raises ``OSError`` or ``TimeoutError`` when there is
         none. ``fresh``: one that nobody has used before."""
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await self._free.acquire()
             try:
                 return (None if fresh else self._kept()) or await self._connect()

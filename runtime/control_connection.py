@@ -1,6 +1,6 @@
-"""A connection to control for requests that are passed on: HTTP/1.1 over a socket or TCP.
+"""A connection to control: HTTP/1.1 over a Unix socket or TCP.
 
-Passing a request on runs in the loop that predicts, so what it costs is what predictions wait
+What talks to control is in the loop that predicts, too, so what that costs is what predictions wait
 (decision 29). A client of general use took ten times as long.
 """
 
@@ -42,6 +42,7 @@ class ControlConnection(asyncio.Protocol):
         """Of whoever reads the answer."""
         self._writable: asyncio.Future[None] | None = None
         self._until_end = self._bodiless = self._paused = False
+        self._silence_s: float | None = SILENCE_TIMEOUT_S
         self._headers: Headers = []
         self._head: Head | None = None
         self._body: list[bytes] = []
@@ -65,10 +66,13 @@ class ControlConnection(asyncio.Protocol):
         """Whether :meth:`read` would return at once."""
         return bool(self._body) or self.complete or self._transport is None
 
-    def begin(self, request: bytes, *, bodiless: bool) -> None:
+    def begin(
+        self, request: bytes, *, bodiless: bool, silence_s: float | None = SILENCE_TIMEOUT_S
+    ) -> None:
         """Send a request's head and what is there of its body. ``bodiless``: the answer has no
         body, whatever its head says (RFC 9110, 9.3.2)."""
         self._bodiless = bodiless
+        self._silence_s = silence_s
         self._head, self._headers, self._body, self._buffered = None, [], [], 0
         self.complete = self.reusable = self._until_end = False
         self.invited = self._loop.create_future()
@@ -82,7 +86,7 @@ class ControlConnection(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait until control has taken most of what was written. Raises ``TimeoutError``."""
         if self._writable is not None:
-            async with asyncio.timeout(SILENCE_TIMEOUT_S):
+            async with asyncio.timeout(self._silence_s):
                 await asyncio.shield(self._writable)
 
     async def head(self) -> Head:
@@ -112,7 +116,7 @@ class ControlConnection(asyncio.Protocol):
             raise ControlLost(_CLOSED)
         self._waiting = self._loop.create_future()
         try:
-            async with asyncio.timeout(SILENCE_TIMEOUT_S):
+            async with asyncio.timeout(self._silence_s):
                 await self._waiting
         finally:
             self._waiting = None
