@@ -175,7 +175,7 @@ class Stand:
     def crawled(self) -> Iterator[None]:
         """Have the portal crawled meanwhile."""
         with subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-m", "benchmarks.portal_pages"],
+            [sys.executable, "-m", "benchmarks.portal_pages"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
         ) as crawler:

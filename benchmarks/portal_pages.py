@@ -14,6 +14,8 @@ import httpx
 import msgspec
 import psutil
 
+from runtime.priority import LOWEST, lower_session
+
 ASSET: Final = re.compile(r'(?:href|src)="(/portal/assets/[^"]+)"')
 TIMEOUT_S: Final = 60.0
 
@@ -85,7 +87,10 @@ def _scheduled_ns(task: Path) -> int:
 
 
 def main() -> None:
-    """Crawl, one page after another."""
+    """Crawl, one page after another, at the lowest priority: readers have machines of their own."""
+    os.setsid()
+    lower_session(LOWEST)
+    os.nice(LOWEST)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Crawl)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     reader = Reader(order.url)

@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 
 import tollway
-from runtime.priority import lower_session
+from runtime.priority import LOWEST, lower_session
 
-LOWEST = 19
 ROWS = 20
 DONE = "done"
 
