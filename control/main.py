@@ -11,6 +11,7 @@ from control.services import Services
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
 from runtime.logs import configure_logs, logger
+from runtime.priority import keep_to_one_processor
 from runtime.process import run, set_title
 from runtime.server import serve_until
 from runtime.start import StartError, refusing
@@ -29,6 +30,8 @@ def main() -> None:
     with refusing():
         settings = ControlSettings()
         configure_logs("control", settings.log_level, settings.log_format)
+        if settings.one_processor:
+            keep_to_one_processor()
         try:
             app = create_app(settings)
         except DatabaseError as error:

@@ -1,6 +1,7 @@
 """Who comes first on a busy machine: what answers requests, before all other work.
 
-Threads that answer ask for short turns, so that they get one soon after they wake. Work that must
+Threads that answer ask for short turns, so that they get one soon after they wake; control, whose
+threads take turns at the interpreter anyway, leaves all processors but one to them. Work that must
 not hold up requests runs in threads to which the scheduler gives less. Linux keeps a priority for
 each thread, and one that lowered its own needs a privilege to raise it again. So such work gets a
 thread that ends with it, and what that thread starts inherits its priority. Elsewhere a priority is
@@ -67,6 +68,12 @@ class _SchedAttr(ctypes.Structure):
         ("deadline", ctypes.c_uint64),
         ("period", ctypes.c_uint64),
     )
+
+
+def keep_to_one_processor() -> None:
+    """Keep the calling thread, and all that it starts, to the last of its processors."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def lower_thread() -> None:

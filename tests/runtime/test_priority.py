@@ -16,6 +16,7 @@ from runtime import priority
 from runtime.priority import (
     LOWERED,
     SHORT_TURN_NS,
+    keep_to_one_processor,
     lower_session,
     lower_thread,
     lowered,
@@ -61,6 +62,19 @@ def test_short_turns_change_nothing_else_and_hold_for_threads_that_are_started()
 
     with ThreadPoolExecutor(1) as one:  # its thread ends with what it has asked for
         assert one.submit(asking).result() == (nice(), os.SCHED_OTHER, SHORT_TURN_NS)
+
+
+def test_what_keeps_to_one_processor_starts_nothing_on_others() -> None:
+    def asking() -> tuple[set[int], set[int]]:
+        before = os.sched_getaffinity(0)
+        keep_to_one_processor()
+        with ThreadPoolExecutor(1) as started:
+            return before, started.submit(os.sched_getaffinity, 0).result()
+
+    with ThreadPoolExecutor(1) as one:  # its thread ends with what it was kept to
+        before, kept = one.submit(asking).result()
+    assert kept == {max(before)}
+    assert os.sched_getaffinity(0) == before
 
 
 def test_a_thread_that_is_lowered_takes_turns_as_long_as_others() -> None:
