@@ -2,9 +2,8 @@
 
 A small model answers an open loop at a rate well below the capacity. Windows in which nothing else
 happens alternate with deployments of a model of 200 MB and of one of 5,000 trees, each of them
-uploaded, inspected, loaded and warmed until it could take traffic. The publisher runs at the lowest
-priority: it stands for another machine, and what it does before the first byte leaves is not
-judged.
+uploaded, inspected, loaded and warmed until it could take traffic. The publisher stands for another
+machine, gets what nobody else wants, and what it does before the first byte leaves is not judged.
 """
 
 import asyncio

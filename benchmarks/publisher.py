@@ -1,17 +1,16 @@
 """A publisher in a process of its own: ``python -m benchmarks.publisher`` deploys a graph, staged.
 
 It reads a :class:`Wish` from its standard input, and prints a line when each step begins. In life
-it would be another machine, so it runs at the lowest priority.
+it would be on another machine.
 """
 
-import os
 import sys
 
 import msgspec
 import numpy as np
 
 import tollway
-from runtime.priority import LOWEST, lower_session
+from benchmarks.stand_in import stand_in
 
 ROWS = 20
 DONE = "done"
@@ -30,9 +29,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     """Deploy, and say so."""
-    os.setsid()
-    lower_session(LOWEST)
-    os.nice(LOWEST)
+    stand_in()
     wish = msgspec.json.decode(sys.stdin.buffer.read(), type=Wish)
     rows = np.random.default_rng(0).random((ROWS, wish.columns), np.float32)
     client = tollway.Client(wish.url, token=wish.token)
