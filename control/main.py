@@ -11,7 +11,7 @@ from control.services import Services
 from control.settings import ControlSettings
 from control.store.failures import DatabaseError
 from runtime.logs import configure_logs, logger
-from runtime.priority import keep_to_one_processor
+from runtime.priority import step_aside
 from runtime.process import run, set_title
 from runtime.server import serve_until
 from runtime.start import StartError, refusing
@@ -30,8 +30,8 @@ def main() -> None:
     with refusing():
         settings = ControlSettings()
         configure_logs("control", settings.log_level, settings.log_format)
-        if settings.one_processor:
-            keep_to_one_processor()
+        if settings.few_processors:
+            step_aside()
         try:
             app = create_app(settings)
         except DatabaseError as error:

@@ -46,9 +46,9 @@ class ControlSettings(BaseSettings):
     """Time after which one is made in any case, if there are new entries."""
     audit_verify_interval_s: float = Field(default=24 * 3600.0, gt=0)
     """Time between two verifications of the whole audit log."""
-    one_processor: bool = False
-    """Whether control, and what it starts, keeps to one of the machine's processors, and leaves the
-    others to what answers predictions there."""
+    few_processors: bool = False
+    """Whether control, and what it starts, keeps to a quarter of the machine's processors (one at
+    least), and leaves the others to what answers predictions there."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "auto"
     """``json``, ``console``, or ``auto``: ``console`` on a terminal."""

@@ -1,11 +1,10 @@
 """Who comes first on a busy machine: what answers requests, before all other work.
 
-Threads that answer ask for short turns, so that they get one soon after they wake; control, whose
-threads take turns at the interpreter anyway, leaves all processors but one to them. Work that must
-not hold up requests runs in threads to which the scheduler gives less. Linux keeps a priority for
-each thread, and one that lowered its own needs a privilege to raise it again. So such work gets a
-thread that ends with it, and what that thread starts inherits its priority. Elsewhere a priority is
-a process's, and nothing is changed.
+Threads that answer ask for short turns, so that they get one soon after they wake. Work that must
+not hold up requests runs in threads to which the scheduler gives less, on few of the processors.
+Linux keeps a priority for each thread, and one that lowered its own needs a privilege to raise it
+again. So such work gets a thread that ends with it, and what that thread starts inherits its
+priority. Elsewhere a priority is a process's, and nothing is changed.
 """
 
 import ctypes
@@ -26,6 +25,8 @@ that its work is done in good time on a machine that is always busy."""
 SHORT_TURN_NS: Final = 100_000
 """The shortest that Linux grants; where a thread asks for nothing, a turn takes 1.4 ms or more."""
 LOWEST: Final = 19
+SHARED_OUT: Final = 4
+"""Work that must not hold up requests gets one of so many processors."""
 
 AUTOGROUP: Final = Path("/proc/self/autogroup")
 GIVE_BACK_S: Final = 0.03
@@ -70,15 +71,25 @@ class _SchedAttr(ctypes.Structure):
     )
 
 
-def keep_to_one_processor() -> None:
-    """Keep the calling thread, and all that it starts, to the last of its processors."""
+def step_aside() -> None:
+    """Keep the calling thread, and all that it starts, to the last quarter of the processors that
+    it may use, at least to one: a processor on which it runs counts as busy, whatever its priority,
+    and who wakes there waits though another may be free."""
     if sys.platform == "linux":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, processors[-max(1, len(processors) // SHARED_OUT) :])
+
+
+def step_back() -> None:
+    """Let the calling thread use all processors again that its process's main thread may."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()))
 
 
 def lower_thread() -> None:
-    """Lower the calling thread's priority, for as long as it lives."""
+    """Lower the calling thread's priority, for as long as it lives, and have it step aside."""
     if sys.platform == "linux":
+        step_aside()
         thread = threading.get_native_id()
         present = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(present + LOWERED, LOWEST))

@@ -131,7 +131,7 @@ class Stack:
         return Child(name, module, lambda: environment, (self._lifeline.child_end, *extra))
 
     def _control_settings(self) -> dict[str, str]:
-        local = {"TOLLWAY_ONE_PROCESSOR": os.environ.get("TOLLWAY_ONE_PROCESSOR", "true")}
+        local = {"TOLLWAY_FEW_PROCESSORS": os.environ.get("TOLLWAY_FEW_PROCESSORS", "true")}
         if "TOLLWAY_GATEWAY_URL" not in os.environ:
             local["TOLLWAY_GATEWAY_URL"] = self._local_url()
             if certificate := os.environ.get("TOLLWAY_TLS_CERTIFICATE_FILE"):

@@ -16,10 +16,11 @@ from runtime import priority
 from runtime.priority import (
     LOWERED,
     SHORT_TURN_NS,
-    keep_to_one_processor,
     lower_session,
     lower_thread,
     lowered,
+    step_aside,
+    step_back,
     take_short_turns,
 )
 
@@ -64,17 +65,19 @@ def test_short_turns_change_nothing_else_and_hold_for_threads_that_are_started()
         assert one.submit(asking).result() == (nice(), os.SCHED_OTHER, SHORT_TURN_NS)
 
 
-def test_what_keeps_to_one_processor_starts_nothing_on_others() -> None:
-    def asking() -> tuple[set[int], set[int]]:
+def test_what_steps_aside_leaves_processors_to_others_until_it_steps_back() -> None:
+    def asking() -> tuple[set[int], set[int], set[int]]:
         before = os.sched_getaffinity(0)
-        keep_to_one_processor()
+        step_aside()
         with ThreadPoolExecutor(1) as started:
-            return before, started.submit(os.sched_getaffinity, 0).result()
+            aside = started.submit(os.sched_getaffinity, 0).result()
+        step_back()
+        return before, aside, os.sched_getaffinity(0)
 
-    with ThreadPoolExecutor(1) as one:  # its thread ends with what it was kept to
-        before, kept = one.submit(asking).result()
-    assert kept == {max(before)}
-    assert os.sched_getaffinity(0) == before
+    with ThreadPoolExecutor(1) as one:
+        before, aside, after = one.submit(asking).result()
+    assert aside == set(sorted(before)[-max(1, len(before) // 4) :])
+    assert after == before == os.sched_getaffinity(0)
 
 
 def test_a_thread_that_is_lowered_takes_turns_as_long_as_others() -> None:
