@@ -6,6 +6,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+PROCESSORS: Final = frozenset(
+    os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+)
+"""Those that this process might run on when it began, before it stepped aside."""
 CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
 _KIB: Final = 1024
@@ -13,10 +17,8 @@ _LONGEST_NAME: Final = 100
 
 
 def cores(cgroup: Path = CGROUP) -> int:
-    """Cores that this process may use: those it may run on, within its container's quota."""
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    """Cores that this process and its children may use, within its container's quota."""
+    allowed = len(PROCESSORS)
     words = _text(cgroup / "cpu.max").split()
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):  # noqa: PLR2004 -- quota and period
         allowed = min(allowed, math.ceil(int(words[0]) / int(words[1])))

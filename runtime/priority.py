@@ -1,19 +1,21 @@
 """Who comes first on a busy machine: what answers requests, before all other work.
 
-Threads that answer ask for short turns, so that they get one soon after they wake. Work that must
-not hold up requests runs in threads to which the scheduler gives less, on few of the processors.
+Threads that answer ask for short turns, so that they get one soon after they wake. Processes that
+answer nothing keep to few of the processors. Work that must not hold up requests runs in threads to
+which the scheduler gives less.
 Linux keeps a priority for each thread, and one that lowered its own needs a privilege to raise it
 again. So such work gets a thread that ends with it, and what that thread starts inherits its
 priority. Elsewhere a priority is a process's, and nothing is changed.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -28,6 +30,7 @@ LOWEST: Final = 19
 SHARED_OUT: Final = 4
 """Work that must not hold up requests gets one of so many processors."""
 
+THREADS: Final = Path("/proc/self/task")
 AUTOGROUP: Final = Path("/proc/self/autogroup")
 GIVE_BACK_S: Final = 0.03
 GIVE_BACK_TRIES: Final = 200
@@ -80,16 +83,25 @@ def step_aside() -> None:
         os.sched_setaffinity(0, processors[-max(1, len(processors) // SHARED_OUT) :])
 
 
-def step_back() -> None:
-    """Let the calling thread use all processors again that its process's main thread may."""
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()))
+def step_back(processors: Iterable[int], among: Iterable[int] | None = None) -> None:
+    """Give threads of this process, all unless they are named, these processors to run on. None,
+    where none are given."""
+    wanted = set(processors)
+    if sys.platform != "linux" or not wanted:
+        return
+    for thread in threads() if among is None else among:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(thread, wanted)
+
+
+def threads() -> set[int]:
+    """The system's numbers of this process's threads; none where it does not tell."""
+    return {int(task.name) for task in THREADS.iterdir()} if THREADS.exists() else set()
 
 
 def lower_thread() -> None:
-    """Lower the calling thread's priority, for as long as it lives, and have it step aside."""
+    """Lower the calling thread's priority, for as long as it lives."""
     if sys.platform == "linux":
-        step_aside()
         thread = threading.get_native_id()
         present = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(present + LOWERED, LOWEST))

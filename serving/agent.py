@@ -20,7 +20,7 @@ from protocol.configuration import (
 )
 from runtime.follower import RETRY_MAX_S, ChangeFollower
 from runtime.logs import logger
-from runtime.machine import cores
+from runtime.machine import PROCESSORS, cores
 from runtime.release import software_version
 from serving.collecting import Collector
 from serving.fetch import ARTIFACT, BACKGROUND, GOLDEN, BlobCache
@@ -289,6 +289,7 @@ class Agent:
             urgent=self._is_urgent(version, number),
             threads=settings.engine_threads,
             cores=max(cores() // settings.engines_min, 1),
+            processors=tuple(sorted(PROCESSORS)),
             contract=self._contract(version.model),
             drain_s=settings.engine_drain_s,
             log_level=settings.log_level,

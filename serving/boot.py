@@ -16,6 +16,7 @@ import msgspec
 from protocol.configuration import AlertDoc
 from protocol.frames import Hello
 from runtime.priority import lowered_threads, step_back, take_short_turns
+from runtime.priority import threads as threads_now
 from runtime.process import run, set_title
 from serving.background import BackgroundError
 from serving.background import read as read_background
@@ -115,10 +116,9 @@ def _load(order: EngineOrder, raise_alert: Callable[[str], None], quietly: "_Do"
     rows = golden[1].feeds if golden else None
 
     def with_threads(threads: int) -> Typical:
-        if threads > 1:
-            step_back()  # the runtime's threads may use what the one that makes them may
+        known = threads_now()
         session = Session(folder / order.artifact, signature, threads)
-        step_back()  # from here on runs are timed
+        step_back(order.processors, threads_now() - known)  # what they are worth is tried
         return Typical(session, signature, rows)
 
     typical, threads, why = quietly(lambda: chosen(with_threads, order.threads, order.cores))

@@ -49,6 +49,9 @@ class EngineOrder(msgspec.Struct, frozen=True, kw_only=True):
     urgent: bool = False
     """Whether it loads at full priority: callers wait for it (it follows one that died, wakes a
     version, or shares a load), or its agent serves nobody else whom that could hold up."""
+    processors: tuple[int, ...] = ()
+    """Those that it serves on; until then, unless it is urgent, it keeps to those that it was
+    started on. Empty: they are the same."""
     contract: ContractDoc | None = None
     """What requests may hold; see :mod:`serving.contract`."""
     drain_s: float = 8.0

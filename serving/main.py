@@ -5,6 +5,7 @@ import asyncio
 from runtime.addresses import control_client
 from runtime.files import read_secret
 from runtime.logs import configure_logs, logger
+from runtime.priority import step_aside
 from runtime.process import Lifeline, run, set_title
 from runtime.start import refusing
 from serving.agent import Agent, make_run_dir
@@ -22,6 +23,7 @@ def main() -> None:
         configure_logs("worker", settings.log_level, settings.log_format)
         token = read_secret(settings.cluster_token_file).decode()
     make_run_dir(settings.run_dir)
+    step_aside()  # this process answers no request; its engines step back
     run(lambda stop: work(settings, token, stop))
 
 

@@ -1,14 +1,15 @@
 """``python -m serving.start`` is an engine's process. It must not hold up those that serve.
 
 Reading the libraries and the model takes a processor for a second or more, so both happen at a low
-priority, unless the order is urgent: then callers wait for it, or there are none yet.
+priority and on the processors that its agent keeps to, unless the order is urgent: then callers
+wait for it, or there are none yet.
 """
 
 import importlib
 from collections.abc import Callable
 from typing import Final
 
-from runtime.priority import lower_session, lowered
+from runtime.priority import lower_session, lowered, step_back
 from serving.launch import EngineOrder
 from serving.orders import Orders
 
@@ -26,10 +27,16 @@ def main() -> None:
         return found
 
     if order.urgent:
+        step_back(order.processors)
         boot()(orders, order, lambda: None)
         return
     give_back = lower_session()
-    lowered(boot)(orders, order, give_back)
+
+    def loaded() -> None:
+        give_back()
+        step_back(order.processors)
+
+    lowered(boot)(orders, order, loaded)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from runtime.priority import (
     step_aside,
     step_back,
     take_short_turns,
+    threads,
 )
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
@@ -65,19 +66,33 @@ def test_short_turns_change_nothing_else_and_hold_for_threads_that_are_started()
         assert one.submit(asking).result() == (nice(), os.SCHED_OTHER, SHORT_TURN_NS)
 
 
-def test_what_steps_aside_leaves_processors_to_others_until_it_steps_back() -> None:
-    def asking() -> tuple[set[int], set[int], set[int]]:
-        before = os.sched_getaffinity(0)
+def aside(processors: set[int]) -> set[int]:
+    return set(sorted(processors)[-max(1, len(processors) // 4) :])
+
+
+def test_what_steps_aside_leaves_processors_to_others() -> None:
+    def asking() -> set[int]:
         step_aside()
         with ThreadPoolExecutor(1) as started:
-            aside = started.submit(os.sched_getaffinity, 0).result()
-        step_back()
-        return before, aside, os.sched_getaffinity(0)
+            return started.submit(os.sched_getaffinity, 0).result()
 
     with ThreadPoolExecutor(1) as one:
-        before, aside, after = one.submit(asking).result()
-    assert aside == set(sorted(before)[-max(1, len(before) // 4) :])
-    assert after == before == os.sched_getaffinity(0)
+        assert one.submit(asking).result() == aside(os.sched_getaffinity(0))
+
+
+def test_what_has_stepped_aside_is_given_its_processors_back() -> None:
+    everybodys = os.sched_getaffinity(0)
+    known = threads()
+    with ThreadPoolExecutor(1) as one:
+        one.submit(step_aside).result()
+        assert one.submit(os.sched_getaffinity, 0).result() == aside(everybodys)
+        step_back((), threads() - known)
+        assert one.submit(os.sched_getaffinity, 0).result() == aside(everybodys)
+        step_back(everybodys, threads() - known)
+        assert one.submit(os.sched_getaffinity, 0).result() == everybodys
+        one.submit(step_aside).result()
+        step_back(everybodys)
+        assert one.submit(os.sched_getaffinity, 0).result() == everybodys
 
 
 def test_a_thread_that_is_lowered_takes_turns_as_long_as_others() -> None:
