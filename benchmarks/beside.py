@@ -30,6 +30,7 @@ from benchmarks.open_loop import OpenResult, OpenSpec, Reply, drive
 from benchmarks.publisher import Wish
 from benchmarks.report import make_console
 from benchmarks.spec import Exchange
+from benchmarks.stand_in import undelayed
 from benchmarks.systems import ROOT, Served, Stack, stack
 from benchmarks.targets import Verdict
 
@@ -83,7 +84,8 @@ class Stand:
 
     def idle(self, seconds: float) -> Window:
         """Load, and nothing else."""
-        found = uvloop.run(drive(self._served, self._exchanges, self._spec(seconds)))
+        with undelayed():
+            found = uvloop.run(drive(self._served, self._exchanges, self._spec(seconds)))
         return window("idle", found.replies, _failed(found))
 
     def deploying(self, what: str, name: str, path: Path) -> Window:
@@ -95,7 +97,8 @@ class Stand:
             path=str(path),
             columns=COLUMNS,
         )
-        found, steps = uvloop.run(self._deploying(wish))
+        with undelayed():
+            found, steps = uvloop.run(self._deploying(wish))
         return window(what, found.replies, _failed(found), steps)
 
     def forget(self, name: str) -> None:

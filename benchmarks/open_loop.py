@@ -7,7 +7,6 @@ Only ever talks to this machine.
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
 import random
 import time
@@ -18,7 +17,6 @@ import msgspec
 
 from benchmarks.spec import Exchange
 from benchmarks.systems import Served
-from runtime.priority import take_short_turns
 
 _OK: Final = 200
 _P99: Final = 0.99
@@ -131,7 +129,6 @@ async def drive(
 ) -> OpenResult:
     """Send what is due until the time is over, or ``enough`` is set, then wait for answers. Raises
     ``OSError``."""
-    take_short_turns()  # it stands for other machines, where nobody makes it wait
     host = "127.0.0.1"
     assert ipaddress.ip_address(host).is_loopback
     loop = asyncio.get_running_loop()
@@ -146,8 +143,6 @@ async def drive(
     chance = random.Random(spec.seed)
     sent = unsent = 0
     late_s = 0.0
-    gc.collect()
-    gc.disable()  # a collection would count as the server's time
     begun = time.perf_counter()
     due = begun
     try:
@@ -169,7 +164,6 @@ async def drive(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(counts.complete.wait(), spec.drain_s)
     finally:
-        gc.enable()
         for connection in opened:
             if connection.transport is not None:
                 connection.transport.abort()

@@ -38,6 +38,7 @@ from benchmarks.portal_filling import (
 from benchmarks.portal_pages import Crawl, Reader, Wanted, cpu_ms
 from benchmarks.report import make_console
 from benchmarks.spec import Exchange
+from benchmarks.stand_in import undelayed
 from benchmarks.systems import ROOT, Served
 from benchmarks.targets import Verdict
 from tests.browser.pages import PAGES, Shown
@@ -167,7 +168,8 @@ class Stand:
         spec = OpenSpec(
             rate=rate, seconds=seconds, deadline_ms=DEADLINE_MS, connections=CONNECTIONS
         )
-        found = uvloop.run(drive(self._served, self._exchanges, spec))
+        with undelayed():
+            found = uvloop.run(drive(self._served, self._exchanges, spec))
         side.add(found)
         side.late_ms = max(side.late_ms, found.late_s * 1000)
 
