@@ -225,6 +225,7 @@ def test_a_key_and_a_prediction_need_no_mouse(visitor: Visitor) -> None:
     press_to(page, "button", "Predict")
     page.keyboard.press("Enter")
     expect(page.locator("#try-answer .answer-facts")).to_contain_text("Version 1")
+    expect(page.get_by_role("button", name="Predict", exact=True)).to_be_focused()
 
 
 def test_who_was_logged_out_elsewhere_is_asked_to_log_in(visitor: Visitor, world: World) -> None:

@@ -397,6 +397,7 @@
       try { JSON.parse(text); } catch (error) { wrong(jsonField, `This is not JSON: ${error.message}`); jsonField.focus(); return; }
     }
     remember(key);
+    const focused = document.activeElement;
     form.setAttribute("aria-busy", "true");
     form.querySelectorAll('button[type="submit"]').forEach((one) => { one.disabled = true; });
     try {
@@ -407,6 +408,8 @@
     } finally {
       form.removeAttribute("aria-busy");
       form.querySelectorAll('button[type="submit"]').forEach((one) => { one.disabled = false; });
+      // A button that is disabled loses the focus, and the keyboard would begin at the page's top.
+      if (document.activeElement === document.body) focused?.focus();
     }
   });
 })();
