@@ -5,6 +5,7 @@ What talks to control is in the loop that predicts, too, so what that costs is w
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Final, NamedTuple, cast
 
 import httptools
@@ -14,7 +15,6 @@ SILENCE_TIMEOUT_S: Final = 600.0
 BUFFERED_BYTES: Final = 256 << 10
 """What may wait here of an answer that its client takes more slowly than control sends it."""
 _CLOSED: Final = "control has closed the connection"
-_INFORMATIONAL: Final = 200
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -174,10 +174,10 @@ class ControlConnection(asyncio.Protocol):
             self.close()
             return
         status = self._parser.get_status_code()
-        self._invite(asked=status < _INFORMATIONAL)
+        self._invite(asked=status == HTTPStatus.CONTINUE)
         headers, self._headers = self._headers, []
-        if status < _INFORMATIONAL:
-            return
+        if status < HTTPStatus.OK:
+            return  # another head follows
         self._head = Head(status, headers)
         self._until_end = all(
             name not in {b"content-length", b"transfer-encoding"} for name, _ in headers
@@ -194,8 +194,8 @@ class ControlConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._head is None:
-            return  # that was 100 Continue
-        self.reusable = not self.reusable and self._parser.should_keep_alive()
+            return  # of a head that another one follows
+        self.reusable = self._parser.should_keep_alive()
         self.complete = True
         self._tell()
 

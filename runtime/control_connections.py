@@ -11,8 +11,8 @@ import httpx
 from runtime.control_connection import ControlConnection
 
 CONNECT_TIMEOUT_S: Final = 10.0
-MAX_CONNECTIONS: Final = 1_000
-"""Requests that may be with control at once: each live page holds one."""
+MAX_CONNECTIONS: Final = 200
+"""Requests that may be with control at once; of live pages, which hold one each, it takes 64."""
 MAX_IDLE: Final = 20
 IDLE_S: Final = 30.0
 """How long a connection may have been idle and be used again: less than control keeps it."""
