@@ -44,4 +44,5 @@ def undelayed() -> Iterator[None]:
     finally:
         gc.enable()
         if usual is not None:
-            os.sched_setscheduler(0, *usual)
+            # Who may not go first by right may not undo what happens to children either.
+            os.sched_setscheduler(0, usual[0] | os.SCHED_RESET_ON_FORK, usual[1])

@@ -26,12 +26,14 @@ _FORWARDED: Final = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
 )
 _DROPPED: Final = HOP_BY_HOP | _FORWARDED
-_FRAMING: Final = frozenset({b"content-length", b"host"})
+_FRAMING: Final = frozenset({b"content-length", b"host", b"expect"})
 """What no ``Connection`` header takes away: control must see the same request as this gateway."""
 _OWN: Final = HOP_BY_HOP | {b"date"}
 """What an answer gets from this server; a second ``Date`` would be one too many."""
 _SCHEMES: Final = frozenset({b"http", b"https"})
 INTERNAL_PREFIX: Final = "/internal"
+CONTROL_SILENCE_S: Final = 600.0
+"""How long control may say nothing while it is waited for, or take nothing of an upload."""
 CLIENT_SILENCE_S: Final = 120.0
 """How long the next piece of a request's body may take to come."""
 
@@ -65,22 +67,23 @@ class ControlProxy:
         """Have control answer; what to answer instead where it did not even begin to."""
         request = self._head(scope, chunked=upload.chunked) + begun
         repeatable = not upload.has_body and scope["method"] in {"GET", "HEAD"}
-        kept = True
+        fresh = False
         while True:
             try:
-                connection = await self._connections.take(fresh=not kept)
+                connection = await self._connections.take(fresh=fresh)
             except (OSError, TimeoutError):
                 return away()
-            kept = connection.used
             try:
-                connection.begin(request, bodiless=scope["method"] == "HEAD")
+                bodiless = scope["method"] == "HEAD"
+                connection.begin(request, bodiless=bodiless, silence_s=CONTROL_SILENCE_S)
                 await _exchange(connection, upload, send)
             except TimeoutError:
                 return away()
             except ControlLost:
                 # Control may have closed a kept connection just when it was used again.
-                if not (kept and repeatable and upload.failure is None):
+                if fresh or not (connection.used and repeatable):
                     return upload.failure or away()
+                fresh = True
             else:
                 return None
             finally:
@@ -97,6 +100,8 @@ class ControlProxy:
         for name, value in headers:
             if name not in drop:
                 parts += (name, b": ", value, b"\r\n")
+        if all(name != b"host" for name, _ in headers):  # HTTP/1.0 need not say one
+            parts.append(b"host: control\r\n")
         if scope["client"] is not None:
             # What a client claims here is dropped: control trusts this header.
             peer: str = scope["client"][0]
@@ -121,11 +126,11 @@ class _Upload:
     """A request's body on its way to control, and its client, who may leave."""
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
-        names = {name for name, _ in headers}
+        named = dict(headers)  # the last of a name holds, as at control
         self._receive = receive
-        self._expects = b"expect" in names
-        self.chunked = b"transfer-encoding" in names
-        self.has_body = self.chunked or b"content-length" in names
+        self._expects = named.get(b"expect", b"").lower() == b"100-continue"
+        self.chunked = b"transfer-encoding" in named
+        self.has_body = self.chunked or b"content-length" in named
         self.sent = not self.has_body
         """Whether the body has been passed on to its end."""
         self.failure: Response | None = None
@@ -147,7 +152,9 @@ class _Upload:
             while self.failure is None:
                 self._note(await self._receive())
         except TimeoutError:
-            pass  # control takes nothing more
+            logger("gateway").warning("control takes nothing more of an upload")
+        except Exception:  # a defect: without this end the answer would be waited for
+            logger("gateway").exception("an upload could not be passed on")
         connection.close()
 
     async def _next(self) -> bytes:
@@ -193,11 +200,11 @@ async def _exchange(connection: ControlConnection, upload: _Upload, send: Send) 
             more = not connection.complete
             await send({"type": "http.response.body", "body": body, "more_body": more})
     finally:
+        if not upload.sent or upload.failure is not None:
+            connection.close()
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if not upload.sent:
-            connection.close()
 
 
 def is_internal(path: str) -> bool:

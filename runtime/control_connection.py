@@ -10,8 +10,6 @@ from typing import Final, NamedTuple, cast
 
 import httptools
 
-SILENCE_TIMEOUT_S: Final = 600.0
-"""How long control may say nothing while it is waited for, or take nothing of an upload."""
 BUFFERED_BYTES: Final = 256 << 10
 """What may wait here of an answer that its client takes more slowly than control sends it."""
 _CLOSED: Final = "control has closed the connection"
@@ -41,8 +39,10 @@ class ControlConnection(asyncio.Protocol):
         self._waiting: asyncio.Future[None] | None = None
         """Of whoever reads the answer."""
         self._writable: asyncio.Future[None] | None = None
+        self._patience: asyncio.Timeout | None = None
+        """Of that reader: control may be silent while it is written to."""
         self._until_end = self._bodiless = self._paused = False
-        self._silence_s: float | None = SILENCE_TIMEOUT_S
+        self._silence_s: float | None = None
         self._headers: Headers = []
         self._head: Head | None = None
         self._body: list[bytes] = []
@@ -62,15 +62,19 @@ class ControlConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     @property
+    def is_spare(self) -> bool:
+        """Whether the next request may have it: the answer is here, and was read to its end."""
+        return self.reusable and not self._body and self.is_open
+
+    @property
     def has_news(self) -> bool:
         """Whether :meth:`read` would return at once."""
         return bool(self._body) or self.complete or self._transport is None
 
-    def begin(
-        self, request: bytes, *, bodiless: bool, silence_s: float | None = SILENCE_TIMEOUT_S
-    ) -> None:
+    def begin(self, request: bytes, *, bodiless: bool, silence_s: float | None) -> None:
         """Send a request's head and what is there of its body. ``bodiless``: the answer has no
-        body, whatever its head says (RFC 9110, 9.3.2)."""
+        body, whatever its head says (RFC 9110, 9.3.2). ``silence_s``: how long control may say
+        nothing while nothing is written to it, or take nothing of what is."""
         self._bodiless = bodiless
         self._silence_s = silence_s
         self._head, self._headers, self._body, self._buffered = None, [], [], 0
@@ -82,6 +86,9 @@ class ControlConnection(asyncio.Protocol):
         """Send more of the body. What is written to a connection that is closed is lost."""
         if self._transport is not None:
             self._transport.write(data)
+        patience = self._patience
+        if patience is not None and self._silence_s is not None and not patience.expired():
+            patience.reschedule(self._loop.time() + self._silence_s)
 
     async def drain(self) -> None:
         """Wait until control has taken most of what was written. Raises ``TimeoutError``."""
@@ -116,10 +123,10 @@ class ControlConnection(asyncio.Protocol):
             raise ControlLost(_CLOSED)
         self._waiting = self._loop.create_future()
         try:
-            async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(self._silence_s) as self._patience:
                 await self._waiting
         finally:
-            self._waiting = None
+            self._waiting = self._patience = None
 
     def _tell(self) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -166,13 +173,14 @@ class ControlConnection(asyncio.Protocol):
 
     # the parser's events
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ControlLost("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self.complete:  # a second answer
-            self.close()
-            return
         status = self._parser.get_status_code()
         self._invite(asked=status == HTTPStatus.CONTINUE)
         headers, self._headers = self._headers, []

@@ -46,7 +46,7 @@ class ControlConnections:
     def give(self, connection: ControlConnection) -> None:
         """Take a connection back; one whose answer was not read to its end is closed."""
         self._free.release()
-        if connection.reusable and connection.is_open and len(self._idle) < MAX_IDLE:
+        if connection.is_spare and len(self._idle) < MAX_IDLE:
             connection.used = True
             connection.idle_since = self._monotonic()
             self._idle.append(connection)

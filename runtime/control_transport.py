@@ -1,14 +1,11 @@
 """Requests of httpx clients to control, over connections that cost their loop little."""
 
 from collections.abc import AsyncIterator
-from typing import Final
 
 import httpx
 
 from runtime.control_connection import ControlConnection, ControlLost
 from runtime.control_connections import ControlConnections
-
-_BODILESS: Final = "HEAD"
 
 
 class ControlTransport(httpx.AsyncBaseTransport):
@@ -35,7 +32,7 @@ class ControlTransport(httpx.AsyncBaseTransport):
         try:
             connection.begin(
                 _head(request) + await _content(request),
-                bodiless=request.method == _BODILESS,
+                bodiless=request.method == "HEAD",
                 silence_s=limits.get("read"),
             )
             status, headers = await connection.head()

@@ -9,7 +9,8 @@ from typing import Final
 PROCESSORS: Final = frozenset(
     os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 )
-"""Those that this process might run on when it began, before it stepped aside."""
+"""Those that this process might run on when this module was read: a process that steps aside does
+so later."""
 CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
 _KIB: Final = 1024

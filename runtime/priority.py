@@ -77,24 +77,26 @@ class _SchedAttr(ctypes.Structure):
 def step_aside() -> None:
     """Keep the calling thread, and all that it starts, to the last quarter of the processors that
     it may use, at least to one: a processor on which it runs counts as busy, whatever its priority,
-    and who wakes there waits though another may be free."""
+    and who wakes there waits though another may be free. Where the system refuses, nothing changes.
+    """
     if sys.platform == "linux":
         processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, processors[-max(1, len(processors) // SHARED_OUT) :])
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, processors[-max(1, len(processors) // SHARED_OUT) :])
 
 
 def step_back(processors: Iterable[int], among: Iterable[int] | None = None) -> None:
-    """Give threads of this process, all unless they are named, these processors to run on. None,
-    where none are given."""
+    """Give threads of this process, all unless they are named, these processors to run on. Without
+    processors, or where the system refuses, nothing changes."""
     wanted = set(processors)
     if sys.platform != "linux" or not wanted:
         return
-    for thread in threads() if among is None else among:
-        with contextlib.suppress(ProcessLookupError):  # it has ended
+    for thread in thread_ids() if among is None else among:
+        with contextlib.suppress(OSError):  # it has ended; or the system gives none of these
             os.sched_setaffinity(thread, wanted)
 
 
-def threads() -> set[int]:
+def thread_ids() -> set[int]:
     """The system's numbers of this process's threads; none where it does not tell."""
     return {int(task.name) for task in THREADS.iterdir()} if THREADS.exists() else set()
 

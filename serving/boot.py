@@ -15,8 +15,7 @@ import msgspec
 
 from protocol.configuration import AlertDoc
 from protocol.frames import Hello
-from runtime.priority import lowered_threads, step_back, take_short_turns
-from runtime.priority import threads as threads_now
+from runtime.priority import lowered_threads, step_back, take_short_turns, thread_ids
 from runtime.process import run, set_title
 from serving.background import BackgroundError
 from serving.background import read as read_background
@@ -116,9 +115,9 @@ def _load(order: EngineOrder, raise_alert: Callable[[str], None], quietly: "_Do"
     rows = golden[1].feeds if golden else None
 
     def with_threads(threads: int) -> Typical:
-        known = threads_now()
+        known = thread_ids()
         session = Session(folder / order.artifact, signature, threads)
-        step_back(order.processors, threads_now() - known)  # what they are worth is tried
+        step_back(order.processors, thread_ids() - known)  # what they are worth is tried
         return Typical(session, signature, rows)
 
     typical, threads, why = quietly(lambda: chosen(with_threads, order.threads, order.cores))

@@ -23,7 +23,7 @@ def main() -> None:
         configure_logs("worker", settings.log_level, settings.log_format)
         token = read_secret(settings.cluster_token_file).decode()
     make_run_dir(settings.run_dir)
-    step_aside()  # this process answers no request; its engines step back
+    step_aside()  # this process answers no prediction; its engines step back
     run(lambda stop: work(settings, token, stop))
 
 

@@ -188,16 +188,27 @@ async def test_a_connection_header_does_not_change_where_a_body_ends(run_dir: Pa
 async def test_a_kept_connection_that_ends_just_then_costs_no_read(
     run_dir: Path, method: bytes, status: bytes
 ) -> None:
+    """A read is repeated once, on a new connection: one that kills control does so twice at most,
+    however many connections were kept."""
+    together = asyncio.Barrier(3)
+    lost = 0
+
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head_of(reader)
+        nonlocal lost
+        first = await head_of(reader)
+        if first.startswith(b"GET /kept"):
+            await together.wait()
         writer.write(OK)
         await head_of(reader)  # the second request of this connection is lost with it
+        lost += 1
 
     async with before(run_dir, script) as (control, port):
-        assert (await talk(port, b"GET /a HTTP/1.1\r\n" + CLOSE + b"\r\n")).endswith(b"ok")
+        kept = (talk(port, b"GET /kept HTTP/1.1\r\n" + CLOSE + b"\r\n") for _ in range(3))
+        assert all(answer.endswith(b"ok") for answer in await asyncio.gather(*kept))
         answer = await talk(port, method + b" /b HTTP/1.1\r\n" + CLOSE + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 " + status)
-        assert control.begun == (2 if method == b"GET" else 1)
+        assert lost == 1
+        assert control.begun == (4 if method == b"GET" else 3)
 
 
 async def test_a_fresh_connection_that_ends_is_not_tried_for_ever(run_dir: Path) -> None:
@@ -256,3 +267,60 @@ async def test_a_body_that_does_not_come_is_refused_in_time(
             writer.write(head + b"1234")
             assert (await head_of(reader)).startswith(b"HTTP/1.1 408 ")
         await until(lambda: control.ended == control.begun)
+
+
+async def test_an_upload_may_take_longer_than_control_may_be_silent(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes_forward, "CONTROL_SILENCE_S", 0.3)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        await reader.readexactly(10)
+        writer.write(OK)
+        await writer.drain()
+
+    async with before(run_dir, script) as (_, port), connection(port) as (reader, writer):
+        writer.write(b"PUT /u HTTP/1.1\r\n" + CLOSE + b"Content-Length: 10\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        assert (await reader.read()).endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Expect: 100-continue\r\nConnection: expect, close\r\n",
+        b"Expect: something\r\nConnection: close\r\n",
+        b"Expect: 100-continue\r\nExpect: something\r\nConnection: close\r\n",
+    ],
+)
+async def test_gateway_and_control_agree_on_who_waits_for_whom(run_dir: Path, lines: bytes) -> None:
+    """Control asks for the body as its own parser does: by the last ``Expect``."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        expects = [
+            line.split(b": ")[1]
+            for line in (await head_of(reader)).split(b"\r\n")
+            if line.startswith(b"expect: ")
+        ]
+        if expects[-1:] == [b"100-continue"]:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.readexactly(3)
+        writer.write(OK)
+        await writer.drain()
+
+    head = b"PUT /u HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n" + lines + b"\r\n"
+    async with before(run_dir, script) as (_, port):
+        assert (await talk(port, head + b"abc")).endswith(b"ok")
+
+
+async def test_a_client_of_http_1_0_need_not_name_a_host(run_dir: Path) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await head_of(reader)).count(b"host: control\r\n") == 1
+        writer.write(OK)
+        await writer.drain()
+
+    async with before(run_dir, script) as (_, port):
+        assert (await talk(port, b"GET /healthz HTTP/1.0\r\n\r\n")).endswith(b"ok")

@@ -180,9 +180,12 @@ async def test_silence_ends_by_the_clients_own_timeout(path: str) -> None:
         assert fake.connections == 1
 
 
-async def test_a_second_answer_is_nobodys(path: str) -> None:
-    """What comes unasked must not become the answer to whoever asks next."""
-    async with control(path, always(OK + OK.replace(b"ok", b"no"))) as (fake, client):
+@pytest.mark.parametrize(
+    "more", [OK.replace(b"ok", b"no"), b"HTTP/1.1 201 X\r\nx: ", b"H", b"nonsense"]
+)
+async def test_what_follows_an_answer_is_nobodys(path: str, more: bytes) -> None:
+    """What comes unasked must not become the answer to whoever asks next, nor its beginning."""
+    async with control(path, always(OK + more)) as (fake, client):
         for _ in range(3):
             assert (await client.get("/x")).text == "ok"
         assert fake.connections == 3
@@ -204,6 +207,15 @@ async def test_an_answer_that_is_not_read_to_its_end_takes_its_connection_with_i
         async with client.stream("GET", "/x") as answer:
             assert await anext(answer.aiter_raw())
         await until(lambda: fake.open == 0)
+
+
+async def test_an_answer_that_is_here_and_was_not_read_is_in_nobodys_way(path: str) -> None:
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)
+    async with control(path, always(large)) as (_, client):
+        for _ in range(3):
+            async with client.stream("GET", "/x"):
+                await asyncio.sleep(0.05)
+        assert len((await client.get("/x")).content) == 1_000_000
 
 
 async def test_a_request_given_up_as_its_answer_arrives_harms_nobody(path: str) -> None:

@@ -22,7 +22,7 @@ from runtime.priority import (
     step_aside,
     step_back,
     take_short_turns,
-    threads,
+    thread_ids,
 )
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
@@ -82,13 +82,14 @@ def test_what_steps_aside_leaves_processors_to_others() -> None:
 
 def test_what_has_stepped_aside_is_given_its_processors_back() -> None:
     everybodys = os.sched_getaffinity(0)
-    known = threads()
+    known = thread_ids()
     with ThreadPoolExecutor(1) as one:
         one.submit(step_aside).result()
         assert one.submit(os.sched_getaffinity, 0).result() == aside(everybodys)
-        step_back((), threads() - known)
+        step_back((), thread_ids() - known)
+        step_back({max(everybodys) + 1000}, thread_ids() - known)  # there is none
         assert one.submit(os.sched_getaffinity, 0).result() == aside(everybodys)
-        step_back(everybodys, threads() - known)
+        step_back(everybodys, thread_ids() - known)
         assert one.submit(os.sched_getaffinity, 0).result() == everybodys
         one.submit(step_aside).result()
         step_back(everybodys)

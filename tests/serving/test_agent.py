@@ -15,6 +15,8 @@ from structlog.testing import capture_logs
 
 from protocol.configuration import EngineDoc
 from protocol.frames import Kind
+from runtime.machine import PROCESSORS
+from runtime.priority import step_aside
 from runtime.process import Lifeline
 from serving.agent import Agent
 from serving.endpoint import serve_endpoint
@@ -94,6 +96,27 @@ async def test_an_engine_loads_at_a_low_priority_only_beside_those_that_serve(
             control.put(f"m/{number}", version_of(manifest, number=number))
             await control.until("m", "ready", number)
     assert urgent == {1: True, 2: False}
+
+
+async def test_engines_serve_on_all_processors_though_they_are_born_aside(place: Place) -> None:
+    control = FakeControl()
+    graph = models.identity()
+    control.add_model(graph)
+    manifest = models.manifest_of(graph)
+    before, ours = os.sched_getaffinity(0), pids()
+    step_aside()  # as the worker does
+    try:
+        async with place.working(control):
+            for number in (1, 2):  # the second is not urgent: it comes beside one that serves
+                control.put(f"m/{number}", version_of(manifest, number=number))
+                await control.until("m", "ready", number)
+            engines = pids() - ours
+            assert len(engines) == 2
+            for pid in engines:
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    assert os.sched_getaffinity(int(task.name)) == PROCESSORS
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 async def test_an_unloaded_version_answers_for_a_while_longer(place: Place) -> None:
