@@ -124,7 +124,8 @@ class Judge:
         )
         used = [own, other]
         short = part.margin - gain
-        return _judged(part, gain > part.margin, said, own.value, other.value, short, used)
+        bound = other.value - part.margin if down else other.value + part.margin
+        return _judged(part, gain > part.margin, said, own.value, bound, short, used)
 
     def _value(self, expression: Expression, used: list[Found]) -> float:
         match expression:

@@ -185,7 +185,9 @@ class Api:
             content = _json(body)
             sent.setdefault("content-type", "application/json")
         url = _BASE.copy_with(path=API + _quoted(path), params=given or None)
-        return httpx.Request(method, url, headers=sent, content=content)
+        # Visitors' own headers may hold any byte, which is what each of these characters was.
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+        return httpx.Request(method, url, headers=raw, content=content)
 
     @staticmethod
     def refusal(answer: httpx.Response) -> ApiRefusal:

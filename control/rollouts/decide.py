@@ -95,7 +95,24 @@ def _uncompared(compared: Compared, guard: CanaryGuard, wanted: int) -> Decision
             f"{wanted - compared.requests} more requests of {wanted} to be compared with stable: "
             "is the version a shadow as well?",
         )
-    if guard.max_score_shift is not None and not in_scale(compared, guard):
+    # What was compared need not have what a test looks at: it would see no harm, ever.
+    if guard.max_disagreement is not None and compared.labelled_requests < wanted:
+        return _hold(
+            "classes",
+            f"of {compared.requests} requests that were compared, {compared.labelled_requests} had "
+            f"classes, and max_disagreement wants {wanted}: for a model without classes set "
+            "max_score_shift instead",
+        )
+    if guard.max_score_shift is None:
+        return None
+    if compared.measured_requests < wanted:
+        return _hold(
+            "scores",
+            f"of {compared.requests} requests that were compared, {compared.measured_requests} had "
+            f"scores, and max_score_shift wants {wanted}: for a model without numeric answers set "
+            "max_disagreement instead",
+        )
+    if not in_scale(compared, guard):
         return _hold(
             "score_scale",
             f"scores differ by up to {compared.largest:.4g}, more than score_scale says "

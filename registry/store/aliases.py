@@ -1,5 +1,7 @@
 """SQL of aliases and their history."""
 
+from collections.abc import Collection
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -109,28 +111,35 @@ def history(
     return [_move(row) for row in connection.execute(query)]
 
 
-def before_present(connection: Connection, model: str, alias: str) -> int | None:
-    """The version that the alias pointed at before its present one came to it; None: there is none.
+def before_present(
+    connection: Connection, model: str, alias: str, gone: Collection[int]
+) -> int | None:
+    """The version that the alias pointed at before its present one came to it, leaving out those
+    that are ``gone``; None: there is none.
 
     Moves are a stack: going to a version puts it on top, going back takes the top away. So going
     back twice goes back two versions, and never to the one that was just left.
     """
     table = alias_history
     query = (
-        sa.select(table.c.previous, table.c.rollback)
+        sa.select(table.c.version, table.c.previous, table.c.rollback)
         .where(table.c.model == model, table.c.alias == alias)
         .order_by(table.c.id.desc())
         .execution_options(yield_per=50)
     )
-    taken = 0
+    taken, present = 0, None
     with connection.execute(query) as moves:
-        for move in moves:
+        for number, move in enumerate(moves):
+            if number == 0:
+                present = move.version
             if move.rollback:
                 taken += 1
             elif taken:
                 taken -= 1
-            else:
-                return None if move.previous is None else int(move.previous)
+            elif move.previous is None:
+                return None
+            elif move.previous != present and move.previous not in gone:
+                return int(move.previous)
     return None
 
 

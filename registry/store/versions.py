@@ -107,6 +107,14 @@ def get(
     return None if row is None else version_record(row)
 
 
+def gone(connection: Connection, model: str) -> set[int]:
+    """Numbers of the versions to which no call will ever go again."""
+    query = sa.select(versions.c.number).where(
+        versions.c.model == model, versions.c.state.in_(("rejected", "retired"))
+    )
+    return set(connection.execute(query).scalars())
+
+
 def by_idempotency_key(
     connection: Connection, model: str, actor: str, key: str
 ) -> VersionRecord | None:

@@ -213,6 +213,18 @@ def test_a_version_beats_the_stable_one_on_the_same_rows_only(
     assert judged(text, stable=other).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("beats(stable, accuracy, holdout, 0.02)", 0.94),
+        ("beats(stable, accuracy, holdout, -0.01)", 0.91),
+        ("beats(stable, log_loss, holdout, 0.1)", 0.3),
+    ],
+)
+def test_what_a_version_has_to_beat_includes_the_margin(text: str, bound: float) -> None:
+    assert judged(text, stable=stable(0.92, 0.4)).bound == pytest.approx(bound)
+
+
 def test_the_stable_version_need_not_beat_itself() -> None:
     one = subject(2, evidence())
     judge = Judge(one, one, {})

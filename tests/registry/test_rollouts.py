@@ -271,6 +271,20 @@ def test_a_version_that_is_stable_again_goes_back_to_what_it_replaced(small: Ben
     assert small.registry.rollouts.roll_back("credit", actor="ann").stable == 1
 
 
+def test_versions_that_are_retired_are_passed_over_on_the_way_back(small: Bench) -> None:
+    for number in (2, 3):
+        put(small, stable=number)
+    rollouts, lifecycle = small.registry.rollouts, small.registry.lifecycle
+    assert rollouts.previous("credit") == 2
+    lifecycle.transition("credit", 2, "deprecated", actor="ann")
+    lifecycle.transition("credit", 2, "retired", actor="ann")
+    assert rollouts.previous("credit") == 1
+    assert rollouts.roll_back("credit", actor="ann").stable == 1
+    assert rollouts.previous("credit") is None
+    put(small, stable=3)
+    assert rollouts.previous("credit") == 1
+
+
 def test_nothing_goes_back_to_a_version_that_is_not_warm(small: Bench) -> None:
     put(small, stable=2)
     rollouts = small.registry.rollouts

@@ -230,10 +230,10 @@
     if (isShares(found)) return probabilities(data.labels, found);
     const label = labelled(output, found);
     if (label !== undefined) {
-      return make("p", { class: "big-answer" }, label, make("span", { class: "small soft" }, ` ${name || "class"} ${found}`));
+      return make("p", { class: "big-answer" }, make("bdi", {}, label), make("span", { class: "small soft" }, ` ${name || "class"} ${found}`));
     }
     if (typeof found === "number" || typeof found === "string" || typeof found === "boolean" || found === null) {
-      return make("p", { class: "big-answer" }, figure(found), name ? make("span", { class: "small soft" }, ` ${name}`) : null);
+      return make("p", { class: "big-answer" }, make("bdi", {}, figure(found)), name ? make("span", { class: "small soft" }, ` ${name}`) : null);
     }
     if (Array.isArray(found) && found.length <= 12 && found.every((one) => typeof one === "number")) {
       return make("p", { class: "mono" }, found.map((one) => labelled(output, one) ?? figure(one)).join("  "));

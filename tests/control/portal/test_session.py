@@ -110,6 +110,12 @@ async def test_nobody_is_logged_in_unseen(visiting: Visiting) -> None:
     assert (await victim.post("/portal/login", data=form)).status_code == 403
 
 
+async def test_a_browser_may_call_itself_what_it_likes(visiting: Visiting) -> None:
+    headers = {"user-agent": "caf\xe9".encode("latin-1"), "accept-language": b"\xff"}
+    answer = await (await visiting("consumer")).get("/portal", headers=headers)
+    assert answer.status_code == 200
+
+
 async def test_the_session_cookie_is_for_the_portal_and_no_script(visiting: Visiting) -> None:
     await visiting("consumer")
     client = await visiting(None)

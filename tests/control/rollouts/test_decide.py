@@ -137,10 +137,23 @@ def test_what_is_told_of_comparisons_is_the_mean_over_requests() -> None:
 def test_a_guard_that_compares_waits_for_comparisons() -> None:
     assert decided(GOOD, plan=COMPARING).code == "comparisons"
     compared = Compared(
-        requests=100, measured_requests=100, request_shifts=0.1, request_shift_squares=0.01
+        requests=100,
+        labelled_requests=100,
+        measured_requests=100,
+        request_shifts=0.1,
+        request_shift_squares=0.01,
     )
     enough = msgspec.structs.replace(GOOD, compared=compared)
     assert decided(enough, plan=COMPARING).action == "advance"
+
+
+def test_a_guard_does_not_take_comparisons_for_what_they_do_not_hold() -> None:
+    """A regressor has no classes: a guard that counts other classes would never see any."""
+    for missing, code in (("labelled_requests", "classes"), ("measured_requests", "scores")):
+        all_but_one = {"requests": 100, "labelled_requests": 100, "measured_requests": 100}
+        compared = Compared(**all_but_one | {missing: 0})
+        held = decided(msgspec.structs.replace(GOOD, compared=compared), plan=COMPARING)
+        assert (held.action, held.code) == ("hold", code)
 
 
 def test_at_the_whole_traffic_the_canary_is_held_against_what_stable_was() -> None:
