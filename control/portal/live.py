@@ -15,6 +15,8 @@ from control.portal.streams import SIGNED_OUT, Event, Watcher
 MEDIA_TYPE: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _UNAUTHENTICATED: Final = 401
+SIGNED_IN: Final = "tollway-signed-in"
+"""Header by which a page says that it was made for somebody who was logged in."""
 
 
 def live(
@@ -26,6 +28,8 @@ def live(
     event says so. Whoever has too many open, or prefers not to wait (RFC 7240, ``wait=0``), is sent
     what there is once, and asks again a while later.
     """
+    if visit.me is None and SIGNED_IN in visit.request.headers:
+        return signed_out()  # of a page that others may read, too: what it shows was theirs
     streams = visit.services.streams
     # The forms' token tells sessions apart, and is no secret of them.
     watcher = Watcher(visit.csrf, network(client_address(visit.request.scope)))

@@ -298,9 +298,13 @@
       });
       ctx.textBaseline = "alphabetic";
       const label = (value) => typeof value === "number"
-        ? new Date(value * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : value;
+        ? new Date(value * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }) : value;
       const apart = Math.max(1, Math.ceil(64 / width));
-      for (let at = 0; at < x.length; at += apart) ctx.fillText(label(x[at]), left + at * width, this.height - 4);
+      for (let at = 0; at < x.length; at += apart) {
+        const from = left + at * width;
+        // One that would be cut at the edge says less than none.
+        if (from + ctx.measureText(label(x[at])).width <= this.width) ctx.fillText(label(x[at]), from, this.height - 4);
+      }
       canvas.addEventListener("mousemove", (event) => {
         const column = Math.floor((event.offsetX - left) / width);
         const row = y.length - 1 - Math.floor(event.offsetY / height);

@@ -47,6 +47,7 @@
     return found;
   };
 
+  const signedIn = () => document.querySelector('form[action="/portal/logout"]') !== null;
   const signedOut = () => {
     if (over) return;
     over = true;
@@ -103,7 +104,11 @@
     /* To the end of one answer, which is at once where this page may not keep it open (RFC 7240, 4.3).
        Returns after how long to ask again. */
     async read(signal, keeps) {
-      const headers = { accept: "text/event-stream", ...(keeps ? {} : { prefer: "wait=0" }) };
+      const headers = {
+        accept: "text/event-stream",
+        ...(keeps ? {} : { prefer: "wait=0" }),
+        ...(signedIn() ? { "tollway-signed-in": "1" } : {}),
+      };
       const answer = await fetch(this.address, { headers, signal, cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       this.tell(new Event("open"), EventSource.OPEN);

@@ -72,6 +72,19 @@ async def test_a_visitor_sees_the_way_in_and_nobodys_login(control: Control) -> 
     assert "Make an account" in (await control.anonymous.get("/portal")).text
 
 
+async def test_a_public_page_that_was_made_for_somebody_is_told_of_their_logout(
+    control: Control,
+) -> None:
+    publish(control, "churn")
+    address = "/portal/models/churn/latency/events"
+    once = {"accept": "text/event-stream", "prefer": "wait=0"}
+    nobodys = await control.anonymous.get(address, headers=once)
+    assert "event: data\n" in nobodys.text
+    assert "signed-out" not in nobodys.text
+    theirs = await control.anonymous.get(address, headers=once | {"tollway-signed-in": "1"})
+    assert theirs.text == "event: signed-out\ndata: The session has ended.\n\n"
+
+
 async def test_a_page_calls_the_api_as_often_for_one_model_as_for_many(
     control: Control, visiting: Visiting, calls: list[str]
 ) -> None:
