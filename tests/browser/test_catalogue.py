@@ -1,5 +1,6 @@
 """A reader finds a model, and tries it with a key of their own."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,9 @@ def test_filters_change_the_list_and_its_address(visitor: Visitor, key: str) -> 
 def test_a_route_that_reads_is_tried_in_the_reference(visitor: Visitor, key: str) -> None:
     page = visitor("consumer")
     page.goto("/portal/reference")
-    page.get_by_role("searchbox").fill("list keys revoked")
+    with page.expect_response(lambda answer: "q=list" in answer.url):
+        page.get_by_role("searchbox").fill("list keys revoked")
+    expect(page).to_have_url(re.compile(r"q=list"))  # before it, links are of the list before
     page.get_by_role("link", name="/keys", exact=True).first.click()
     operation = page.locator("#get-api-v1-keys")
     operation.get_by_text("Try it", exact=True).click()
