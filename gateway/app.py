@@ -129,7 +129,7 @@ class Gateway:
         self._shadowing = Shadowing(settings, models, self.upstream, uncaptured=out)
         self.capture = Capture(settings, models, out, folder / "captures", now=now)
         self._internal = control_client(settings.control_url, token.decode())
-        self._control = ControlConnections(settings.control_url)
+        self._passing = ControlConnections(settings.control_url)
         self.follower = ChangeFollower(
             self._internal, folder / "changes.journal", self.catalog.apply
         )
@@ -243,7 +243,7 @@ class Gateway:
         stop = stop or asyncio.Event()
         async with contextlib.AsyncExitStack() as cleanup:
             # Undone from the last to the first: each needs those above it.
-            cleanup.callback(self._control.close)
+            cleanup.callback(self._passing.close)
             cleanup.push_async_callback(self._internal.aclose)
             cleanup.push_async_callback(self.tokens.close)
             cleanup.push_async_callback(self._ship_the_rest)
@@ -337,7 +337,7 @@ class Gateway:
         registry.register(self.seals)
         registry.register(self._shadowing)
         registry.register(self.capture)
-        scrape = self._scrape
+        scrape, routes = self._scrape, self.routes
 
         @app.get("/metrics")
         async def metrics(request: Request) -> Response:
@@ -350,7 +350,6 @@ class Gateway:
 
         app.include_router(self.routes.router())
         app.include_router(OpenApiRoutes(self.routes).router())
-        routes = self.routes
 
         @app.exception_handler(TollwayError)
         async def refused(request: Request, error: TollwayError) -> Response:
@@ -359,7 +358,7 @@ class Gateway:
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ClientDisconnect, _nobody)
         app.add_exception_handler(Exception, _defect)
-        proxy = ControlProxy(self._control, proxies)
+        proxy = ControlProxy(self._passing, proxies)
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
             own = scope["type"] != "http" or is_own(scope["path"])

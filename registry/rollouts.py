@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy.engine import Connection
 
 from protocol.configuration import ShadowDoc
 from protocol.errors import Code, TollwayError
@@ -17,10 +16,8 @@ from registry.gates import check_promotion
 from registry.models import model_not_found
 from registry.rollout_audit import record_rollout
 from registry.status import ServingStatus, ServingStatusOf
-from registry.store import aliases as alias_store
 from registry.store import models as model_store
 from registry.store import rollouts as store
-from registry.store import versions as version_store
 from registry.store.database import Database, Transaction
 from registry.store.rollouts import CanaryRecord, RolloutChange, RolloutRecord
 from registry.traffic import callable_version, check_canary, check_force
@@ -85,7 +82,7 @@ class Rollouts:
         """The version that a rollback would go to: the last that was stable before the present one
         and is not retired. None: there is none."""
         with self._database.read() as connection:
-            return _before(connection, model)
+            return store.before_stable(connection, model)
 
     def history(
         self, model: str, after: int, limit: int, *, newest: bool = False
@@ -126,7 +123,7 @@ class Rollouts:
                 raise model_not_found(model)
             before = store.get(connection, model)
             check_expected(before, expected)
-            if _before(connection, model) != target:
+            if store.before_stable(connection, model) != target:
                 raise TollwayError(
                     Code.CONFLICT, "the stable version was moved meanwhile; look at it again"
                 )
@@ -143,11 +140,6 @@ class Rollouts:
                 )
             go_back(connection, model, target, actor=actor, at=self._clock(), reason=reason)
             return store.get(connection, model)
-
-
-def _before(connection: Connection, model: str) -> int | None:
-    gone = version_store.gone(connection, model)
-    return alias_store.before_present(connection, model, store.STABLE, gone)
 
 
 def change(

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from protocol.configuration import ShadowDoc
 from registry.canary_plan import CanaryPlan
-from registry.store import aliases, models
+from registry.store import aliases, models, versions
 from registry.store.pages import from_there
 from registry.store.rollout_tables import rollout_history, rollouts
 
@@ -50,6 +50,12 @@ class RolloutChange(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     at: int
+
+
+def before_stable(connection: Connection, model: str) -> int | None:
+    """The last version that was stable before the present one and may still be called, or None."""
+    gone = versions.gone(connection, model)
+    return aliases.before_present(connection, model, STABLE, gone)
 
 
 def get(connection: Connection, model: str) -> RolloutRecord:
