@@ -1,6 +1,7 @@
 """Converters that skl2onnx lacks or gets wrong, registered with it once."""
 
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from skl2onnx import update_registered_converter
@@ -26,6 +27,7 @@ from tollway.conversion.converters import hist_gradient_boosting as hist
 from tollway.conversion.converters.patches import patch
 from tollway.conversion.converters.text import convert_tfidf
 
+_REGISTERING = Lock()
 CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
@@ -34,9 +36,15 @@ CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
 }
 
 
-@cache
 def register() -> None:
-    """Register all of them, replacing skl2onnx's own where it has one. Safe to call again."""
+    """Register all of them, replacing skl2onnx's own where it has one. Safe to call again, and from
+    several threads: none goes on before all are registered."""
+    with _REGISTERING:
+        _register_once()
+
+
+@cache
+def _register_once() -> None:
     patch()
     for estimator, shapes, convert in _classifiers():
         update_registered_converter(
