@@ -11,7 +11,13 @@ from starlette.types import Message, Receive, Scope, Send
 from policies.addresses import TrustedProxies
 from protocol import problems
 from protocol.errors import Code
-from runtime.control_connection import ControlConnection, ControlLost, Headers
+from runtime.control_connection import (
+    ControlConnection,
+    ControlLost,
+    Headers,
+    chunked,
+    request_head,
+)
 from runtime.control_connections import ControlConnections
 from runtime.logs import logger
 
@@ -65,13 +71,15 @@ class ControlProxy:
         self, scope: Scope, upload: "_Upload", begun: bytes, send: Send
     ) -> Response | None:
         """Have control answer; what to answer instead where it did not even begin to."""
-        request = self._head(scope, chunked=upload.chunked) + begun
+        query: bytes = scope["query_string"]
+        target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+        request = request_head(scope["method"], target, self._headers(scope, upload)) + begun
         repeatable = not upload.has_body and scope["method"] in {"GET", "HEAD"}
         fresh = False
         while True:
             try:
                 connection = await self._connections.take(fresh=fresh)
-            except (OSError, TimeoutError):
+            except OSError:  # TimeoutError is one
                 return away()
             try:
                 bodiless = scope["method"] == "HEAD"
@@ -89,27 +97,23 @@ class ControlProxy:
             finally:
                 self._connections.give(connection)
 
-    def _head(self, scope: Scope, *, chunked: bool) -> bytes:
-        """The client's request line and headers, bytes and all, less those of its connection."""
-        headers: Headers = scope["headers"]
-        named = (value.lower().split(b",") for name, value in headers if name == b"connection")
+    def _headers(self, scope: Scope, upload: "_Upload") -> Headers:
+        """The client's headers as they came, bytes and all, less those of its connection."""
+        given: Headers = scope["headers"]
+        named = (value.lower().split(b",") for name, value in given if name == b"connection")
         drop = _DROPPED | ({one.strip() for names in named for one in names} - _FRAMING)
-        query: bytes = scope["query_string"]
-        parts = [scope["method"].encode(), b" ", scope["raw_path"], b"?" if query else b"", query]
-        parts.append(b" HTTP/1.1\r\n")
-        for name, value in headers:
-            if name not in drop:
-                parts += (name, b": ", value, b"\r\n")
-        if all(name != b"host" for name, _ in headers):  # HTTP/1.0 need not say one
-            parts.append(b"host: control\r\n")
+        headers = [(name, value) for name, value in given if name not in drop]
+        if all(name != b"host" for name, _ in given):  # HTTP/1.0 need not say one
+            headers.append((b"host", b"control"))
         if scope["client"] is not None:
             # What a client claims here is dropped: control trusts this header.
             peer: str = scope["client"][0]
-            client = self._proxies.client(peer, _joined(headers, b"x-forwarded-for")) or peer
-            parts += (b"x-forwarded-for: ", client.encode(), b"\r\n")
-        parts += (b"x-forwarded-proto: ", self._scheme(scope), b"\r\n")
-        parts.append(b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n")
-        return b"".join(parts)
+            client = self._proxies.client(peer, _joined(given, b"x-forwarded-for")) or peer
+            headers.append((b"x-forwarded-for", client.encode()))
+        headers.append((b"x-forwarded-proto", self._scheme(scope)))
+        if upload.chunked:
+            headers.append((b"transfer-encoding", b"chunked"))
+        return headers
 
     def _scheme(self, scope: Scope) -> bytes:
         """How the client came: where TLS ends at a trusted proxy, that one says so."""
@@ -168,10 +172,7 @@ class _Upload:
             return b""
         self._note(message)
         body: bytes = message.get("body", b"")
-        if not self.chunked:
-            return body
-        piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        return piece + b"0\r\n\r\n" if self.sent and self.failure is None else piece
+        return chunked(body, last=self.sent and self.failure is None) if self.chunked else body
 
     def _note(self, message: Message) -> None:
         self.sent = not message.get("more_body", False)

@@ -1,10 +1,11 @@
 """Requests of httpx clients to control, over connections that cost their loop little."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
-from runtime.control_connection import ControlConnection, ControlLost
+from runtime.control_connection import ControlConnection, ControlLost, chunked, request_head
 from runtime.control_connections import ControlConnections
 
 
@@ -30,18 +31,14 @@ class ControlTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(str(error), request=request) from error
         body = _Body(self._connections, connection, request)
         try:
+            head = request_head(request.method, request.url.raw_path, request.headers.raw)
             connection.begin(
-                _head(request) + await _content(request),
+                head + await _content(request),
                 bodiless=request.method == "HEAD",
                 silence_s=limits.get("read"),
             )
-            status, headers = await connection.head()
-        except ControlLost as error:
-            await body.aclose()
-            raise httpx.RemoteProtocolError(str(error), request=request) from error
-        except TimeoutError as error:
-            await body.aclose()
-            raise httpx.ReadTimeout("control says nothing", request=request) from error
+            with _as_httpx_says(request):
+                status, headers = await connection.head()
         except BaseException:
             await body.aclose()
             raise
@@ -67,12 +64,8 @@ class _Body(httpx.AsyncByteStream):
         connection = self._connection
         more = True
         while more:
-            try:
+            with _as_httpx_says(self._request):
                 piece = await connection.read()
-            except ControlLost as error:
-                raise httpx.RemoteProtocolError(str(error), request=self._request) from error
-            except TimeoutError as error:
-                raise httpx.ReadTimeout("control says nothing", request=self._request) from error
             more = not connection.complete
             yield piece
 
@@ -82,16 +75,16 @@ class _Body(httpx.AsyncByteStream):
             self._connections.give(self._connection)
 
 
-def _head(request: httpx.Request) -> bytes:
-    parts = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
-    for name, value in request.headers.raw:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+@contextlib.contextmanager
+def _as_httpx_says(request: httpx.Request) -> Iterator[None]:
+    try:
+        yield
+    except ControlLost as error:
+        raise httpx.RemoteProtocolError(str(error), request=request) from error
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("control says nothing", request=request) from error
 
 
 async def _content(request: httpx.Request) -> bytes:
     content = await request.aread()
-    if "transfer-encoding" not in request.headers:
-        return content
-    return (b"%x\r\n%b\r\n" % (len(content), content) if content else b"") + b"0\r\n\r\n"
+    return chunked(content, last=True) if "transfer-encoding" in request.headers else content

@@ -70,6 +70,18 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
+def taking(size: int) -> Script:
+    """Takes a body of so many bytes, then answers."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        await reader.readexactly(size)
+        writer.write(OK)
+        await writer.drain()
+
+    return script
+
+
 async def test_an_upload_that_control_refuses_is_never_asked_for(run_dir: Path) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert b"expect: 100-continue\r\n" in await head_of(reader)
@@ -255,13 +267,8 @@ async def test_a_body_that_does_not_come_is_refused_in_time(
 ) -> None:
     monkeypatch.setattr(routes_forward, "CLIENT_SILENCE_S", 0.1)
 
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head_of(reader)
-        await reader.readexactly(9)
-        writer.write(OK)
-
     head = b"PUT /u HTTP/1.1\r\n" + CLOSE + b"Content-Length: 9\r\n\r\n"
-    async with before(run_dir, script) as (control, port):
+    async with before(run_dir, taking(9)) as (control, port):
         assert (await talk(port, head)).startswith(b"HTTP/1.1 408 ")
         async with connection(port) as (reader, writer):
             writer.write(head + b"1234")
@@ -274,13 +281,7 @@ async def test_an_upload_may_take_longer_than_control_may_be_silent(
 ) -> None:
     monkeypatch.setattr(routes_forward, "CONTROL_SILENCE_S", 0.3)
 
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head_of(reader)
-        await reader.readexactly(10)
-        writer.write(OK)
-        await writer.drain()
-
-    async with before(run_dir, script) as (_, port), connection(port) as (reader, writer):
+    async with before(run_dir, taking(10)) as (_, port), connection(port) as (reader, writer):
         writer.write(b"PUT /u HTTP/1.1\r\n" + CLOSE + b"Content-Length: 10\r\n\r\n")
         for _ in range(10):
             writer.write(b"x")
