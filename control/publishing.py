@@ -12,7 +12,6 @@ from registry.status import ServingState
 Waits = Literal["load", "gate", "approval", "publish", "sunset"]
 WAITING_STATES: Final[frozenset[VersionState]] = frozenset({"registered", "validated", "approved"})
 """Of a newest version in one of these something is still to be done before it may be called."""
-ENDED_STATES: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
 MAX_REASONS: Final = 3
 
 

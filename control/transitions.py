@@ -26,6 +26,7 @@ from control.transition_resources import (
     Trend,
 )
 from control.usage_tiers import DAY
+from protocol.configuration import FINAL_STATES
 from protocol.evidence import Evidence
 from registry.clock import Clock, rfc3339
 from registry.criteria import Measure
@@ -122,7 +123,7 @@ class Transitions:
         """What each version that is not retired or rejected is good for, and what it costs.
         Raises ``MODEL_NOT_FOUND``."""
         now = self._clock()
-        present = [v for v in self._versions(model) if v.state not in {"retired", "rejected"}]
+        present = [v for v in self._versions(model) if v.state not in FINAL_STATES]
         memory = self._memory(model)
         traffic = self._callers.traffic(model, Looked.back(days, now))
         weighed = [

@@ -49,6 +49,7 @@ from gateway.shipper import UsageShipper
 from gateway.upstream import Upstream
 from gateway.usage_log import UsageLog
 from policies.addresses import TrustedProxies
+from protocol.configuration import FINAL_STATES
 from protocol.errors import Code, TollwayError
 from protocol.keys import redacted
 from runtime.addresses import control_client
@@ -312,9 +313,7 @@ class Gateway:
             (entry.name, version.number): (0, 0)
             for entry in self.catalog.models.values()
             for version in entry.versions.values()
-            if version.loaded
-            and not entry.idle_unload_s
-            and version.state not in {"retired", "rejected"}
+            if version.loaded and not entry.idle_unload_s and version.state not in FINAL_STATES
         }
         remote = {key: found.load() for key in wanted if (found := self.remotes.get(key))}
         return wanted | self.upstream.load() | remote

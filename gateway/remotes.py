@@ -16,7 +16,7 @@ from gateway.connection import VersionKey
 from gateway.remote import RemoteLimits, RemoteVersion
 from gateway.remote_bodies import RemoteBodies
 from gateway.settings import GatewaySettings
-from protocol.configuration import VersionDoc
+from protocol.configuration import FINAL_STATES, VersionDoc
 from protocol.errors import TollwayError
 from protocol.gateways import RemoteReport
 from protocol.manifest import Remote
@@ -26,7 +26,6 @@ from runtime.targets import Targets, networks
 
 DRAIN_S: Final = 8.0
 """Time that requests under way get when their version is unloaded."""
-NOT_SERVED: Final = frozenset({"retired", "rejected"})
 
 
 class Remotes(Collector):
@@ -79,7 +78,7 @@ class Remotes(Collector):
             for doc in versions
             if isinstance(remote := doc.manifest.remote, Remote)
             and doc.loaded
-            and doc.state not in NOT_SERVED
+            and doc.state not in FINAL_STATES
         }
         for key, (digest, _) in list(self._versions.items()):
             if key not in wanted or wanted[key][0].digest != digest:

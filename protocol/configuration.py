@@ -27,6 +27,8 @@ LEGAL: Final[dict[VersionState, tuple[VersionState, ...]]] = {
     "rejected": (),
 }
 """State -> states that may follow it."""
+FINAL_STATES: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
+"""States that a version never leaves: nobody is answered by it again."""
 
 
 def may_follow(earlier: VersionState, later: VersionState) -> bool:

@@ -6,11 +6,11 @@ somebody else, admins included.
 
 import msgspec
 
+from protocol.configuration import FINAL_STATES
 from protocol.errors import Code, TollwayError
 from registry.access import Actor
 from registry.clock import Clock, rfc3339
 from registry.gates import Gate, approval_statement, judge
-from registry.lifecycle import FINAL
 from registry.seals import Sealer
 from registry.store import approvals as store
 from registry.store import audit
@@ -134,7 +134,7 @@ class Approvals:
             raise TollwayError(
                 Code.CONFLICT, f"model {model!r} has no sponsor: its requirements name none"
             )
-        if version.state in FINAL or version.state == "registered":
+        if version.state in FINAL_STATES or version.state == "registered":
             hint = "it must be validated first" if version.state == "registered" else "it is final"
             raise TollwayError(
                 Code.CONFLICT, f"version {number} is {version.state}, which nobody approves: {hint}"

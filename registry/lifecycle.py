@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.configuration import LEGAL, DeprecationDoc, VersionState
+from protocol.configuration import FINAL_STATES, LEGAL, DeprecationDoc, VersionState
 from protocol.errors import Code, TollwayError
 from protocol.seals import Grounds
 from registry.clock import Clock
@@ -21,7 +21,6 @@ from registry.store.database import Database, Transaction
 from registry.store.versions import VersionRecord
 from registry.versions import Versions, version_etag, version_not_found
 
-FINAL: Final[frozenset[VersionState]] = frozenset({"retired", "rejected"})
 """States that nothing follows; no worker holds a version in them."""
 
 HOLDERS_SHOWN: Final = 5
@@ -91,7 +90,7 @@ class Lifecycle:
             if version is None:
                 raise version_not_found(model, number)
             check_legal(version.state, to)
-            if to in FINAL:
+            if to in FINAL_STATES:
                 self._refuse_while_held(connection, version, f"be {to}", ends_at=self._clock())
             return take_step(
                 connection,
@@ -119,7 +118,7 @@ class Lifecycle:
                 )
             if version.loaded == loaded:
                 return version
-            if loaded and version.state in FINAL:
+            if loaded and version.state in FINAL_STATES:
                 raise TollwayError(
                     Code.CONFLICT, f"version {number} is {version.state}; it cannot be loaded"
                 )
@@ -200,7 +199,7 @@ def take_step(
         connection,
         version,
         state=to,
-        loaded=version.loaded and to not in FINAL,
+        loaded=version.loaded and to not in FINAL_STATES,
         deprecation=deprecation,
         grounds=because,
     )

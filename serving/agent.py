@@ -13,6 +13,7 @@ import msgspec
 
 from protocol.configuration import (
     CALLABLE_STATES,
+    FINAL_STATES,
     ContractDoc,
     ModelDoc,
     VersionDoc,
@@ -39,7 +40,6 @@ HEARTBEAT_S: Final = 5.0
 REPORT_RETRY_S: Final = 0.5
 KINDS: Final = frozenset({"model", "version"})
 """Documents that a worker decides by. It holds no others: no key's hash is on its disk."""
-NOT_SERVED: Final = frozenset({"retired", "rejected"})
 LAST_COLLECTION_S: Final = 1.0
 """Time for bringing over what engines have compared, before they end."""
 LOOK_S: Final = 0.5
@@ -154,7 +154,7 @@ class Agent:
         return {
             (doc.model, doc.number): doc
             for doc in self._versions.values()
-            if doc.loaded and doc.state not in NOT_SERVED and doc.manifest.artifact is not None
+            if doc.loaded and doc.state not in FINAL_STATES and doc.manifest.artifact is not None
         }
 
     async def _reconcile(self) -> None:

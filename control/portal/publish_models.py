@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from control.publishing import PublishedModel, PublishedVersionItem
-from protocol.configuration import VersionState
+from protocol.configuration import FINAL_STATES, VersionState
 from registry.approval_bodies import GateOutput, StandingOutput
 from registry.outputs import VersionOutput
 
@@ -62,7 +62,7 @@ def gate_badge(item: PublishedVersionItem) -> tuple[str, str]:
 def steps(version: VersionOutput, gate: GateOutput, *, answers: bool) -> list[Step]:
     """The way of a version from its registration to traffic, and where it stands. ``answers``: some
     calls that name no version go to it."""
-    if version.state in {"rejected", "retired"}:
+    if version.state in FINAL_STATES:
         return []
     order: list[VersionState] = ["registered", "validated", "approved", "published"]
     reached = 3 if version.state == "deprecated" else order.index(version.state)

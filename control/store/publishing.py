@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from control.publishing import (
-    ENDED_STATES,
     MAX_REASONS,
     WAITING_STATES,
     CanaryShare,
@@ -20,7 +19,7 @@ from control.publishing import (
     Waiting,
 )
 from control.transition_resources import QualityItem
-from protocol.configuration import CanaryDoc, DeprecationDoc, ShadowDoc, VersionState
+from protocol.configuration import FINAL_STATES, CanaryDoc, DeprecationDoc, ShadowDoc, VersionState
 from protocol.evidence import Measured
 from registry.clock import rfc3339
 from registry.gates import STABLE, Gate, judge
@@ -134,7 +133,7 @@ class Publishing:
             gates = {
                 record.number: judge(connection, record)
                 for record in records
-                if agreed and record.state not in ENDED_STATES
+                if agreed and record.state not in FINAL_STATES
             }
         return [
             _item(

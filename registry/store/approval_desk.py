@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import VersionState
+from protocol.configuration import FINAL_STATES
 from registry.store.audit import audit
 from registry.store.tables import approvals, models, requirements, versions
 from registry.store.versions import VersionRecord, version_record
@@ -14,7 +14,6 @@ FIRST: Final = ("", 0)
 """Before every version."""
 _NAMES_ONE: Final = '%"sponsor":"%'
 """In canonical JSON, where text has no bare quotation mark: a sponsor, and not null."""
-_OUT: Final[tuple[VersionState, ...]] = ("rejected", "retired")
 
 
 def candidates(
@@ -53,7 +52,7 @@ def candidates(
         )
         .where(
             requirements.c.document.like(_NAMES_ONE),
-            versions.c.state.not_in(_OUT),
+            versions.c.state.not_in(FINAL_STATES),
             wanted,
             sa.tuple_(versions.c.model, versions.c.number) > sa.tuple_(*after),
         )

@@ -7,7 +7,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protocol.configuration import CALLABLE_STATES, DeprecationDoc, VersionDoc, VersionState
+from protocol.configuration import (
+    CALLABLE_STATES,
+    FINAL_STATES,
+    DeprecationDoc,
+    VersionDoc,
+    VersionState,
+)
 from protocol.manifest import Manifest, canonical_json, sha256_digest
 from protocol.seals import Grounds, Seal, encoded_digest
 from registry.store import audit
@@ -110,7 +116,7 @@ def get(
 def gone(connection: Connection, model: str) -> set[int]:
     """Numbers of the versions to which no call will ever go again."""
     query = sa.select(versions.c.number).where(
-        versions.c.model == model, versions.c.state.in_(("rejected", "retired"))
+        versions.c.model == model, versions.c.state.in_(FINAL_STATES)
     )
     return set(connection.execute(query).scalars())
 
@@ -169,7 +175,7 @@ def going_on(connection: Connection, model: str, limit: int) -> list[Manifest]:
     """Manifests of the model's newest versions that have not ended, at most ``limit``."""
     query = (
         sa.select(versions.c.manifest)
-        .where(versions.c.model == model, versions.c.state.not_in(("retired", "rejected")))
+        .where(versions.c.model == model, versions.c.state.not_in(FINAL_STATES))
         .order_by(versions.c.number.desc())
         .limit(limit)
     )

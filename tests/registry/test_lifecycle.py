@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.configuration import CALLABLE_STATES, LEGAL, VersionState
+from protocol.configuration import CALLABLE_STATES, FINAL_STATES, LEGAL, VersionState
 from protocol.errors import Code, TollwayError
-from registry.lifecycle import FINAL, check_legal
+from registry.lifecycle import check_legal
 from registry.status import EngineStatus, ServingStatus
 from tests.registry.conftest import Bench, Crowd
 
@@ -17,7 +17,7 @@ STATES: tuple[VersionState, ...] = get_args(VersionState)
 
 def test_the_table_knows_every_state() -> None:
     assert set(LEGAL) == set(STATES)
-    assert {state for state in STATES if not LEGAL[state]} == FINAL
+    assert {state for state in STATES if not LEGAL[state]} == FINAL_STATES
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=20))
